@@ -1,0 +1,889 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The loops over time and dimension: density, gradient, samples.  Equation numbers are those of NOTATION.md.
+
+Design
+------
+*Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
+dimension, Q <= P of them driven by the recurrent state (they stand first), M frames of a batch, W lanes of a panel.
+Hp and Rp are H and R rounded up to a multiple of PAD; what stands between is zero, in parameters and gradients.
+
+*Frames are the lanes.*  Given the recurrent states all frames of all sequences are independent (teacher forcing), so
+M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
+
+*Recurrence.*  States lie row by row, r (M, Rp), row i the state that conditions frame i.  Sequences, longest first,
+advance side by side in groups of at most LOCKSTEP, so that W_rec is read once for a step of a whole group.
+
+*Gradient.*  One sweep over blocks of BLOCK dimensions, last block first.  `a` is kept at block starts and each
+block recomputes its own, with the operations of the forward pass: hence the same bits of the log-density, and no
+loss of digits to outliers.  What the frames of a block need is private to a panel (phase A); the gradients of the
+parameters follow with every element owned by one thread and summed over frames in ascending order (phase B).
+
+*Same bits.*  Every sum is one chain in a fixed order, or one for each lane with the lanes added last: nothing depends
+on the number of threads, on groups of panels or sequences, or on what else is in the batch.
+"""
+
+import os
+import threading
+
+cimport cython
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+include "_plain.pxi"
+
+cdef extern from "kernels/openmp_if_any.h" nogil:
+    enum:
+        HAS_OPENMP
+    int omp_get_num_threads()
+    int omp_get_max_threads()
+
+cdef enum:
+    BLOCK = 8                       # dimensions whose product with r is done at once
+    LOCKSTEP = 24                   # sequences that advance side by side
+    ROWS = 48                       # rows of one piece of a product over all frames
+    OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
+    MAX_WIDTH = 64                  # no panel is wider
+
+cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
+cdef Py_ssize_t GROUP = 48 * 1024 * 1024    # bytes of the panels of one group in the gradient
+cdef double SMALL = 3e5                     # multiply-adds worth one more thread
+
+
+# ---- what this build and machine have ------------------------------------------------------------------------------
+
+cdef list available_rows():
+    cdef const kernel_row* row = kernel_rows()
+    names = []
+    while row.name != NULL:
+        names.append(row.name.decode())
+        row += 1
+    return names + ["plain"]
+
+
+cdef const kernel_row* find_row(str name) except NULL:
+    cdef const kernel_row* row = kernel_rows()
+    while row.name != NULL:
+        if row.name.decode() == name:
+            return row
+        row += 1
+    if name == "plain":
+        return &plain_row
+    raise ValueError(f"RNNRNADE_ISA={name!r}: this build and processor have the kernels "
+                     f"{', '.join(available_rows())}.")
+
+
+_row_in_use = os.environ.get("RNNRNADE_ISA") or available_rows()[0]
+find_row(_row_in_use)
+_threads_by_default = omp_get_max_threads()
+_forked = False
+
+
+def kernel_row_names():
+    """The rows of the kernel table that this build holds and this processor runs, the fastest first."""
+    return available_rows()
+
+
+def row_in_use():
+    """The row that calls use now."""
+    return _row_in_use
+
+
+class use_kernels:
+    """Context in which all calls of the process use one row of the kernel table (for tests and benchmarks)."""
+
+    def __init__(self, str name):
+        find_row(name)
+        self.name = name
+
+    def __enter__(self):
+        global _row_in_use
+        self.before, _row_in_use = _row_in_use, self.name
+
+    def __exit__(self, *exception):
+        global _row_in_use
+        _row_in_use = self.before
+
+
+def has_openmp():
+    """Whether the library was built with OpenMP."""
+    return bool(HAS_OPENMP)
+
+
+def _after_fork_in_child():
+    # The OpenMP runtime of the parent did not survive the fork: a parallel region would wait for threads that are
+    # gone.  One thread works.
+    global _forked, _local
+    _forked = True
+    _local = threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def effective_threads(n_jobs):
+    """The OpenMP threads that `n_jobs` stands for: None and -1 are all that the process may use, -2 one less.
+
+    A limit set with threadpoolctl caps it; a number above that of the cores is taken as it is; a process forked
+    from one that had imported the library has one."""
+    if _forked or not HAS_OPENMP:
+        return 1
+    limit = omp_get_max_threads()
+    if n_jobs is None or n_jobs < 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(limit, cores) + 1 + (-1 if n_jobs is None else n_jobs))
+    return min(n_jobs, limit) if limit < _threads_by_default else n_jobs
+
+
+cdef int worth_threads(int n_threads, double multiply_adds) noexcept:
+    """Small work stays on few threads: starting one costs more than it saves."""
+    cdef double worth = multiply_adds / SMALL
+    return n_threads if worth >= n_threads else max(1, <int>worth)
+
+
+# ---- workspace -----------------------------------------------------------------------------------------------------
+
+cdef class Workspace:
+    """Memory that a calling thread keeps between calls: one block, carved from the front."""
+    cdef char* block
+    cdef size_t size, used
+    cdef list overflow                    # addresses of what did not fit
+    cdef readonly int team                # threads of the last parallel region
+
+    KEPT = 1 << 30                        # bytes kept at the most
+
+    def __cinit__(self):
+        self.block, self.size, self.used, self.overflow, self.team = NULL, 0, 0, [], 0
+
+    def __dealloc__(self):
+        free(self.block)
+        for address in self.overflow:
+            free(<void*><uintptr_t>address)
+
+    cdef int start(self) except -1:
+        """Give back all that was taken, and make the block as large as the last call wanted it."""
+        for address in self.overflow:
+            free(<void*><uintptr_t>address)
+        if self.used > self.size or self.size > self.KEPT:
+            free(self.block)
+            self.size = self.used if self.used <= self.KEPT else 0
+            self.block = <char*>malloc(self.size) if self.size else NULL
+            if self.block == NULL:
+                self.size = 0
+        self.overflow = []
+        self.used = 0
+
+    cdef void* take(self, size_t n) except NULL:
+        """n bytes, aligned to a cache line, until the next start()."""
+        cdef char* found
+        n = (n + 127) // 64 * 64
+        if self.used + n <= self.size:
+            found = self.block + self.used
+        else:
+            found = <char*>malloc(n)
+            if found == NULL:
+                raise MemoryError(f"no memory for {n} bytes of workspace")
+            self.overflow.append(<uintptr_t>found)
+        self.used += n
+        return found + (-<uintptr_t>found) % 64
+
+
+_local = threading.local()
+
+
+cdef Workspace workspace():
+    space = getattr(_local, "workspace", None)
+    if space is None:
+        space = _local.workspace = Workspace()
+    (<Workspace>space).start()
+    return space
+
+
+def last_team_size():
+    """Threads that took part in the last parallel region of a call by this thread (0 before the first)."""
+    space = getattr(_local, "workspace", None)
+    return 0 if space is None else space.team
+
+
+def free_workspace():
+    """Give back the memory that this thread keeps between calls."""
+    if hasattr(_local, "workspace"):
+        del _local.workspace
+
+
+# ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
+
+cdef struct Net:
+    Py_ssize_t D, H, P, Q, R, Hp, Rp
+    int head, activation, cell
+    bint hidden_context
+    outputs at
+    Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
+    const kernel_row* row
+
+
+cdef class Network:
+    """Sizes, choices and offsets for the kernels, made once from a layout (model.py)."""
+    cdef Net net
+
+    def __init__(self, layout):
+        net = &self.net
+        net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
+        net.Hp, net.Rp = layout.Hp, layout.Rp
+        net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
+        net.hidden_context = layout.hidden_context
+        net.at.K, net.at.min_scale = layout.K, layout.min_scale
+        net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
+        offsets = layout.offsets
+        net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
+        net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (
+            offsets.get(name, 0) for name in ("U", "W_c", "W_in", "W_rec", "b_r", "r0"))
+        net.size = layout.size
+
+    cdef Net bound(self) except *:
+        """The network with the row of kernels in use."""
+        cdef Net net = self.net
+        net.row = find_row(_row_in_use)
+        return net
+
+
+# ---- the recurrence (2) --------------------------------------------------------------------------------------------
+
+cdef struct Group:
+    Py_ssize_t first, n           # sequences order[first : first + n], longest first
+
+
+cdef void input_rows(const Net* net, real* r, const real* theta, const real* x, Py_ssize_t first,
+                     Py_ssize_t n) noexcept nogil:
+    """r[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row."""
+    cdef Py_ssize_t i
+    for i in range(first, first + n):
+        memcpy(r + (i + 1) * net.Rp, theta + net.b_r, net.Rp * sizeof(real))
+    product(net.row, r + (first + 1) * net.Rp, net.Rp, x + first * net.D, 0, net.D, 1,
+            theta + net.W_in, 0, net.Rp, <const real*>NULL, n, net.Rp, 1, net.D)
+
+
+cdef void state_step(const Net* net, real* r, const real* r_prev, const real* theta, Py_ssize_t n) noexcept nogil:
+    """r <- f(r + W_rec r_prev) for n rows, r holding b_r + W_in x."""
+    cdef Py_ssize_t i
+    product(net.row, r, net.Rp, r_prev, 0, net.Rp, 1, theta + net.W_rec, 0, net.Rp, <const real*>NULL,
+            n, net.Rp, 1, net.R)
+    cell_forward(net.row, r, r, net.cell, n * net.Rp)
+    for i in range(n):                                             # f(0) of the padding
+        memset(r + i * net.Rp + net.R, 0, (net.Rp - net.R) * sizeof(real))
+
+
+cdef void group_forward(const Net* net, real* r, real* last, real* now, real* then, const real* theta,
+                        const real* x, const int64_t* offsets, const int64_t* order, Group group,
+                        const real* initial, const uint8_t* fresh) noexcept nogil:
+    """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL."""
+    cdef Py_ssize_t i, s, row, t = 0, active = group.n, Rp = net.Rp
+    cdef real* swap
+    for i in range(group.n):
+        s = order[group.first + i]
+        memcpy(now + i * Rp, theta + net.r0 if fresh[s] else initial + s * Rp, Rp * sizeof(real))
+    while active > 0:
+        for i in range(active):                                    # r holds W_in x + b_r of the frame before
+            s = order[group.first + i]
+            row = offsets[s] + t
+            if row + 1 < offsets[s + 1]:
+                memcpy(then + i * Rp, r + (row + 1) * Rp, Rp * sizeof(real))
+            elif last != NULL:
+                memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
+                product(net.row, then + i * Rp, Rp, x + row * net.D, 0, net.D, 1, theta + net.W_in, 0, Rp,
+                        <const real*>NULL, 1, Rp, 1, net.D)
+            else:
+                memset(then + i * Rp, 0, Rp * sizeof(real))
+            memcpy(r + row * Rp, now + i * Rp, Rp * sizeof(real))
+        if last == NULL:                                           # the last state predicts nothing
+            while active > 0 and offsets[order[group.first + active - 1]] + t + 1 >= offsets[order[group.first + active - 1] + 1]:
+                active -= 1
+        state_step(net, then, now, theta, active)                  # r^t = f(W_in x^t + W_rec r^{t-1} + b_r)
+        t += 1
+        while active > 0 and offsets[order[group.first + active - 1]] + t >= offsets[order[group.first + active - 1] + 1]:
+            active -= 1
+            memcpy(last + order[group.first + active] * Rp, then + active * Rp, Rp * sizeof(real))
+        swap = now
+        now = then
+        then = swap
+
+
+cdef void group_backward(const Net* net, real* dr, real* dr0, real* now, real* then, const real* W_rec,
+                         const real* r, const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
+    """Back through time: dr (M, Rp) comes in as the gradient of each state by the frame it conditions and leaves as
+    dpre of that state, zero in the first row of a sequence; dr0 (N, Rp) gets the gradient of the first state."""
+    cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp
+    cdef Py_ssize_t t = offsets[order[group.first] + 1] - offsets[order[group.first]] - 1
+    while t > 0:
+        while active < group.n and offsets[order[group.first + active] + 1] - offsets[order[group.first + active]] > t:
+            active += 1
+        for i in range(active):
+            row = offsets[order[group.first + i]] + t
+            cell_backward(net.row, dr + row * Rp, dr + row * Rp, r + row * Rp, net.cell, Rp)  # dpre = dr * f'(.)
+            memcpy(now + i * Rp, dr + row * Rp, Rp * sizeof(real))
+            memcpy(then + i * Rp, dr + (row - 1) * Rp, Rp * sizeof(real))
+        product(net.row, then, Rp, now, 0, Rp, 1, W_rec, 0, Rp, <const real*>NULL, active, Rp, 1, net.R)
+        for i in range(active):                                    # dr^{t-1} += W_rec' dpre
+            row = offsets[order[group.first + i]] + t
+            memcpy(dr + (row - 1) * Rp, then + i * Rp, Rp * sizeof(real))
+        t -= 1
+    for i in range(group.n):                                       # dr0 = dr^0
+        s = order[group.first + i]
+        memcpy(dr0 + s * Rp, dr + offsets[s] * Rp, Rp * sizeof(real))
+        memset(dr + offsets[s] * Rp, 0, Rp * sizeof(real))
+
+
+cdef Py_ssize_t make_groups(Group* groups, Py_ssize_t N, int n_threads) noexcept nogil:
+    """Sequences in groups of about equal size, at most LOCKSTEP, as many as a multiple of the threads."""
+    cdef Py_ssize_t g, n = (N + LOCKSTEP - 1) // LOCKSTEP
+    n = (n + n_threads - 1) // n_threads * n_threads
+    if n > N:
+        n = N
+    for g in range(n):
+        groups[g].first = N * g // n
+        groups[g].n = N * (g + 1) // n - groups[g].first
+    return n
+
+
+# ---- the frames, forward: (3) to (7) -------------------------------------------------------------------------------
+
+cdef void load_frames(const Net* net, real* x_p, real* r_p, real* a, const real* theta, const real* x, const real* r,
+                      Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
+    """x and r of a panel's frames as panels, and a_1 = c (+ W_c r)."""
+    cdef Py_ssize_t j, l, W = width_of(net.row, theta)
+    pack(net.row, x_p, x + first * net.D, net.D, valid, net.D)
+    if net.R:
+        pack(net.row, r_p, r + first * net.Rp, net.Rp, valid, net.R)
+    product(net.row, a, W, theta + net.W_c, 0, net.Rp, 1, r_p, 0, W, theta + net.c, net.H, W, 1,
+            net.R if net.hidden_context else 0)
+
+
+cdef void outputs_of_context(const Net* net, real* z, const real* theta, const real* r_p, Py_ssize_t d,
+                          Py_ssize_t n) noexcept nogil:
+    """z_d = b_d + U_d r for n dimensions from d on: what the recurrent state adds to (5).  z: (n, P, W)."""
+    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
+    if Q == P:
+        product(net.row, z, W, theta + net.U + d * P * net.Rp, 0, net.Rp, 1, r_p, 0, W, theta + net.b + d * P,
+                n * P, W, 1, net.R)
+        return
+    for e in range(n):
+        product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Rp, 0, net.Rp, 1, r_p, 0, W,
+                theta + net.b + (d + e) * P, Q, W, 1, net.R)
+        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, r_p, 0, W, theta + net.b + (d + e) * P + Q,
+                P - Q, W, 1, 0)
+
+
+cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const real* theta, const real* a_prev,
+                             const real* x_prev, Py_ssize_t d) noexcept nogil:
+    """(3) to (5) of dimension d:  a_d = a_{d-1} + x_{d-1} W[:, d-1];  h = s(rho_d a);  z += V_d' h.
+    x_prev is NULL where a_prev is a_d already."""
+    cdef Py_ssize_t W = width_of(net.row, theta)
+    hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
+                   net.activation, net.H)
+    product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
+            net.P, W, 1, net.H)
+
+
+cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
+                         const real* theta, const real* x, const real* r, Py_ssize_t first, Py_ssize_t n,
+                         Py_ssize_t M) noexcept nogil:
+    """Log-densities of panels first ... first + n - 1, block of dimensions by block, so that the weights of a block
+    serve all of them from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, W = width_of(net.row, theta)
+    cdef Py_ssize_t p, d, d0, e, l, i, k, valid, block
+    cdef double sums[MAX_WIDTH]
+    cdef real *x_p = space                                    # (n, D, W)
+    cdef real *r_p = x_p + n * D * W                          # (n, R, W)
+    cdef real *a = r_p + n * R * W                            # (n, H, W)
+    cdef real *h = a + n * H * W                              # (H, W)
+    cdef real *z = h + H * W                                  # (BLOCK, P, W)
+    cdef real *scratch = z + BLOCK * P * W                    # (P, W)
+    cdef real *log_density = scratch + P * W                  # (W)
+    for p in range(n):
+        valid = min(W, M - (first + p) * W)
+        load_frames(net, x_p + p * D * W, r_p + p * R * W, a + p * H * W, theta, x, r, (first + p) * W, valid)
+        for l in range(valid):
+            frames[(first + p) * W + l] = 0
+    for block in range(pieces(D, BLOCK)):
+        d0 = block * BLOCK
+        for p in range(n):
+            valid = min(W, M - (first + p) * W)
+            memset(sums, 0, sizeof(sums))
+            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(<Py_ssize_t>BLOCK, D - d0))
+            for d in range(d0, min(D, d0 + BLOCK)):
+                e = d - d0
+                hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
+                                   x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d)
+                if parameters != NULL:
+                    head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
+                    for l in range(valid):
+                        i = (first + p) * W + l
+                        for k in range(P):
+                            parameters[(i * D + d) * P + k] = scratch[k * W + l]
+                head_log_density(net.row, net.head, log_density, scratch, z + e * P * W, x_p + (p * D + d) * W,
+                                 &net.at)
+                for l in range(valid):
+                    sums[l] += log_density[l]
+                    if dims != NULL:
+                        dims[((first + p) * W + l) * D + d] = log_density[l]
+            for l in range(valid):                            # (1), in double precision: block by block
+                frames[(first + p) * W + l] += sums[l]
+
+
+# ---- the frames, backward: the same lines from the bottom up -------------------------------------------------------
+
+cdef void group_starts(const Net* net, real* starts, real* x_p, real* r_p, const real* theta, const real* x,
+                       const real* r, Py_ssize_t panel, Py_ssize_t M, Py_ssize_t blocks) noexcept nogil:
+    """x and r of a panel, and a at the start of each block of dimensions: starts (blocks, H, W)."""
+    cdef Py_ssize_t block, W = width_of(net.row, theta), HW = net.H * W
+    load_frames(net, x_p, r_p, starts, theta, x, r, panel * W, min(W, M - panel * W))
+    for block in range(blocks - 1):
+        memcpy(starts + (block + 1) * HW, starts + block * HW, HW * sizeof(real))
+        product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * BLOCK * net.H, 0, 1, net.H,
+                x_p + block * BLOCK * W, 0, W, <const real*>NULL, net.H, W, 1, BLOCK)
+
+
+cdef void block_backward(const Net* net, double* sums, real* dz, real* h_rows, real* dw, real* drho, real* da,
+                         real* dr, real* space, const real* theta, const real* start, const real* x_p,
+                         const real* r_p, const real* weight, Py_ssize_t d0, Py_ssize_t n) noexcept nogil:
+    """Phase A of dimensions d0 ... d0 + n - 1 of one panel.  Forward again from the start of the block; then, from the
+    last dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dr.
+
+    dz: (BLOCK, P, W).  h_rows: (BLOCK, W, Hp), h with the frames as rows.  dw: (BLOCK, H).  drho: (BLOCK).
+    da: (H, W).  dr: (R, W).  sums (W): the log-densities of the block, summed as panels_forward does."""
+    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
+    cdef Py_ssize_t d, e, l
+    cdef real *a = space                                      # (BLOCK, H, W)
+    cdef real *h = a + BLOCK * H * W                          # (BLOCK, H, W)
+    cdef real *scratch = h + BLOCK * H * W                    # (P, W)
+    cdef real *log_density = scratch + P * W                  # (W)
+    outputs_of_context(net, dz, theta, r_p, d0, n)
+    memset(sums, 0, W * sizeof(double))
+    for e in range(n):
+        d = d0 + e
+        hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
+                           a + (e - 1) * H * W if e > 0 else start, x_p + (d - 1) * W if e > 0 else <real*>NULL, d)
+        unpack(net.row, h_rows + e * W * net.Hp, net.Hp, W, h + e * H * W, H)
+        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x_p + d * W, weight, &net.at)
+        for l in range(W):
+            sums[l] += log_density[l]
+    for e in range(n - 1, -1, -1):
+        d = d0 + e
+        drho[e] = hidden_backward(net.row, da, dw + e * H, a + e * H * W, h + e * H * W, dz + e * P * W, x_p + d * W,
+                                  theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
+    if Q == P:                                                # dr^{t-1} += U_d' dz
+        product(net.row, dr, W, theta + net.U + d0 * P * net.Rp, 0, 1, net.Rp, dz, 0, W, <const real*>NULL,
+                net.R, W, 1, n * P)
+    else:
+        product(net.row, dr, W, theta + net.U + d0 * Q * net.Rp, Q * net.Rp, 1, net.Rp, dz, P * W, W,
+                <const real*>NULL, net.R, W, n, Q)
+
+
+cdef void panel_end(const Net* net, double* frames, real* dr, real* dr_p, const real* theta, const real* da,
+                    const double* sums, Py_ssize_t panel, Py_ssize_t blocks, Py_ssize_t M) noexcept nogil:
+    """After the first dimension: dr += W_c' da, dr as rows, and the log-density of each frame."""
+    cdef Py_ssize_t l, block, W = width_of(net.row, theta), valid = min(W, M - panel * W)
+    if net.hidden_context:
+        product(net.row, dr_p, W, theta + net.W_c, 0, 1, net.Rp, da, 0, W, <const real*>NULL, net.R, W, 1, net.H)
+    if net.R:
+        unpack(net.row, dr + panel * W * net.Rp, net.Rp, valid, dr_p, net.Rp)
+    for l in range(valid):
+        frames[panel * W + l] = 0
+        for block in range(blocks):
+            frames[panel * W + l] += sums[block * W + l]
+
+
+# Phase B.  Each function does one piece of one gradient; pieces have different owners and never meet.
+
+cdef inline void add(real* total, const real* part, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        total[i] = total[i] + part[i]
+
+
+cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real total = 0
+    for i in range(n):
+        total = total + x[i]
+    return total
+
+
+cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
+
+
+cdef void gradient_of_V(const Net* net, real* grad, const real* dz, const real* h_rows, Py_ssize_t d0, Py_ssize_t piece,
+                        Py_ssize_t n_panels) noexcept nogil:
+    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units."""
+    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.Hp, W)
+    cdef Py_ssize_t e = piece // strips, j = piece % strips * W
+    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp,
+            dz + e * net.P * W, BLOCK * net.P * W, W, 1, h_rows + e * W * net.Hp + j, BLOCK * W * net.Hp, net.Hp,
+            <const real*>NULL, net.P, min(W, net.Hp - j), n_panels, W)
+
+
+cdef inline Py_ssize_t driven_at_once(const Net* net) noexcept nogil:
+    return OUTPUTS if net.Q == net.P else max(net.Q, 1)           # rows of dz next to each other
+
+
+cdef void gradient_of_U(const Net* net, real* grad, const real* dz, const real* r, Py_ssize_t d0, Py_ssize_t n,
+                        Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
+    """dU += dz r' over the frames of a group, for some driven outputs of a block and one strip of the state."""
+    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.Rp, W), size = driven_at_once(net)
+    cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
+    product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
+            dz + m // net.Q * net.P * W + m % net.Q * W, BLOCK * net.P * W, W, 1, r + j, W * net.Rp, net.Rp,
+            <const real*>NULL, min(size, n * net.Q - m), min(W, net.Rp - j), n_panels, W)
+
+
+cdef void gradient_of_dimension(const Net* net, real* grad, real* db, const real* dz, const real* dw, const real* drho,
+                                Py_ssize_t d0, Py_ssize_t e, Py_ssize_t n_panels) noexcept nogil:
+    """dW[:, d], drho_d and db_d (lanes still apart: db (D, P, W)) over the panels of a group."""
+    cdef Py_ssize_t p, W = width_of(net.row, dz), PW = net.P * W
+    for p in range(n_panels):
+        add(grad + net.W + (d0 + e) * net.H, dw + (p * BLOCK + e) * net.H, net.H)
+        add(grad + net.rho + d0 + e, drho + p * BLOCK + e, 1)
+        add(db + (d0 + e) * PW, dz + (p * BLOCK + e) * PW, PW)
+
+
+cdef void gradient_of_W_c(const Net* net, real* grad, const real* da, const real* r, Py_ssize_t piece,
+                          Py_ssize_t n_panels) noexcept nogil:
+    """dW_c += da r' over the frames of a group, for some hidden units and one strip of the state."""
+    cdef Py_ssize_t W = width_of(net.row, da), strips = pieces(net.Rp, W)
+    cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
+    product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, da + m * W, net.H * W, W, 1, r + j, W * net.Rp, net.Rp,
+            <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
+
+
+cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
+                           Py_ssize_t n_outputs, Py_ssize_t n_rows, Py_ssize_t piece) noexcept nogil:
+    """dC (n_outputs, Rp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
+    cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Rp, W), i = 0
+    cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
+    while i < n_rows:                                         # some rows at a time, so that they stay in the cache
+        product(net.row, dC + m * net.Rp + j, net.Rp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Rp + j, 0,
+                net.Rp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, n_outputs - m), min(W, net.Rp - j), 1,
+                min(<Py_ssize_t>(4 * ROWS), n_rows - i))
+        i += 4 * ROWS
+
+
+# ---- the calls -----------------------------------------------------------------------------------------------------
+
+cdef void recurrence(const Net* net, real* r, real* last, real* space, Group* groups, const real* theta, const real* x,
+                     const int64_t* offsets, const int64_t* order, const real* initial, const uint8_t* fresh,
+                     Py_ssize_t N, int n_threads, int* team) noexcept nogil:
+    """All states; space: (n_threads, 2, LOCKSTEP, Rp)."""
+    cdef Py_ssize_t g, i, M = offsets[N], n_groups = make_groups(groups, N, n_threads)
+    with parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for i in prange(pieces(M - 1, ROWS), schedule="static"):
+            input_rows(net, r, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
+        for g in prange(n_groups, schedule="dynamic", chunksize=1):
+            group_forward(net, r, last, space + threadid() * 2 * LOCKSTEP * net.Rp,
+                          space + (threadid() * 2 + 1) * LOCKSTEP * net.Rp, theta, x, offsets, order, groups[g],
+                          initial, fresh)
+
+
+cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
+    return <double>M * (net.D * (net.P * (net.H + net.R) + net.H + 2.0) + net.R * (net.D + net.R))
+
+
+def forward(Network network, const real[::1] theta, const real[:, ::1] x, const int64_t[::1] offsets,
+            const int64_t[::1] order, const uint8_t[::1] fresh, const real[:, ::1] initial, double[::1] frames,
+            double[:, ::1] dims=None, real[:, :, ::1] parameters=None, real[:, ::1] last=None, int n_threads=1):
+    """Exact log-densities of frames (M,); of dimensions (M, D), conditional parameters (M, D, P) and the state after
+    each sequence (N, Rp) where an array is given.  initial (N, Rp) holds the first state of the sequences that are
+    not `fresh`; order is that of falling length."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef const real* x_ = &x[0, 0]
+    cdef double* frames_ = &frames[0]
+    cdef double* dims_ = NULL if dims is None else &dims[0, 0]
+    cdef real* parameters_ = <real*>NULL if parameters is None else &parameters[0, 0, 0]
+    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_), g
+    cdef Py_ssize_t n_panels = pieces(M, W), at_once, n_groups, of_panel = (net.D + net.H + net.R) * W, of_thread
+    cdef real* r = <real*>NULL
+    cdef real* buffers
+    cdef int* team = &space.team
+    n_threads = worth_threads(n_threads, multiply_adds(&net, M))
+    if net.R:
+        r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
+        recurrence(&net, r, <real*>NULL if last is None else &last[0, 0],
+                   <real*>space.take(n_threads * 2 * LOCKSTEP * net.Rp * sizeof(real)),
+                   <Group*>space.take((N + n_threads) * sizeof(Group)), theta_, x_, &offsets[0], &order[0],
+                   &initial[0, 0], &fresh[0], N, n_threads, team)
+    at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.R + 1) * W * sizeof(real)))
+    n_groups = min(n_panels, pieces(pieces(n_panels, at_once), n_threads) * n_threads)
+    at_once = pieces(n_panels, n_groups)
+    of_thread = pieces(at_once * of_panel + (net.H + (BLOCK + 1) * net.P + 1) * W, 64) * 64
+    buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for g in prange(n_groups, schedule="static"):
+            panels_forward(&net, frames_, dims_, parameters_, buffers + threadid() * of_thread, theta_, x_, r,
+                           n_panels * g // n_groups, n_panels * (g + 1) // n_groups - n_panels * g // n_groups, M)
+
+
+def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1] theta, const real[:, ::1] x,
+             const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
+             const real[:, ::1] initial, const real[::1] weight, int n_threads=1):
+    """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef const real* x_ = &x[0, 0]
+    cdef const real* weight_ = &weight[0]
+    cdef const int64_t* offsets_ = &offsets[0]
+    cdef const int64_t* order_ = &order[0]
+    cdef const uint8_t* fresh_ = &fresh[0]
+    cdef real* grad_ = &grad[0]
+    cdef double* frames_ = &frames[0]
+    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Hp = net.Hp, Rp = net.Rp
+    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, block, d0, width_of_block
+    cdef Py_ssize_t p, q, l, i, j, g, n_V, n_U, n_groups, valid
+    cdef int* team = &space.team
+    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M))
+
+    # Panels that are in flight together, and what each of them keeps from phase A to phase B.
+    cdef Py_ssize_t of_panel = ((n_blocks + 1) * H + D + R + Rp + BLOCK * (P + Hp) + 1) * W + BLOCK * (H + 1)
+    most = max(<Py_ssize_t>n_threads, GROUP // <Py_ssize_t>(of_panel * sizeof(real)))
+    most = pieces(n_panels, pieces(n_panels, most))
+    cdef real* starts = <real*>space.take(most * n_blocks * H * W * sizeof(real))     # (most, n_blocks, H, W)
+    cdef real* x_p = <real*>space.take(most * D * W * sizeof(real))                   # (most, D, W)
+    cdef real* r_p = <real*>space.take(most * R * W * sizeof(real))                   # (most, R, W)
+    cdef real* w_p = <real*>space.take(most * W * sizeof(real))                       # (most, W)
+    cdef real* da = <real*>space.take(most * H * W * sizeof(real))                    # (most, H, W)
+    cdef real* dr_p = <real*>space.take(most * Rp * W * sizeof(real))                 # (most, Rp, W)
+    cdef real* dz = <real*>space.take(most * BLOCK * P * W * sizeof(real))            # (most, BLOCK, P, W)
+    cdef real* h_rows = <real*>space.take(most * BLOCK * W * Hp * sizeof(real))       # (most, BLOCK, W, Hp)
+    cdef real* dw = <real*>space.take(most * BLOCK * H * sizeof(real))                # (most, BLOCK, H)
+    cdef real* drho = <real*>space.take(most * BLOCK * sizeof(real))                  # (most, BLOCK)
+    cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
+    cdef real* db = <real*>space.take(D * P * W * sizeof(real))                       # (D, P, W)
+    cdef real* dc = <real*>space.take(H * W * sizeof(real))                           # (H, W)
+    cdef Py_ssize_t of_thread = pieces((2 * BLOCK * H + P + 1) * W, 64) * 64
+    cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
+    memset(h_rows, 0, most * BLOCK * W * Hp * sizeof(real))
+    memset(db, 0, D * P * W * sizeof(real))
+    memset(dc, 0, H * W * sizeof(real))
+    memset(grad_, 0, net.size * sizeof(real))
+
+    cdef real *r = <real*>NULL
+    cdef real *dr = <real*>NULL
+    cdef real *dr0 = <real*>NULL
+    cdef real *W_out = <real*>NULL
+    cdef real *rows = <real*>NULL
+    cdef Group* groups = NULL
+    if R:
+        r = <real*>space.take((n_panels * W + 1) * Rp * sizeof(real))                 # (M, Rp) and padding
+        dr = <real*>space.take((n_panels * W + 1) * Rp * sizeof(real))
+        dr0 = <real*>space.take(N * Rp * sizeof(real))
+        W_out = <real*>space.take(R * Rp * sizeof(real))                              # W_rec with outputs as rows
+        rows = <real*>space.take(n_threads * 2 * LOCKSTEP * Rp * sizeof(real))
+        groups = <Group*>space.take((N + n_threads) * sizeof(Group))
+        memset(r + M * Rp, 0, (n_panels * W + 1 - M) * Rp * sizeof(real))
+        recurrence(&net, r, <real*>NULL, rows, groups, theta_, x_, offsets_, order_, &initial[0, 0], fresh_, N,
+                   n_threads, team)
+
+    for first in range(0, n_panels, most):
+        n = min(most, n_panels - first)
+        memset(da, 0, n * H * W * sizeof(real))
+        memset(dr_p, 0, n * Rp * W * sizeof(real))
+        with nogil, parallel(num_threads=n_threads):
+            if threadid() == 0:
+                team[0] = omp_get_num_threads()
+            for p in prange(n, schedule="static"):
+                pack(net.row, w_p + p * W, weight_ + (first + p) * W, 1, min(W, M - (first + p) * W), 1)
+                group_starts(&net, starts + p * n_blocks * H * W, x_p + p * D * W, r_p + p * R * W, theta_, x_, r,
+                             first + p, M, n_blocks)
+            for block in range(n_blocks - 1, -1, -1):
+                d0 = block * BLOCK
+                width_of_block = min(<Py_ssize_t>BLOCK, D - d0)
+                for p in prange(n, schedule="static"):
+                    block_backward(&net, sums + (p * n_blocks + block) * W, dz + p * BLOCK * P * W,
+                                   h_rows + p * BLOCK * W * Hp, dw + p * BLOCK * H, drho + p * BLOCK,
+                                   da + p * H * W, dr_p + p * Rp * W, buffers + threadid() * of_thread, theta_,
+                                   starts + (p * n_blocks + block) * H * W, x_p + p * D * W, r_p + p * R * W,
+                                   w_p + p * W, d0, width_of_block)
+                n_V = width_of_block * pieces(Hp, W)
+                n_U = pieces(width_of_block * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
+                for i in prange(n_V + n_U + width_of_block, schedule="static"):
+                    if i < n_V:
+                        gradient_of_V(&net, grad_, dz, h_rows, d0, i, n)
+                    elif i < n_V + n_U:
+                        gradient_of_U(&net, grad_, dz, r + first * W * Rp, d0, width_of_block, i - n_V, n)
+                    else:
+                        gradient_of_dimension(&net, grad_, db, dz, dw, drho, d0, i - n_V - n_U, n)
+            for p in prange(n, schedule="static"):
+                panel_end(&net, frames_, dr, dr_p + p * Rp * W, theta_, da + p * H * W, sums + p * n_blocks * W,
+                          first + p, n_blocks, M)
+            if net.hidden_context:
+                for i in prange(pieces(H, OUTPUTS) * pieces(Rp, W), schedule="static"):
+                    gradient_of_W_c(&net, grad_, da, r + first * W * Rp, i, n)
+            for j in prange(H, schedule="static"):            # dc += da
+                for q in range(n):
+                    add(dc + j * W, da + (q * H + j) * W, W)
+
+    for i in range(D * P):                                    # the lanes last
+        grad_[net.b + i] = sum_in_order(db + i * W, W)
+    for i in range(H):
+        grad_[net.c + i] = sum_in_order(dc + i * W, W)
+    if R:
+        n_groups = make_groups(groups, N, n_threads)
+        with nogil, parallel(num_threads=n_threads):
+            for i in prange(R, schedule="static"):
+                memset(W_out + i * Rp, 0, Rp * sizeof(real))
+                for j in range(R):
+                    W_out[i * Rp + j] = theta_[net.W_rec + j * Rp + i]
+            for g in prange(n_groups, schedule="dynamic", chunksize=1):
+                group_backward(&net, dr, dr0, rows + threadid() * 2 * LOCKSTEP * Rp,
+                               rows + (threadid() * 2 + 1) * LOCKSTEP * Rp, W_out, r, offsets_, order_, groups[g])
+            # Row i + 1 of dr is the gradient of b_r + W_in x[i] + W_rec r[i].
+            n_V = pieces(R, OUTPUTS) * pieces(Rp, W)
+            n_U = pieces(D, OUTPUTS) * pieces(Rp, W)
+            for i in prange(n_V + n_U, schedule="static"):
+                if i < n_V:
+                    gradient_of_rows(&net, grad_ + net.W_rec, r, Rp, dr + Rp, R, M - 1, i)
+                else:
+                    gradient_of_rows(&net, grad_ + net.W_in, x_, D, dr + Rp, D, M - 1, i - n_V)
+        for i in range(1, M):                                 # db_r += dpre
+            add(grad_ + net.b_r, dr + i * Rp, Rp)
+        for i in range(N):                                    # dr0 = dr^0
+            if fresh_[i]:
+                add(grad_ + net.r0, dr0 + i * Rp, Rp)
+
+
+def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
+           const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
+    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Rp) is the
+    recurrent state that conditions the first frame, and becomes the one after the last."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef real* x_ = &x[0, 0, 0]
+    cdef const real* uniform_ = &uniform[0, 0, 0]
+    cdef const real* normal_ = &normal[0, 0, 0]
+    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], W = width_of(net.row, theta_), p, n_panels = pieces(N, W)
+    cdef Py_ssize_t of_thread = pieces((3 * net.D + net.R + 2 * net.H + (BLOCK + 1) * net.P) * W + W * net.Rp, 64) * 64
+    cdef int* team = &space.team
+    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * W * T))
+    cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for p in prange(n_panels, schedule="static"):
+            panel_sample(&net, x_ + p * W * T * net.D, state_ + p * W * net.Rp, buffers + threadid() * of_thread,
+                         theta_, uniform_ + p * W * T * net.D, normal_ + p * W * T * net.D, T, min(W, N - p * W))
+
+
+cdef void panel_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
+                       const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """T frames of up to W sequences: x, uniform, normal (valid, T, D), state (valid, Rp)."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
+    cdef Py_ssize_t t, d, d0, e, i, block
+    cdef real *x_p = space                                    # (D, W)
+    cdef real *u_p = x_p + D * W                              # (D, W)
+    cdef real *n_p = u_p + D * W                              # (D, W)
+    cdef real *r_p = n_p + D * W                              # (R, W)
+    cdef real *a = r_p + R * W                                # (H, W)
+    cdef real *h = a + H * W                                  # (H, W)
+    cdef real *z = h + H * W                                  # (BLOCK, P, W)
+    cdef real *scratch = z + BLOCK * P * W                    # (P, W)
+    cdef real *then = scratch + P * W                         # (W, Rp)
+    for t in range(T):
+        pack(net.row, u_p, uniform + t * D, T * D, valid, D)
+        pack(net.row, n_p, normal + t * D, T * D, valid, D)
+        if R:
+            pack(net.row, r_p, state, Rp, valid, R)
+        product(net.row, a, W, theta + net.W_c, 0, Rp, 1, r_p, 0, W, theta + net.c, H, W, 1,
+                R if net.hidden_context else 0)
+        for block in range(pieces(D, BLOCK)):
+            d0 = block * BLOCK
+            outputs_of_context(net, z, theta, r_p, d0, min(<Py_ssize_t>BLOCK, D - d0))
+            for d in range(d0, min(D, d0 + BLOCK)):
+                e = d - d0
+                hidden_and_outputs(net, a, h, z + e * P * W, theta, a, x_p + (d - 1) * W if d > 0 else <real*>NULL, d)
+                head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at)
+        unpack(net.row, x + t * D, T * D, valid, x_p, D)
+        if R:
+            for i in range(valid):
+                memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
+            product(net.row, then, Rp, x + t * D, 0, T * D, 1, theta + net.W_in, 0, Rp, <const real*>NULL,
+                    valid, Rp, 1, D)
+            state_step(net, then, state, theta, valid)
+            memcpy(state, then, valid * Rp * sizeof(real))
+
+
+def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
+    """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
+    cdef Net net
+    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = (m + PAD - 1) // PAD * PAD, i, j
+    cdef Workspace space = workspace()
+    cdef double* rows = <double*>space.take(max(1, n * m_p) * sizeof(double))
+    cdef double* lanes = <double*>space.take(max(1, k * m_p) * sizeof(double))
+    net.row = find_row(_row_in_use)
+    memset(lanes, 0, k * m_p * sizeof(double))
+    for j in range(m):
+        for i in range(k):
+            lanes[i * m_p + j] = B[j, i]
+    memset(rows, 0, n * m_p * sizeof(double))
+    for i in range(n):
+        memcpy(rows + i * m_p, &C[i, 0], m * sizeof(double))
+    if n:
+        with nogil:
+            product(net.row, rows, m_p, &A[0, 0], 0, A.shape[1], 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
+    for i in range(n):
+        memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
+
+
+def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const real[::1] theta, const real[:, ::1] x,
+           const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
+           const real[:, ::1] initial, real[:, ::1] last, int n_threads=1):
+    """out[k] = the state that conditions frame rows[k]; last (N, Rp) = the state after each sequence."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, k
+    cdef real* r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
+    n_threads = worth_threads(n_threads, <double>M * net.R * (net.D + net.R))
+    recurrence(&net, r, &last[0, 0], <real*>space.take(n_threads * 2 * LOCKSTEP * net.Rp * sizeof(real)),
+               <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
+               &initial[0, 0], &fresh[0], N, n_threads, &space.team)
+    for k in range(rows.shape[0]):
+        memcpy(&out[k, 0], r + rows[k] * net.Rp, net.Rp * sizeof(real))
+
+
+def adam(real[::1] gradient, real[::1] m, real[::1] v, double beta1, double beta2, double epsilon, int step):
+    """gradient <- m' / (sqrt(v') + epsilon), m and v updated, m' and v' without their bias: one pass."""
+    cdef Py_ssize_t i
+    cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon
+    cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
+    with nogil:
+        for i in range(gradient.shape[0]):
+            m[i] = b1 * m[i] + (1 - b1) * gradient[i]
+            v[i] = b2 * v[i] + (1 - b2) * gradient[i] * gradient[i]
+            gradient[i] = m[i] * scale_m / (<real>sqrt(v[i] * scale_v) + e)
+
+
+def norm(const real[::1] x):
+    """The Euclidean norm, summed in double precision in eight fixed chains."""
+    cdef Py_ssize_t i, j, n = x.shape[0]
+    cdef double[8] sums
+    cdef double total = 0
+    memset(sums, 0, sizeof(sums))
+    with nogil:
+        for i in range(n // 8):
+            for j in range(8):
+                sums[j] += <double>x[8 * i + j] * x[8 * i + j]
+        for i in range(n // 8 * 8, n):
+            total += <double>x[i] * x[i]
+        for j in range(8):
+            total += sums[j]
+    return sqrt(total)

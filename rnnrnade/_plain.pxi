@@ -1,0 +1,248 @@
+# The row "plain" of the kernel table: each kernel of kernels/kernel_table.h in its most readable form, built by any
+# compiler.  It is held against the C rows by test, to rounding (they fuse multiply and add, it does not).
+# WIDTH frames lie in the lanes of a panel; they are independent, so every loop over `l` is over separate frames.
+
+from libc.math cimport exp, fabs, log, sqrt, tanh
+
+cdef enum:
+    WIDTH = 16
+
+cdef double LOG_SQRT_2PI = 0.91893853320467274178
+
+
+cdef void plain_product(real* C, Py_ssize_t c_m, const real* A, Py_ssize_t a_o, Py_ssize_t a_m, Py_ssize_t a_i,
+                        const real* B, Py_ssize_t b_o, Py_ssize_t b_i, const real* bias,
+                        Py_ssize_t M, Py_ssize_t L, Py_ssize_t n_outer, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t m, l, o, i
+    cdef real* C_m
+    cdef const real* B_oi
+    cdef real a
+    for m in range(M):
+        C_m = C + m * c_m
+        if bias != NULL:
+            for l in range(L):
+                C_m[l] = bias[m]
+        for o in range(n_outer):
+            for i in range(n):
+                a = A[o * a_o + m * a_m + i * a_i]
+                B_oi = B + o * b_o + i * b_i
+                for l in range(L):
+                    C_m[l] = C_m[l] + a * B_oi[l]
+
+
+cdef void plain_pack(real* panel, const real* rows, Py_ssize_t stride, Py_ssize_t valid,
+                     Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j, l
+    for j in range(n):
+        for l in range(WIDTH):
+            panel[j * WIDTH + l] = rows[l * stride + j] if l < valid else 0
+
+
+cdef void plain_unpack(real* rows, Py_ssize_t stride, Py_ssize_t valid, const real* panel,
+                       Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j, l
+    for l in range(valid):
+        for j in range(n):
+            rows[l * stride + j] = panel[j * WIDTH + l]
+
+
+# ---- the hidden units: (3) and (4) forward, and the same lines from the bottom up --------------------------------
+
+cdef inline real plain_unit(real psi, int activation) noexcept nogil:
+    if activation == SIGMOID_UNIT:
+        return <real>(1 / (1 + exp(-psi)))
+    return psi if not psi < 0 else 0                     # NaN goes through
+
+
+cdef inline real plain_unit_slope(real h, int activation) noexcept nogil:
+    if activation == SIGMOID_UNIT:
+        return h * (1 - h)
+    return 1 if h > 0 else 0
+
+
+cdef void plain_hidden_forward(real* a, real* h, const real* a_prev, const real* x, const real* w, real rho,
+                               int activation, Py_ssize_t H) noexcept nogil:
+    cdef Py_ssize_t j, l, at
+    for j in range(H):
+        for l in range(WIDTH):
+            at = j * WIDTH + l
+            a[at] = a_prev[at]
+            if x != NULL:
+                a[at] = a[at] + x[l] * w[j]              # a_{d+1} = a_d + x_d W[:, d]
+            h[at] = plain_unit(rho * a[at], activation)  # h = s(rho a)
+
+
+cdef real plain_hidden_backward(real* da, real* dw, const real* a, const real* h, const real* dz, const real* x,
+                                const real* V, Py_ssize_t stride, real rho, int activation, Py_ssize_t H,
+                                Py_ssize_t P) noexcept nogil:
+    cdef Py_ssize_t j, k, l, at
+    cdef real dh, dpsi, drho = 0
+    for j in range(H):
+        dw[j] = 0
+        for l in range(WIDTH):
+            at = j * WIDTH + l
+            dh = 0
+            for k in range(P):
+                dh = dh + V[k * stride + j] * dz[k * WIDTH + l]      # dh = V' dz
+            dpsi = dh * plain_unit_slope(h[at], activation)          # dpsi = dh * s'(psi)
+            drho = drho + dpsi * a[at]                               # drho += dpsi . a
+            dw[j] = dw[j] + x[l] * da[at]                            # dW[:, d] += x_d da
+            da[at] = da[at] + rho * dpsi                             # da += rho dpsi
+    return drho
+
+
+# ---- mixture of Gaussians: (6) and (7) ---------------------------------------------------------------------------
+
+cdef double mixture_terms(double* largest, const real* z, real x, const outputs* at,
+                          bint prior) noexcept nogil:
+    """logsumexp over k of z^alpha_k (prior) or z^alpha_k - u_k^2 / 2 - log sigma_k, without its largest term."""
+    cdef Py_ssize_t k
+    cdef double total = 0, term
+    largest[0] = -1e30                                   # finite: all terms -inf give no NaN
+    for k in range(at.K):
+        term = mixture_term(z, x, at, k, prior)
+        if not term <= largest[0]:
+            largest[0] = term
+    for k in range(at.K):
+        total += exp(mixture_term(z, x, at, k, prior) - largest[0])
+    return total
+
+
+cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssize_t k, bint prior) noexcept nogil:
+    cdef double sigma, u, term = z[(at.alpha + k) * WIDTH]
+    if not prior:
+        sigma = at.min_scale + exp(z[(at.sigma + k) * WIDTH])
+        u = (x - z[(at.mu + k) * WIDTH]) / sigma
+        term += -0.5 * u * u - log(sigma)
+    return term
+
+
+cdef void plain_mixture_log_density(real* log_density, real* scratch, real* z, const real* x,
+                                    const outputs* at) noexcept nogil:
+    cdef Py_ssize_t l
+    cdef double m0, m1, s0, s1
+    for l in range(WIDTH):
+        s0 = mixture_terms(&m0, z + l, x[l], at, True)
+        s1 = mixture_terms(&m1, z + l, x[l], at, False)
+        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - LOG_SQRT_2PI)
+
+
+cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, const real* x, const real* weight,
+                                 const outputs* at) noexcept nogil:
+    cdef Py_ssize_t k, l
+    cdef double m0, m1, s0, s1, alpha, pi, e, sigma, u
+    cdef real *z_alpha
+    cdef real *z_mu
+    cdef real *z_sigma
+    for l in range(WIDTH):
+        s0 = mixture_terms(&m0, z + l, x[l], at, True)
+        s1 = mixture_terms(&m1, z + l, x[l], at, False)
+        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - LOG_SQRT_2PI)
+        for k in range(at.K):
+            z_alpha = z + (at.alpha + k) * WIDTH + l
+            z_mu = z + (at.mu + k) * WIDTH + l
+            z_sigma = z + (at.sigma + k) * WIDTH + l
+            pi = exp(mixture_term(z + l, x[l], at, k, False) - m1) / s1
+            alpha = exp(z_alpha[0] - m0) / s0
+            e = exp(z_sigma[0])
+            sigma = at.min_scale + e
+            u = (x[l] - z_mu[0]) / sigma
+            z_alpha[0] = <real>(weight[l] * (pi - alpha))                  # dz^alpha = pi - alpha
+            z_mu[0] = <real>(weight[l] * pi * u / sigma)                   # dz^mu = pi (x - mu) / sigma^2
+            z_sigma[0] = <real>(weight[l] * pi * (u * u - 1) * e / sigma)  # dz^sigma = pi (u^2 - 1) e / sigma
+
+
+cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
+                             const outputs* at) noexcept nogil:
+    cdef Py_ssize_t k, l
+    cdef double m0, s0, cumulative
+    for l in range(WIDTH):
+        s0 = mixture_terms(&m0, z + l, 0, at, True)
+        cumulative = 0
+        for k in range(at.K):                            # the first k whose cumulative weight exceeds the uniform
+            cumulative += exp(z[(at.alpha + k) * WIDTH + l] - m0)
+            if cumulative > uniform[l] * s0 or k == at.K - 1:
+                break
+        x[l] = <real>(z[(at.mu + k) * WIDTH + l]
+                      + (at.min_scale + exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
+
+
+cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
+    cdef Py_ssize_t k, l
+    cdef double m0, s0
+    for l in range(WIDTH):
+        s0 = mixture_terms(&m0, z + l, 0, at, True)
+        for k in range(at.K):
+            parameters[k * WIDTH + l] = <real>(exp(z[(at.alpha + k) * WIDTH + l] - m0) / s0)
+            parameters[(at.K + k) * WIDTH + l] = z[(at.mu + k) * WIDTH + l]
+            parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + exp(z[(at.sigma + k) * WIDTH + l]))
+
+
+# ---- Bernoulli: p(x = 1) = sigmoid(z) ----------------------------------------------------------------------------
+
+cdef void plain_bernoulli_log_density(real* log_density, real* scratch, real* z, const real* x,
+                                      const outputs* at) noexcept nogil:
+    cdef Py_ssize_t l
+    cdef double t
+    for l in range(WIDTH):
+        t = (1 - 2 * x[l]) * z[l]                        # log p(x) = -softplus((1 - 2 x) z)
+        log_density[l] = <real>(-((t if not t < 0 else 0) + log(1 + exp(-fabs(t)))))
+
+
+cdef void plain_bernoulli_gradient(real* log_density, real* scratch, real* z, const real* x, const real* weight,
+                                   const outputs* at) noexcept nogil:
+    cdef Py_ssize_t l
+    plain_bernoulli_log_density(log_density, scratch, z, x, at)
+    for l in range(WIDTH):
+        z[l] = <real>(weight[l] * (x[l] - 1 / (1 + exp(-z[l]))))     # dz = x - p
+
+
+cdef void plain_bernoulli_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
+                               const outputs* at) noexcept nogil:
+    cdef Py_ssize_t l
+    for l in range(WIDTH):
+        x[l] = 1 if uniform[l] < 1 / (1 + exp(-z[l])) else 0
+
+
+cdef void plain_bernoulli_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
+    cdef Py_ssize_t l
+    for l in range(WIDTH):
+        parameters[l] = <real>(1 / (1 + exp(-z[l])))
+
+
+# ---- the recurrences (2) -----------------------------------------------------------------------------------------
+
+cdef void plain_cell_forward(real* r, const real* pre, int cell, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        r[i] = <real>(1 / (1 + exp(-pre[i]))) if cell == SIGMOID_CELL else <real>tanh(pre[i])
+
+
+cdef void plain_cell_backward(real* dpre, const real* dr, const real* r, int cell, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dpre[i] = dr[i] * (r[i] * (1 - r[i]) if cell == SIGMOID_CELL else 1 - r[i] * r[i])
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------
+
+cdef kernels_f32 plain_f32
+cdef kernels_f64 plain_f64
+cdef kernel_row plain_row = kernel_row(b"plain", &plain_f32, &plain_f64)
+
+plain_f32.width = plain_f64.width = WIDTH
+plain_f32.product, plain_f64.product = &plain_product[float], &plain_product[double]
+plain_f32.pack, plain_f64.pack = &plain_pack[float], &plain_pack[double]
+plain_f32.unpack, plain_f64.unpack = &plain_unpack[float], &plain_unpack[double]
+plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float], &plain_hidden_forward[double]
+plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[float], &plain_hidden_backward[double]
+plain_f32.cell_forward, plain_f64.cell_forward = &plain_cell_forward[float], &plain_cell_forward[double]
+plain_f32.cell_backward, plain_f64.cell_backward = &plain_cell_backward[float], &plain_cell_backward[double]
+plain_f32.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f32(
+    &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
+plain_f64.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f64(
+    &plain_mixture_log_density[double], &plain_mixture_gradient[double], &plain_mixture_draw[double], &plain_mixture_link[double])
+plain_f32.heads[BERNOULLI] = head_kernels_f32(
+    &plain_bernoulli_log_density[float], &plain_bernoulli_gradient[float], &plain_bernoulli_draw[float], &plain_bernoulli_link[float])
+plain_f64.heads[BERNOULLI] = head_kernels_f64(
+    &plain_bernoulli_log_density[double], &plain_bernoulli_gradient[double], &plain_bernoulli_draw[double], &plain_bernoulli_link[double])

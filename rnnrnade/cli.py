@@ -1,0 +1,675 @@
+"""The command line: ``rnnrnade demo | fit | score | sample | info``, also as ``python -m rnnrnade``.
+
+Results go to standard output or to ``-o FILE``; progress, warnings and refusals go to standard error.
+Exit codes: 0; 2 when the input cannot be used, with one sentence that says why; 130 after Ctrl-C; 141 when
+the reader of a pipe has left (``| head``).
+
+Frames are counted from 0, as everywhere in the library. Numbers are written with all digits that tell them
+apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["main"]
+
+MODELS = {"rnnrnade": "RNNRNADE", "rnade": "RNADE", "rnnnade": "RNNNADE", "nade": "NADE"}
+DATA_SUFFIXES = (".npz", ".csv", ".parquet")
+DATA_HELP = "frames: .npz, .csv or .parquet (see rnnrnade --help)"
+
+
+class Refusal(Exception):
+    """Input that cannot be used; the message is the sentence the user reads."""
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        The arguments, by default those of the process.
+
+    Returns
+    -------
+    code : int
+        0, or 2, 130, 141 as the head of the module says.
+
+    Raises
+    ------
+    SystemExit
+        From argparse: code 0 after ``--help`` and ``--version``, 2 for arguments it does not know.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            # Names of columns are compared here, by Data.select; the estimators get plain arrays.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            args.run(args)
+        sys.stdout.flush()
+        return 0
+    except Refusal as refusal:
+        _say(refusal)
+        return 2
+    except MemoryError as error:
+        _say(f"there is not enough memory: {error}")
+        return 2
+    except KeyboardInterrupt as interrupt:
+        _say(str(interrupt) or "interrupted")
+        return 130
+    except BrokenPipeError:
+        # Python flushes standard output again at its exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _say(message):
+    print("rnnrnade:", " ".join(str(message).split()), file=sys.stderr, flush=True)
+
+
+# Arguments
+
+
+def _transform(text):
+    """'none', 'standardize', 'whiten' or 'var:LAGS' as the estimators take it."""
+    from rnnrnade import Linear
+
+    if text in ("none", "standardize"):
+        return None if text == "none" else text
+    if text == "whiten":
+        return Linear(covariance="full")
+    kind, _, lags = text.partition(":")
+    if kind != "var" or not lags.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not none, standardize, whiten or var:LAGS (as var:2)")
+    return Linear(lags=int(lags), covariance="full")
+
+
+def _context(text):
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+# One row for each constructor argument: flag, argument, type, help. Options that are not given are not
+# passed on, so the defaults are those of the estimators; an option that a model has not is refused by name.
+FIT_OPTIONS = (
+    ("--components", "n_components", int, "components of the mixture of each conditional"),
+    ("--hidden", "n_hidden", int, "hidden units of each frame"),
+    ("--recurrent", "n_recurrent", int, "recurrent units"),
+    ("--cell", "cell", str, "recurrent cell: sigmoid or tanh"),
+    ("--context", "context", _context, "what the recurrent state drives, as alpha,mu,sigma,hidden"),
+    ("--activation", "activation", str, "hidden units: sigmoid or relu"),
+    ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
+    ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
+    ("--dtype", "dtype", str, "float32 or float64"),
+    ("--epochs", "max_epochs", int, "largest number of epochs"),
+    ("--batch-size", "batch_size", int, "sequences (of static models: frames) in a mini-batch"),
+    ("--window", "window", int, "frames of a training window, for long recordings"),
+    ("--optimizer", "optimizer", str, "adam or sgd"),
+    ("--learning-rate", "learning_rate", float, "first step size"),
+    ("--weight-decay", "weight_decay", float, "weight decay"),
+    ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
+    ("--validation-fraction", "validation_fraction", float, "part of the data held out to stop early"),
+    ("--patience", "patience", int, "epochs without a better validation score before it stops"),
+    ("--seed", "random_state", int, "seed of everything random: the same seed gives the same model"),
+    ("--jobs", "n_jobs", int, "threads; all that the process may use unless given"),
+)
+
+DESCRIPTION = "Exact densities of frames and sequences: RNADE and RNN-RNADE."
+EPILOG = """\
+data files, told apart by their ending:
+  .npz       arrays 'frames' (M, D) and 'lengths' (N,); or one 2-D array for each sequence; or one 3-D
+             array (N, T, D)
+  .csv       a header, then one frame in each row, in the order of time; the column 'sequence' (or another,
+             by --sequence-column) tells the sequences apart, all other columns are features and must be
+             numbers; without such a column the file is one sequence
+  .parquet   the same; needs pyarrow or pandas
+
+example:
+  rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0
+  rnnrnade score model.safetensors test.csv --per frame -o surprise.csv
+  rnnrnade sample model.safetensors --sequences 5 --frames 100 -o samples.csv
+"""
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="rnnrnade",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name, run, summary):
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    def data_options(sub):
+        text = "column that tells the sequences apart (default: sequence)"
+        sub.add_argument("--sequence-column", metavar="NAME", help=text)
+
+    sub = command("demo", _demo, "train on real speech, compare with simpler models, draw pictures")
+    sub.add_argument("folder", nargs="?", default="demo", help="where the pictures go (default: %(default)s)")
+    sub.add_argument("--seconds", type=float, default=45, help="time for training (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    sub = command("fit", _fit, "train a model on a file of frames")
+    sub.add_argument("data", help=DATA_HELP)
+    sub.add_argument("-o", "--output", default="model.safetensors", help="model file (default: %(default)s)")
+    sub.add_argument(
+        "--model", choices=MODELS, default="rnnrnade",
+        help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones; those without 'rnn' "
+        "take every frame by itself (default: %(default)s)",
+    )  # fmt: skip
+    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, not a part of DATA")
+    data_options(sub)
+    for flag, parameter, kind, text in FIT_OPTIONS:
+        metavar = flag[2:].upper() if kind in (int, float) else None
+        absent = argparse.SUPPRESS
+        sub.add_argument(flag, dest=parameter, type=kind, help=text, default=absent, metavar=metavar)
+    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    sub = command("score", _score, "write the log-density of sequences or frames in nats, as CSV")
+    sub.add_argument("model", help="model file, written by rnnrnade fit")
+    sub.add_argument("data", help=DATA_HELP)
+    sub.add_argument("-o", "--output", help="CSV file (default: standard output)")
+    per = ("sequence", "frame")
+    sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
+    sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
+    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    data_options(sub)
+
+    sub = command("sample", _sample, "draw sequences from a model")
+    sub.add_argument("model", help="model file, written by rnnrnade fit")
+    sub.add_argument("-o", "--output", help=".csv or .npz file (default: CSV to standard output)")
+    sub.add_argument("--sequences", type=int, default=1, help="number of sequences (default: %(default)s)")
+    sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
+    sub.add_argument("--seed", type=int, help="seed: the same seed gives the same samples")
+    sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
+    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    data_options(sub)
+
+    sub = command("info", _info, "say what is installed and in use, or what a model file holds")
+    sub.add_argument("model", nargs="?", help="model file")
+    return parser
+
+
+class _Version(argparse.Action):
+    """``--version``, which imports the package only when it is asked for."""
+
+    def __init__(self, option_strings, dest, **options):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, parser, *_):
+        from rnnrnade import __version__
+
+        print(f"rnnrnade {__version__}")
+        parser.exit()
+
+
+# Commands
+
+
+def _demo(args):
+    from .demo import run_demo
+
+    _check_folder(args.folder)
+    try:
+        run_demo(args.folder, seconds=args.seconds, random_state=args.seed, progress=not args.quiet)
+    except (ImportError, ValueError) as error:
+        raise Refusal(error) from error
+    except OSError as error:
+        raise Refusal(_reason(error, args.folder)) from error
+
+
+def _fit(args):
+    _check_output(args.output)
+    if Path(args.output).suffix.lower() in DATA_SUFFIXES:
+        raise Refusal(
+            f"-o {args.output}: that is the ending of a data file; call the model as model.safetensors."
+        )
+    estimator = _estimator(args)
+    data = read_data(args.data, args.sequence_column)
+    options = {}
+    if args.validation_data:
+        held_out = read_data(args.validation_data, args.sequence_column)
+        held_out.select(data.n_features, data.features, args.data)
+        options["validation_data"] = _for(estimator, held_out)
+    # Ctrl-C ends the training, which warns and keeps the best parameters so far: they are saved all the same.
+    with _refused(args.data), warnings.catch_warnings(record=True) as caught:
+        estimator.fit(_for(estimator, data), **options)
+    reports = [str(warning.message) for warning in caught]
+    interrupted = any("interrupted" in report for report in reports)
+    if estimator.best_epoch_ == 0:  # stopped within the first epoch
+        if interrupted:
+            raise KeyboardInterrupt("interrupted in the first epoch: no model was written.")
+        raise Refusal(f"{args.data}: {' '.join(reports)}")
+    for report in reports:
+        _say(f"warning: {report}")
+    if data.features:
+        estimator.feature_names_in_ = np.array(data.features, dtype=object)
+    with _refused(args.output):
+        estimator.save(args.output)
+
+    n_frames = sum(map(len, data.sequences))
+    what = f"{len(data.sequences)} sequences, {n_frames} frames of {data.n_features} features"
+    print(f"{args.output}: {type(estimator).__name__} of {what}; {_outcome(estimator)}")
+
+
+def _score(args):
+    _check_output(args.output)
+    if args.dims and args.per != "frame":
+        raise Refusal("--dims needs --per frame.")
+    estimator = _load(args.model, args.jobs)
+    data = read_data(args.data, args.sequence_column).select(*_features(estimator), args.model)
+    with _refused(args.data):
+        if args.per == "sequence":
+            log_densities = _by_sequence(estimator, "score_samples", data)
+        else:
+            columns = [x[:, None] for x in _by_sequence(estimator, "score_frames", data)]
+            if args.dims:
+                columns = map(
+                    np.hstack, zip(columns, _by_sequence(estimator, "score_dims", data), strict=True)
+                )
+
+    with _output(args.output) as stream:
+        write = csv.writer(stream, lineterminator="\n").writerow
+        if args.per == "sequence":
+            write(["sequence", "n_frames", "log_density", "log_density_per_frame"])
+            for name, x, value in zip(data.names, data.sequences, log_densities, strict=True):
+                total = float(np.sum(value))  # one number, or those of the frames of a static model
+                write([name, len(x), total, total / len(x)])
+        else:
+            names = [f"log_density_{name}" for name in _feature_names(estimator)] if args.dims else []
+            write(["sequence", "frame", "log_density", *names])
+            for name, values in zip(data.names, columns, strict=True):
+                for t, row in enumerate(values.tolist()):
+                    write([name, t, *row])
+
+
+def _sample(args):
+    _check_output(args.output)
+    suffix = Path(args.output or "out.csv").suffix.lower()
+    if suffix not in (".csv", ".npz"):
+        raise Refusal(f"-o {args.output}: samples are written as .csv or .npz.")
+    if args.sequences < 1 or args.frames < 1:
+        raise Refusal("--sequences and --frames must be at least 1.")
+    estimator = _load(args.model, args.jobs)
+    n, n_frames, n_features = args.sequences, args.frames, estimator.n_features_in_
+    names = [str(i) for i in range(n)]
+    if args.given:
+        if not _is_recurrent(estimator):
+            raise Refusal(f"--given needs a model of sequences; {args.model} is one of single frames.")
+        data = read_data(args.given, args.sequence_column).select(*_features(estimator), args.model)
+        names = [name if n == 1 else f"{name}-{i}" for name in data.names for i in range(n)]
+    with _refused(args.given or args.model):
+        if args.given:
+            drawn = np.concatenate(estimator.forecast(data.sequences, n_frames, n, random_state=args.seed))
+        elif _is_recurrent(estimator):
+            drawn = estimator.sample(n, n_frames, random_state=args.seed)
+        else:
+            drawn = estimator.sample(n * n_frames, random_state=args.seed).reshape(n, n_frames, n_features)
+
+    if suffix == ".npz":
+        with _refused(args.output):
+            np.savez(args.output, samples=drawn)
+        return
+    with _output(args.output) as stream:  # in the form that fit and score read
+        write = csv.writer(stream, lineterminator="\n").writerow
+        write(["sequence", *_feature_names(estimator)])
+        for name, x in zip(names, drawn, strict=True):
+            for row in x.tolist():
+                write([name, *row])
+
+
+def _info(args):
+    if args.model:
+        estimator = _load(args.model)
+        n_features, names = _features(estimator)
+        rows = {
+            "class": type(estimator).__name__,
+            "features": n_features if names is None else f"{n_features}: {', '.join(names)}",
+            "parameters": sum(np.size(value) for value in estimator.parameters_.values()),
+            **{name: f"{np.shape(value)}" for name, value in estimator.parameters_.items()},
+            **estimator.get_params(deep=False),
+        }
+    else:
+        import platform
+
+        import rnnrnade
+
+        config = rnnrnade.config()
+        rows = {
+            "rnnrnade": config["version"],
+            "Python": config["python"],
+            "NumPy": config["numpy"],
+            "platform": platform.platform(),
+            "OpenMP": "yes" if config["openmp"] else "no",
+            "threads": config["threads"],
+            "kernels": f"{config['kernels']} (available: {', '.join(config['kernels_available'])})",
+        }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}}  {value}")
+
+
+# Estimators
+
+
+def _estimator(args):
+    import rnnrnade
+
+    estimator = getattr(rnnrnade, MODELS[args.model])(verbose=0 if args.quiet else 1)
+    known = estimator.get_params()
+    for flag, parameter, _, _ in FIT_OPTIONS:
+        if hasattr(args, parameter):
+            if parameter not in known:
+                raise Refusal(f"{flag} is no option of --model {args.model}.")
+            estimator.set_params(**{parameter: getattr(args, parameter)})
+    return estimator
+
+
+def _load(path, jobs=None):
+    _check_input(path)
+    if Path(path).suffix.lower() in DATA_SUFFIXES:
+        raise Refusal(
+            f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place."
+        )
+    from .io import load_estimator
+
+    with _refused(path):
+        estimator = load_estimator(path)
+        return estimator.set_params(n_jobs=jobs) if jobs is not None else estimator
+
+
+def _is_recurrent(estimator):
+    return "n_recurrent" in estimator.get_params()
+
+
+def _for(estimator, data):
+    """The data as `estimator` takes them: a list of sequences, or of a static model all frames."""
+    return data.sequences if _is_recurrent(estimator) else np.concatenate(data.sequences)
+
+
+def _by_sequence(estimator, call, data):
+    """What a score gives, one item for each sequence."""
+    values = getattr(estimator, call)(_for(estimator, data))
+    if _is_recurrent(estimator):
+        return values
+    return np.split(values, np.cumsum([len(x) for x in data.sequences])[:-1])
+
+
+def _features(estimator):
+    names = getattr(estimator, "feature_names_in_", None)
+    return estimator.n_features_in_, None if names is None else list(names)
+
+
+def _feature_names(estimator):
+    n_features, names = _features(estimator)
+    return names or [f"x{d}" for d in range(n_features)]
+
+
+def _outcome(estimator):
+    history, best = estimator.history_, estimator.best_epoch_
+    at = list(history["epoch"]).index(best)
+    score, epochs = history["validation_score"][at], f"epoch {best} of {estimator.n_iter_}"
+    if np.isfinite(score):
+        return f"validation score {score:+.4f} nats per frame ({epochs})"
+    return f"no validation data, training score {-history['loss'][at]:+.4f} nats per frame ({epochs})"
+
+
+# Files
+
+
+@contextmanager
+def _refused(path):
+    """Turn what the library refuses in `path` into one sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(_reason(error, path)) from error
+    except (ValueError, TypeError) as error:  # ModelFileError is a ValueError
+        message = str(error)
+        raise Refusal(message if str(path) in message else f"{path}: {message}") from error
+
+
+def _reason(error, path):
+    return f"{path}: {error.strerror or error}."
+
+
+def _check_input(path):
+    if os.path.isdir(path):
+        raise Refusal(f"{path} is a directory; a file is wanted.")
+    try:
+        with open(path, "rb") as file:
+            if not file.read(1):
+                raise Refusal(f"{path} is empty.")
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _check_output(path):
+    """Refuse a file that could not be written before the work is done, not after."""
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise Refusal(f"{path} is a directory; the output must be a file.")
+    if not os.path.isdir(folder):
+        raise Refusal(f"{path} cannot be written: there is no folder {folder}.")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise Refusal(f"{path} cannot be written: permission denied.")
+
+
+def _check_folder(path):
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise Refusal(f"{path} is a file; a folder for the pictures is wanted.")
+
+
+@contextmanager
+def _output(path):
+    if path is None:
+        yield sys.stdout
+        return
+    with _refused(path), open(path, "w", newline="", encoding="utf-8") as stream:
+        yield stream
+
+
+@dataclass
+class Data:
+    """Sequences of a file: arrays (T_i, D), their names, and the names of the features if any."""
+
+    path: str
+    sequences: list
+    names: list
+    features: list | None = None
+
+    @property
+    def n_features(self):
+        return self.sequences[0].shape[1]
+
+    def select(self, n_features, features, wanted_by):
+        """Bring the features into the order of a model, by their names where both have names."""
+        if features and self.features and features != self.features:
+            if missing := [name for name in features if name not in self.features]:
+                raise Refusal(f"{self.path} has no column {_quoted(missing)}, as {wanted_by} has.")
+            if spare := [name for name in self.features if name not in features]:
+                raise Refusal(f"{self.path} has a column {_quoted(spare)} that {wanted_by} has not.")
+            order = [self.features.index(name) for name in features]
+            self.sequences = [np.ascontiguousarray(x[:, order]) for x in self.sequences]
+            self.features = features
+        if self.n_features != n_features:
+            raise Refusal(f"{self.path} has {self.n_features} features; {wanted_by} has {n_features}.")
+        return self
+
+
+def read_data(path, sequence_column=None):
+    """Read the sequences of a .npz, .csv or .parquet file; see ``rnnrnade --help`` for their forms."""
+    _check_input(path)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".safetensors":
+        raise Refusal(f"{path} is a model file; a data file (.npz, .csv or .parquet) is wanted in its place.")
+    if suffix not in DATA_SUFFIXES:
+        raise Refusal(f"{path}: a data file ends in .npz, .csv or .parquet.")
+    if suffix == ".npz":
+        if sequence_column is not None:
+            raise Refusal(f"--sequence-column is for .csv and .parquet, not for {path}.")
+        return _read_npz(path)
+    columns = _csv_columns(path) if suffix == ".csv" else _parquet_columns(path)
+    return _read_table(path, columns, sequence_column)
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # NumPy, zipfile and zlib have an exception each for every way of being broken
+        reason = ": it holds pickles, which are not loaded" if "allow_pickle" in str(error) else ""
+        raise Refusal(f"{path} cannot be read as a .npz file{reason}.") from error
+    if "frames" in arrays and "lengths" in arrays:
+        frames, lengths = _numbers(path, "frames", arrays["frames"], 2), arrays["lengths"]
+        if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.size == 0 or lengths.min() < 1:
+            raise Refusal(f"{path}: 'lengths' must be a 1-D array of whole numbers of at least 1.")
+        if lengths.sum() != len(frames):
+            raise Refusal(f"{path}: 'lengths' add up to {lengths.sum()}, not to the {len(frames)} 'frames'.")
+        sequences = np.split(frames, np.cumsum(lengths)[:-1])
+        return Data(path, sequences, [str(i) for i in range(len(sequences))])
+    if not arrays:
+        raise Refusal(f"{path} holds no arrays.")
+    name, array = next(iter(arrays.items()))
+    if len(arrays) == 1 and array.ndim == 3:
+        return Data(path, list(_numbers(path, name, array, 3)), [str(i) for i in range(len(array))])
+    sequences = [_numbers(path, name, array, 2) for name, array in arrays.items()]
+    for name, x in zip(arrays, sequences, strict=True):
+        if x.shape[1] != (expected := sequences[0].shape[1]):
+            raise Refusal(f"{path}: '{name}' has {x.shape[1]} features, the first array has {expected}.")
+    return Data(path, sequences, list(arrays))
+
+
+def _numbers(path, name, array, ndim):
+    """A checked array of `ndim` axes, float32 as it is and all else as float64."""
+    if array.dtype.kind not in "fiub":
+        raise Refusal(f"{path}: '{name}' does not hold real numbers (its type is {array.dtype}).")
+    if array.ndim != ndim:
+        forms = "'frames' and 'lengths', 2-D arrays of one sequence each, or one 3-D array"
+        raise Refusal(f"{path}: '{name}' has {array.ndim} axes; the file must hold {forms}.")
+    if 0 in array.shape:
+        raise Refusal(f"{path}: '{name}' is empty, its shape is {array.shape}.")
+    array = np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+    if not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        at = ", ".join(map(str, place))
+        raise Refusal(f"{path}: '{name}[{at}]' is {array[place]}; every number must be finite.")
+    return array
+
+
+def _csv_columns(path):
+    """The columns of a .csv file as {name: tuple of str}."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            head = file.readline()
+            # European spreadsheets write ';', and some programs tabs, under the same ending.
+            delimiter = next((d for d in ",;\t" if d in head), ",")
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refusal(f"{path} cannot be read as a .csv file ({error}).") from error
+    header, rows = [name.strip() for name in rows[0]] if rows else [], rows[1:]
+    if not rows:
+        raise Refusal(f"{path} has no rows below its header.")
+    if all(_is_number(name) for name in header):
+        raise Refusal(f"{path} has no header: its first line must name the columns.")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise Refusal(f"{path}: row {number} below the header has {len(row)} fields, not {len(header)}.")
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise Refusal(f"{path} has several columns named {_quoted(repeated)}.")
+    return dict(zip(header, zip(*rows, strict=True), strict=True))
+
+
+def _parquet_columns(path):
+    """The columns of a .parquet file as {name: 1-D array}."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        parquet = None
+    try:
+        if parquet is not None:
+            table = parquet.read_table(path)
+            columns = [column.to_numpy() for column in table.columns]
+            return dict(zip(table.column_names, columns, strict=True))
+        import pandas
+
+        table = pandas.read_parquet(path)
+        return {str(name): table[name].to_numpy() for name in table.columns}
+    except ImportError as error:
+        raise Refusal(f'{path}: .parquet needs pyarrow: pip install "rnnrnade[data]"') from error
+    except Exception as error:  # pyarrow and fastparquet each have their own exceptions
+        raise Refusal(f"{path} cannot be read as a .parquet file.") from error
+
+
+def _read_table(path, columns, sequence_column):
+    name = "sequence" if sequence_column is None else sequence_column
+    if sequence_column is not None and name not in columns:
+        raise Refusal(f"{path} has no column {name!r}; its columns are {_quoted(columns)}.")
+    labels = columns.pop(name, None)
+    if not columns:
+        raise Refusal(f"{path} has no column of numbers beside {name!r}.")
+    # pandas' to_csv and to_parquet write the index so: as a feature it would be the number of the row.
+    if any(not feature or feature.startswith("__index_level_") for feature in columns):
+        raise Refusal(
+            f"{path} has a column without a name, as pandas writes its index; write it with index=False."
+        )
+    frames, texts = [], {}
+    for feature, values in columns.items():
+        try:
+            frames.append(np.fromiter(map(float, values), np.float64, len(values)))
+        except (TypeError, ValueError):
+            row = next(i for i, value in enumerate(values) if not _is_number(value))
+            texts[feature] = f"{feature!r} ({str(values[row])!r} in row {row + 1} below the header)"
+    if texts:
+        raise Refusal(f"{path} has columns that are not numeric: {', '.join(texts.values())}.")
+    frames = np.stack(frames, axis=1)
+    if not len(frames):
+        raise Refusal(f"{path} has no rows.")
+    if not np.isfinite(frames).all():
+        row, d = np.argwhere(~np.isfinite(frames))[0]
+        where = f"column {list(columns)[d]!r}, row {row + 1} below the header"
+        raise Refusal(f"{path}: {where}: {frames[row, d]}; every number must be finite.")
+    if labels is None:
+        return Data(path, [frames], ["0"], list(columns))
+    rows_of = {}  # in the order in which the sequences begin; their rows may be mixed
+    for row, label in enumerate(labels):
+        if label is None or label != label or label == "":
+            raise Refusal(f"{path}: column {name!r} is empty in row {row + 1} below the header.")
+        rows_of.setdefault(str(label), []).append(row)
+    return Data(path, [frames[rows] for rows in rows_of.values()], list(rows_of), list(columns))
+
+
+def _is_number(value):
+    try:
+        float(value)
+        return True
+    except (TypeError, ValueError):
+        return False
+
+
+def _quoted(names):
+    return ", ".join(repr(str(name)) for name in names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1304 @@
+"""The scikit-learn face: options, fit, scores, samples.  Glue only: the work is done in model.py and training.py."""
+
+import textwrap
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from . import _core
+from .io import load_estimator, save_estimator
+from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
+from .optim import OPTIMIZERS
+from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors, naming
+from .training import Data, Trainer
+from .transforms import Linear
+
+TRANSFORMS = {"standardize": Linear(), "whiten": Linear(covariance="full")}
+FEW = 10  # sequences or rows: below this none is held out whole
+DRAWS = 1 << 22  # random numbers of each kind held at a time
+
+
+class MixtureParameters(NamedTuple):
+    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such."""
+
+    alpha: np.ndarray
+    mu: np.ndarray
+    sigma: np.ndarray
+
+
+class BernoulliParameters(NamedTuple):
+    """Parameters of every one-dimensional conditional: p(x_d = 1), (T_i, D), or a list of such."""
+
+    p: np.ndarray
+
+
+def _positive(kind, *, zero=False):
+    return Interval(kind, 0, None, closed="left" if zero else "neither")
+
+
+COMMON = {
+    "n_hidden": [_positive(Integral, zero=True)],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "order": [None, "array-like"],
+    "dtype": [StrOptions({"float32", "float64"})],
+    "max_epochs": [_positive(Integral)],
+    "batch_size": [_positive(Integral)],
+    "optimizer": [StrOptions(set(OPTIMIZERS))],
+    "learning_rate": [_positive(Real)],
+    "weight_decay": [_positive(Real, zero=True), dict],
+    "clip_norm": [None, _positive(Real)],
+    "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
+    "patience": [_positive(Integral)],
+    "warm_start": ["boolean"],
+    "n_jobs": [None, Integral],
+    "random_state": ["random_state", np.random.Generator],
+    "verbose": ["verbose"],
+}
+MIXTURE = {
+    "n_components": [_positive(Integral)],
+    "conditional": [StrOptions({name for name, head in HEADS.items() if head.mixture})],
+    "min_scale": [_positive(Real, zero=True)],
+    "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
+}
+RECURRENT = {
+    "n_recurrent": [_positive(Integral)],
+    "cell": [StrOptions(set(CELLS))],
+    "context": [tuple, list],
+    "window": [None, _positive(Integral)],
+}
+
+
+# Parameters that several estimators document; `documented` puts them where a class says {name}.
+DOCUMENTED = {
+    "mixture": """
+n_components : int, default=10
+    Gaussians of each one-dimensional conditional; >= 1.
+n_hidden : int, default=50
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.
+min_scale : float, default=1e-3
+    Smallest standard deviation of a component, in the unit of the transform's output; >= 0.  Rounded or repeated
+    values invite narrow spikes: state it with every log-density.
+conditional : {"gaussian"}, default="gaussian"
+    Family of the components.
+transform : {"standardize", "whiten"}, Linear or None, default="standardize"
+    Fitted and put in front of the model; log-densities are those of X as given.""",
+    "units": """
+n_hidden : int, default=50
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
+    "recurrent": """
+n_recurrent : int, default=100
+    Recurrent units; >= 1.
+cell : {"sigmoid", "tanh"}, default="sigmoid"
+    Recurrent unit.
+context : tuple of str
+    What the recurrent state drives: of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
+    units' first input).  Default: all but "hidden" for real values, all for binary ones.
+window : int or None, default=None
+    Frames of a training window.  Longer sequences are cut, at other places in each epoch, and the state before a
+    window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.""",
+    "common": """
+activation : {"sigmoid", "relu"}, default="sigmoid"
+    Hidden unit.
+order : array-like of shape (D,) or None, default=None
+    Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1.
+dtype : {"float32", "float64"}, default="float32"
+    Of parameters and arithmetic; log-densities are float64 always.
+max_epochs : int, default=500
+    Passes over the training data at the most; >= 1.
+batch_size : int
+    Sequences or windows (vectors: rows) of an update; >= 1.  Default: 100 rows, 16 sequences.
+optimizer : {"adam", "sgd"}, default="adam"
+    "sgd" has momentum 0.9 and a learning rate that falls linearly to 0 over max_epochs.
+learning_rate : float
+    > 0.  Default: 5e-3 for vectors, 3e-3 for sequences.
+weight_decay : float or dict, default=1e-2
+    Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
+clip_norm : float or None, default=5.0
+    Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
+validation_fraction : float or None, default=0.1
+    Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
+    scored with their past as context.  0 or None: train for max_epochs.
+patience : int, default=15 (vectors: 20)
+    Epochs without a better validation score before training returns to the best parameters with a smaller
+    learning rate, and, at the fourth time, ends; >= 1.
+warm_start : bool, default=False
+    `fit` goes on from the parameters of the last fit.
+n_jobs : int or None, default=None
+    OpenMP threads.  None and -1: all that the process may use.  Results have the same bits for any number.
+random_state : int, RandomState, Generator or None, default=None
+    Of initialisation, held-out data, batches and draws.
+verbose : int, default=0
+    A progress bar where it is not 0.""",
+    "attributes": """
+parameters_ : mapping of str to ndarray
+transform_ : Linear or None
+history_ : dict of lists
+    epoch, loss (nats per frame, in the unit of X), validation_score, gradient_norm (mean before clipping),
+    learning_rate, seconds since the begin.
+n_iter_, best_epoch_ : int
+    Epochs run, and the one whose parameters were kept.
+n_features_in_ : int
+feature_names_in_ : ndarray of str
+    Where X has names.""",
+}
+
+
+def documented(cls):
+    """Fill the shared entries into a class's docstring."""
+    for name, text in DOCUMENTED.items():
+        if cls.__doc__:  # python -OO has none
+            cls.__doc__ = cls.__doc__.replace(f"    {{{name}}}", textwrap.indent(text.strip("\n"), "    "))
+    return cls
+
+
+def as_generator(random_state):
+    """A NumPy Generator from None, a seed, a RandomState or a Generator."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
+    return np.random.default_rng(random_state)
+
+
+class DensityEstimator(DensityMixin, BaseEstimator):
+    """What all estimators share.  A subclass says which head it has and whether it reads sequences."""
+
+    _recurrent = False
+    _binary = False
+
+    # ---- options ------------------------------------------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = False
+        tags.non_deterministic = False
+        return tags
+
+    def _option(self, name, default=None):
+        return getattr(self, name, default)
+
+    def _layout(self, D):
+        """The network's sizes and choices for data of D dimensions."""
+        contexts = (*HEADS[self._head].context, "hidden")
+        context = tuple(self._option("context", ()))
+        unknown = [name for name in context if name not in contexts]
+        if unknown:
+            raise InvalidParameterError(
+                f"The 'context' parameter of {type(self).__name__} must be a tuple of names among {contexts}. "
+                f"Got {unknown[0]!r} in it."
+            )
+        return Layout(
+            head=self._head,
+            D=D,
+            H=self.n_hidden,
+            K=self._option("n_components", 1),
+            R=self.n_recurrent if self._recurrent else 0,
+            activation=self.activation,
+            cell=self._option("cell", CELLS[0]),
+            context=context,
+            min_scale=float(self._option("min_scale", 0.0)),
+        )
+
+    @property
+    def _head(self):
+        return "bernoulli" if self._binary else self.conditional
+
+    def _check_order(self, D):
+        if self.order is None:
+            return None
+        order = np.asarray(self.order)
+        if order.shape != (D,) or not np.array_equal(np.sort(order), np.arange(D)):
+            raise InvalidParameterError(
+                f"The 'order' parameter of {type(self).__name__} must be a permutation of 0 ... {D - 1}, one number "
+                f"for each of the {D} features. Got {self.order!r} instead."
+            )
+        return order.astype(np.intp)
+
+    def _n_threads(self):
+        if self.n_jobs == 0:
+            raise InvalidParameterError(
+                f"The 'n_jobs' parameter of {type(self).__name__} must be None, a positive int, or a negative one "
+                "(-1: all cores). Got 0 instead."
+            )
+        return _core.effective_threads(self.n_jobs)
+
+    # ---- data ---------------------------------------------------------------------------------------------------
+
+    def _check(self, X, lengths=None, *, reset=False):
+        if self._recurrent:
+            return check_sequences(self, X, lengths, reset=reset, binary=self._binary)
+        return check_vectors(self, X, reset=reset, binary=self._binary)
+
+    def _encode(self, data):
+        """Frames in the model's order, unit and type."""
+        frames = data.frames if self._order is None else np.ascontiguousarray(data.frames[:, self._order])
+        if self.transform_ is not None:
+            frames = self.transform_.forward(frames, data.offsets)
+        with np.errstate(over="ignore"):
+            encoded = np.ascontiguousarray(frames, self._model.dtype)
+        if encoded.dtype != frames.dtype and not np.isfinite(encoded.sum(dtype=np.float64)):
+            bad = np.argwhere(~np.isfinite(encoded))
+            if len(bad):
+                i, d = bad[0]
+                s = int(np.searchsorted(data.offsets, i, side="right")) - 1
+                d = d if self._order is None else self._order[d]
+                raise ValueError(
+                    f"X is too large for float32 in sequence {s}, frame {i - data.offsets[s]}, dimension {d}: "
+                    "scale X down or use dtype='float64'."
+                )
+        return encoded
+
+    def _in_order_of_X(self, values):
+        """Undo `order` in an array whose second axis are the dimensions."""
+        if self._order is None:
+            return values
+        out = np.empty_like(values)
+        out[:, self._order] = values
+        return out
+
+    def _log_jacobian(self, data):
+        if self.transform_ is None:
+            return None
+        return self.transform_.log_jacobian(data.offsets)
+
+    @property
+    def _order(self):
+        return self.order_
+
+    # ---- fit ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self, X, lengths, sample_weight, validation_data, reset):
+        """Checked options and data; transform and model where there are none to go on with."""
+        self._validate_params()
+        n_threads = self._n_threads()
+        data = self._check(X, lengths, reset=reset)
+        layout = self._layout(data.n_features)
+        order = self._check_order(data.n_features)
+        weight = check_frame_weights(sample_weight, data)
+        check = check_sequences if self._recurrent else check_vectors
+        held_out = check_validation(self, validation_data, binary=self._binary, check=check)
+        return n_threads, data, layout, order, weight, held_out
+
+    def _start(self, layout, order, transform, generator):
+        self.order_ = order
+        self.transform_ = transform
+        self._model = Model(layout, initial_parameters(layout, generator, np.dtype(self.dtype)))
+
+    def _new_transform(self):
+        transform = self._option("transform")
+        if transform is None:
+            return None
+        return clone(TRANSFORMS[transform] if isinstance(transform, str) else transform)
+
+    def _trained(self):
+        """Which parameters training may change."""
+        trained = np.ones(self._model.layout.size, bool)
+        if self._binary and not self.learn_rho:
+            self._model.layout.block(trained, "rho")[...] = False
+        return trained
+
+    def fit(self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None):
+        """Fit the model to sequences by maximum likelihood.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays
+            Or one of the other forms: an array (N, T, D); one 2-D array, DataFrame or list of lists (ONE sequence);
+            an object array of sequences; a 2-D array with `lengths`.
+        y : ignored
+        lengths : array-like of shape (N,), optional
+            Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
+        sample_weight : array-like, optional
+            One weight for each item of X's first axis.
+        validation_data : X or (X, None), optional
+            Used instead of held-out sequences.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad options or data; the message names the option, or the sequence and position.
+        """
+        return self._fit(X, lengths, sample_weight, validation_data)
+
+    def _fit(self, X, lengths, sample_weight, validation_data):
+        again = self.warm_start and hasattr(self, "_model")
+        n_threads, data, layout, order, weight, held_out = self._prepare(
+            X, lengths, sample_weight, validation_data, reset=not again
+        )
+        generator = as_generator(self.random_state)
+        weight = np.ones(data.n_frames) if weight is None else weight
+        train, train_weight, valid, valid_weight = self._split(data, weight, held_out, generator)
+        if again and self._model.layout == layout:
+            transform = self.transform_
+        else:
+            transform = self._new_transform()
+            if transform is not None:
+                frames = train.frames if order is None else train.frames[:, order]
+                transform.fit(frames, train.offsets, train_weight)
+            self._start(layout, order, transform, generator)
+        training = self._training_data(train, train_weight)
+        validation = None if valid is None else self._training_data(valid, valid_weight)
+        trainer = Trainer(self._model, self, generator, self._trained(), n_threads)
+        self.best_epoch_ = trainer.fit(training, validation, self._option("window"))
+        self.history_ = trainer.history
+        self.n_iter_ = len(trainer.history["epoch"])
+        self._trainer_state = None
+        return self
+
+    def _training_data(self, data, weight):
+        jacobian = self._log_jacobian(data)
+        constant = 0.0 if jacobian is None else float(weight @ jacobian.sum(axis=1))
+        return Data(self._encode(data), data.offsets, weight, constant)
+
+    def _split(self, data, weight, held_out, generator):
+        """(train, its weights, validation, its weights); validation None where there is none."""
+        if held_out is not None:
+            return data, weight, held_out, np.ones(held_out.n_frames)
+        fraction = self.validation_fraction
+        if not fraction:
+            return data, weight, None, None
+        if data.n_sequences >= FEW:
+            index = generator.permutation(data.n_sequences)
+            n_valid = max(1, round(fraction * data.n_sequences))
+            by_sequence = [data.subset(np.sort(part)) for part in (index[n_valid:], index[:n_valid])]
+            rows = [_rows_of(data, np.sort(part)) for part in (index[n_valid:], index[:n_valid])]
+            train, valid = by_sequence
+            if weight[rows[0]].sum() > 0 and weight[rows[1]].sum() > 0:
+                return train, weight[rows[0]], valid, weight[rows[1]]
+        elif self._recurrent and (data.lengths * fraction).sum() >= 2:
+            # Few sequences: the end of each, scored with its past as context.
+            last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
+            last = np.where(data.lengths > 1, last, 0)
+            kept = data.lengths - last
+            position = np.arange(data.n_frames) - np.repeat(data.offsets[:-1], data.lengths)
+            is_train = position < np.repeat(kept, data.lengths)
+            offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+            train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list")
+            if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
+                return train, weight[is_train], data, np.where(is_train, 0.0, weight)
+        what = "frames" if self._recurrent else "rows"
+        warnings.warn(
+            f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
+            "Pass validation_data, or validation_fraction=0 to silence this.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+        return data, weight, None, None
+
+    def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
+        """Go on training for one epoch over X; the first call starts a new model.
+
+        Parameters
+        ----------
+        X, y, lengths, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, lengths, sample_weight)
+
+    def _partial_fit(self, X, lengths, sample_weight):
+        first = not hasattr(self, "_model")
+        n_threads, data, layout, order, weight, _ = self._prepare(X, lengths, sample_weight, None, reset=first)
+        weight = np.ones(data.n_frames) if weight is None else weight
+        if first:
+            generator = as_generator(self.random_state)
+            transform = self._new_transform()
+            if transform is not None:
+                transform.fit(data.frames if order is None else data.frames[:, order], data.offsets, weight)
+            self._start(layout, order, transform, generator)
+        if getattr(self, "_trainer_state", None) is None:
+            trainer = Trainer(self._model, self, as_generator(self.random_state), self._trained(), n_threads)
+            self._trainer_state = trainer
+        trainer = self._trainer_state
+        trainer.model, trainer.n_threads, trainer.options = self._model, n_threads, self
+        before = self._model.theta.copy()
+        try:
+            loss, norm = trainer.epoch(self._training_data(data, weight), self._option("window"))
+            if not np.isfinite(self._model.theta).all():
+                raise FloatingPointError
+        except FloatingPointError:
+            self._model.theta[...] = before
+            warnings.warn(
+                "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+            return self
+        trainer.record(loss, np.nan, norm, 0.0)
+        self.history_ = trainer.history
+        self.n_iter_ = self.best_epoch_ = len(trainer.history["epoch"])
+        return self
+
+    # ---- scores -------------------------------------------------------------------------------------------------
+
+    def _scores(self, X, lengths=None, *, dims=False, parameters=False, last=False):
+        check_is_fitted(self)
+        data = self._check(X, lengths)
+        e = self._encode(data)
+        scores = self._model.log_density(
+            e, data.offsets, dims=dims, parameters=parameters, last=last, n_threads=self._n_threads()
+        )
+        jacobian = self._log_jacobian(data)
+        if jacobian is not None:
+            scores.frames[...] += jacobian.sum(axis=1)
+            if dims:
+                scores.dims[...] += jacobian
+        return data, e, scores
+
+    def score_samples(self, X, *, lengths=None):
+        """Exact log-density of each item of X's first axis, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        ndarray, float64
+            Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
+            each frame, given its past.
+        """
+        data, _, scores = self._scores(X, lengths)
+        return data.per_item(scores.frames)
+
+    def score(self, X, y=None, *, lengths=None):
+        """Mean log-density per frame, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        y : ignored
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self._scores(X, lengths)[2].frames))
+
+    def score_frames(self, X, *, lengths=None):
+        """Exact log-density of each frame given its past, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i,), or one of them for one 2-D X
+        """
+        data, _, scores = self._scores(X, lengths)
+        return data.split(scores.frames)
+
+    def score_dims(self, X, *, lengths=None):
+        """Exact log-density of each dimension of each frame, given the dimensions before it and the past, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X
+            They add up to `score_frames`.
+        """
+        data, _, scores = self._scores(X, lengths, dims=True)
+        return data.split(self._in_order_of_X(scores.dims))
+
+    def predict_params(self, X, *, lengths=None):
+        """Parameters of every one-dimensional conditional, in the units of X.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        MixtureParameters
+            alpha, mu, sigma, each (T_i, D, K) or a list of such; for binary models BernoulliParameters with p (T_i, D).
+        """
+        data, _, scores = self._scores(X, lengths, parameters=True)
+        values = scores.parameters.astype(np.float64)
+        if self._binary:
+            return BernoulliParameters(data.split(self._in_order_of_X(values[:, :, 0])))
+        K = self._model.layout.K
+        alpha, mu, sigma = (values[:, :, i * K : (i + 1) * K] for i in range(3))
+        if self.transform_ is not None:
+            frames = data.frames if self._order is None else np.ascontiguousarray(data.frames[:, self._order])
+            location, scale = self.transform_.location_and_scale(frames, data.offsets)
+            mu, sigma = location[:, :, None] + scale[:, :, None] * mu, scale[:, :, None] * sigma
+        return MixtureParameters(*(data.split(self._in_order_of_X(part)) for part in (alpha, mu, sigma)))
+
+    def log_likelihood_and_gradient(self, X, *, lengths=None):
+        """Total log-likelihood of X and its exact gradient, the transform held fixed.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        log_likelihood : float
+            In nats, in the units of X: the sum of `score_samples` in the order of sequences.
+        gradient : dict of ndarrays
+            Names and shapes of `parameters_`.
+        """
+        check_is_fitted(self)
+        data = self._check(X, lengths)
+        weight = np.ones(data.n_frames, self._model.dtype)
+        gradient, frames = self._model.gradient(self._encode(data), data.offsets, weight, n_threads=self._n_threads())
+        jacobian = self._log_jacobian(data)
+        if jacobian is not None:
+            frames += jacobian.sum(axis=1)
+        total = float(sum(data.per_item(frames).tolist()))
+        return total, {name: view.copy() for name, view in self._model.layout.views(gradient).items()}
+
+    # ---- samples ------------------------------------------------------------------------------------------------
+
+    def _draw(self, n_samples, n_frames, generator, given=None):
+        """(n_samples, n_frames, D) in the units of X, after one given sequence or from the start."""
+        model, D = self._model, self._model.layout.D
+        state = past = None
+        if given is not None:
+            with naming("given"):
+                data, _, scores = self._scores(given, last=True)
+                if data.n_sequences != 1:
+                    raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
+            past = data.frames if self._order is None else data.frames[:, self._order]
+            if scores.last is not None:
+                state = np.tile(scores.last, (n_samples, 1))
+        if state is None:
+            state = model.initial_state(n_samples)
+        at_once = max(1, DRAWS // (n_samples * D))
+        parts = []
+        for begin in range(0, n_frames, at_once):
+            shape = (n_samples, min(at_once, n_frames - begin), D)
+            uniform = generator.random(shape, model.dtype)
+            normal = uniform if self._binary else generator.standard_normal(shape, model.dtype)
+            parts.append(model.sample(uniform, normal, state=state, n_threads=self._n_threads()))
+        x = np.concatenate(parts, axis=1).astype(np.float64)
+        if self.transform_ is not None:
+            x = self.transform_.inverse(x, past)
+        if self._order is None:
+            return x
+        out = np.empty_like(x)
+        out[:, :, self._order] = x
+        return out
+
+    def _sampler(self, random_state, **counts):
+        check_is_fitted(self)
+        for name, value in counts.items():
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
+        return as_generator(self.random_state if random_state is None else random_state)
+
+    # ---- parameters and files -----------------------------------------------------------------------------------
+
+    @property
+    def parameters_(self):
+        """Read-only mapping of the parameters by name, in the shapes of NOTATION.md."""
+        check_is_fitted(self)
+        return self._model.parameters
+
+    @classmethod
+    def from_parameters(cls, parameters, *, transform=None, **options):
+        """A fitted estimator without training.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array-like
+            Names and shapes of `parameters_`; sizes and context come from them.
+        transform : Linear, optional
+            Fitted; default: none, the model lives in the units of X.
+        **options
+            Of the constructor.  What is not given takes a FIXED value, whatever the constructor's default: sigmoid
+            cell and units, min_scale 0, dtype of the arrays, no order.
+
+        Returns
+        -------
+        estimator
+
+        Raises
+        ------
+        ValueError
+            For names or shapes that are missing, unknown or contradict each other or the options.
+        """
+        return _from_parameters(cls, parameters, transform, options)
+
+    def save(self, path):
+        """Write the fitted estimator to a file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        check_is_fitted(self)
+        save_estimator(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read an estimator that `save` wrote; runs no code of the file and refuses a changed one.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator
+
+        Raises
+        ------
+        ModelFileError
+            For a file that is damaged, changed, of another version, or no model of this class.
+        """
+        return load_estimator(path, kind=cls)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_model")
+
+    def _state(self):
+        options = self.get_params(deep=False)
+        transform = options.pop("transform", None)
+        seed = self.random_state
+        options["random_state"] = int(seed) if isinstance(seed, Integral) else None
+        options["order"] = None if self.order is None else [int(i) for i in self.order]
+        if "context" in options:
+            options["context"] = list(self.context)
+        arrays = {"theta": self._model.theta}
+        state = {"options": options, "n_features_in": self.n_features_in_}
+        state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        state["history"] = {name: [float(v) for v in column] for name, column in getattr(self, "history_", {}).items()}
+        state["best_epoch"] = getattr(self, "best_epoch_", 0)
+        state["transform_option"] = transform.get_params() if isinstance(transform, Linear) else transform
+        if self.transform_ is not None:
+            state["transform"] = self.transform_.get_params()
+            arrays |= {f"transform.{name}": array for name, array in self.transform_.to_arrays().items()}
+        return type(self).__name__, state, arrays
+
+    @classmethod
+    def _from_state(cls, state, arrays):
+        options = dict(state["options"])
+        if "context" in options:
+            options["context"] = tuple(options["context"])
+        transform = state["transform_option"]
+        if "transform" in cls._parameter_constraints:
+            options["transform"] = Linear(**transform) if isinstance(transform, dict) else transform
+        self = cls(**options)
+        self._validate_params()
+        self.n_features_in_ = D = int(state["n_features_in"])
+        if state["feature_names_in"]:
+            self.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
+        self.order_ = self._check_order(D)
+        self.transform_ = None
+        if "transform" in state:
+            fitted = {name.removeprefix("transform."): a for name, a in arrays.items() if name != "theta"}
+            self.transform_ = Linear.from_arrays(state["transform"], fitted)
+        layout = self._layout(D)
+        theta = arrays["theta"]
+        if theta.shape != (layout.size,) or theta.dtype != np.dtype(self.dtype):
+            raise ValueError("the parameters do not fit the options")
+        self._model = Model(layout, np.array(theta))
+        self.history_ = state["history"]
+        self.history_["epoch"] = [int(epoch) for epoch in self.history_.get("epoch", [])]
+        self.n_iter_, self.best_epoch_ = len(self.history_["epoch"]), state["best_epoch"]
+        return self
+
+
+def _rows_of(data, index):
+    return np.concatenate([np.arange(data.offsets[i], data.offsets[i + 1]) for i in index])
+
+
+def _from_parameters(cls, parameters, transform, options):
+    """Sizes and context from names and shapes; the estimator with these parameters."""
+    name_of = cls.__name__
+    if not hasattr(parameters, "keys"):
+        raise TypeError(f"parameters must be a mapping of names to arrays. Got a {type(parameters).__name__}.")
+    arrays = {}
+    for name in parameters:
+        arrays[name] = np.asarray(parameters[name])
+        if arrays[name].dtype.kind not in "fiu":
+            raise TypeError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"parameter {name!r} holds NaN or infinity.")
+    head = HEADS["bernoulli" if cls._binary else options.get("conditional", "gaussian")]
+    sources = {"W": 2, "V" if cls._binary else "V_alpha": 2 if cls._binary else 3}
+    if cls._recurrent:
+        sources["W_rec"] = 2
+    for name, ndim in sources.items():
+        if name not in arrays:
+            raise ValueError(f"{name_of}.from_parameters needs the parameter {name!r}, which is missing.")
+        if arrays[name].ndim != ndim:
+            raise ValueError(f"parameter {name!r} must have {ndim} axes. Got shape {arrays[name].shape}.")
+    H, D = arrays["W"].shape
+    fixed = {"n_hidden": H, "activation": "sigmoid", "order": None}
+    if head.mixture:
+        fixed |= {"n_components": arrays["V_alpha"].shape[2], "min_scale": 0.0, "transform": None}
+    if cls._recurrent:
+        context = tuple(q for q, (_, _, name_W) in head.context.items() if name_W in arrays)
+        context += ("hidden",) if "W_c" in arrays else ()
+        fixed |= {"n_recurrent": arrays["W_rec"].shape[0], "cell": "sigmoid", "context": context}
+    fixed["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
+    if cls._binary and "rho" not in arrays:
+        arrays["rho"] = np.ones(D)
+    for name in ("n_hidden", "n_components", "n_recurrent"):
+        if name in fixed and options.get(name, fixed[name]) != fixed[name]:
+            raise ValueError(f"{name}={options[name]!r} contradicts the parameters, whose shapes say {fixed[name]}.")
+    if "context" in fixed and set(options.get("context", fixed["context"])) != set(fixed["context"]):
+        raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
+    unknown = set(options) - set(cls._parameter_constraints)
+    if unknown:
+        raise TypeError(f"{name_of} has no option {sorted(unknown)[0]!r}.")
+    if transform is not None and not head.mixture:
+        raise TypeError(f"{name_of} takes no transform.")
+    if transform is not None and not isinstance(transform, Linear):
+        raise TypeError(f"transform must be a fitted Linear or None. Got a {type(transform).__name__}.")
+    if transform is not None:
+        if not hasattr(transform, "factors_"):
+            raise ValueError("transform must be fitted: give the transform_ of a fitted estimator.")
+        if transform.mean_.shape != (D,):
+            raise ValueError(f"transform is for {len(transform.mean_)} dimensions, the parameters for {D}.")
+        fixed["transform"] = clone(transform)
+    self = cls(**(fixed | options))
+    self._validate_params()
+    layout = self._layout(D)
+    expected = layout.views(np.zeros(layout.size))
+    for name, view in expected.items():
+        if name not in arrays:
+            raise ValueError(f"{name_of}.from_parameters needs the parameter {name!r}, which is missing.")
+        if arrays[name].shape != view.shape:
+            raise ValueError(
+                f"parameter {name!r} has shape {arrays[name].shape}, but W, V and W_rec ask for {view.shape}."
+            )
+    unknown = sorted(set(arrays) - set(expected))
+    if unknown:
+        raise ValueError(f"{name_of} has no parameter {unknown[0]!r}; it has {', '.join(expected)}.")
+    self.n_features_in_ = D
+    self.order_ = self._check_order(D)
+    self.transform_ = transform
+    self._model = Model(layout, layout.flat(arrays, np.dtype(self.dtype)))
+    return self
+
+
+class SequenceEstimator(DensityEstimator):
+    """What RNNRNADE and RNNNADE add: samples of sequences, and forecasts."""
+
+    _recurrent = True
+
+    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None):
+        """Draw sequences from the model, exactly.
+
+        Parameters
+        ----------
+        n_samples, n_frames : int, default=1, 100
+        random_state : None, int, RandomState or Generator, default=None
+            None: that of the estimator.
+        given : array-like of shape (T, D), optional
+            One sequence that the samples continue.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_frames, D)
+        """
+        generator = self._sampler(random_state, n_samples=n_samples, n_frames=n_frames)
+        return self._draw(n_samples, n_frames, generator, given)
+
+    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
+        """Draw what follows each sequence: `sample` with `given`.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        horizon, n_samples : int
+        random_state : None, int, RandomState or Generator, default=None
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
+            Monte Carlo: independent draws from the exact predictive distribution.
+        """
+        generator = self._sampler(random_state, horizon=horizon, n_samples=n_samples)
+        data = self._check(X, lengths)
+        sequences = np.split(data.frames, data.offsets[1:-1])
+        drawn = [self._draw(n_samples, horizon, generator, sequence) for sequence in sequences]
+        return drawn[0] if data.form == "2d" else drawn
+
+
+class VectorEstimator(DensityEstimator):
+    """What RNADE and NADE add: calls for vectors, without `lengths`."""
+
+    def fit(self, X, y=None, *, sample_weight=None, validation_data=None):
+        """Fit the model to vectors by maximum likelihood.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        y : ignored
+        sample_weight : array-like of shape (n,), optional
+        validation_data : X or (X, None), optional
+            Used instead of held-out rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad options or data; the message names the option, or the row and dimension.
+        """
+        return self._fit(X, None, sample_weight, validation_data)
+
+    def partial_fit(self, X, y=None, *, sample_weight=None):
+        """Go on training for one epoch over X; the first call starts a new model.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, None, sample_weight)
+
+    def score_samples(self, X):
+        """Exact log-density of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        return self._scores(X)[2].frames
+
+    def score(self, X, y=None):
+        """Mean log-density per row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def score_frames(self, X):
+        """The same as `score_samples`: each row is a frame.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        return self.score_samples(X)
+
+    def score_dims(self, X):
+        """Exact log-density of each dimension of each row, given the dimensions before it, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        ndarray of shape (n, D), float64
+            Adds up to `score_samples`.
+        """
+        return super().score_dims(X)
+
+    def predict_params(self, X):
+        """Parameters of every one-dimensional conditional, in the units of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        MixtureParameters
+            alpha, mu, sigma, each (n, D, K); for binary models BernoulliParameters with p (n, D).
+        """
+        return super().predict_params(X)
+
+    def log_likelihood_and_gradient(self, X):
+        """Total log-likelihood of X and its exact gradient, the transform held fixed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        log_likelihood : float
+            In nats, in the units of X.
+        gradient : dict of ndarrays
+            Names and shapes of `parameters_`.
+        """
+        return super().log_likelihood_and_gradient(X)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw vectors from the model, exactly.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : None, int, RandomState or Generator, default=None
+            None: that of the estimator.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, D)
+        """
+        generator = self._sampler(random_state, n_samples=n_samples)
+        return self._draw(n_samples, 1, generator)[:, 0]
+
+
+# ---- the four estimators -------------------------------------------------------------------------------------------
+# Their options are written out because scikit-learn reads them off the signature of __init__.
+
+
+@documented
+class RNADE(VectorEstimator):
+    """Real-valued neural autoregressive density estimator: exact densities of vectors.
+
+    The density of each dimension given those before it is a mixture of Gaussians, whose parameters come from hidden
+    units that are updated from dimension to dimension in O(n_hidden).
+
+    Parameters
+    ----------
+    {mixture}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Uria, Murray and Larochelle, RNADE: The real-valued neural autoregressive density-estimator, 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import RNADE
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> model = RNADE(n_components=2, n_hidden=8, max_epochs=5, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.score_dims(X).shape, model.sample(4).shape
+    ((200,), (200, 3), (4, 3))
+    """
+
+    _parameter_constraints = MIXTURE | COMMON
+
+    def __init__(
+        self,
+        n_components=10,
+        n_hidden=50,
+        *,
+        activation="sigmoid",
+        conditional="gaussian",
+        min_scale=1e-3,
+        transform="standardize",
+        order=None,
+        dtype="float32",
+        max_epochs=500,
+        batch_size=100,
+        optimizer="adam",
+        learning_rate=5e-3,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        validation_fraction=0.1,
+        patience=20,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.conditional = conditional
+        self.min_scale = min_scale
+        self.transform = transform
+        self.order = order
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class NADE(VectorEstimator):
+    """Neural autoregressive distribution estimator: exact probabilities of binary vectors.
+
+    Parameters
+    ----------
+    {units}
+    {common}
+    learn_rho : bool, default=False
+        Learn the factor rho_d of the hidden units' input, which is 1 otherwise.
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Larochelle and Murray, The neural autoregressive distribution estimator, 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import NADE
+    >>> X = np.random.default_rng(0).integers(0, 2, size=(200, 3))
+    >>> model = NADE(n_hidden=8, max_epochs=5, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.predict_params(X).p.shape
+    ((200,), (200, 3))
+    """
+
+    _binary = True
+    _parameter_constraints = COMMON | {"learn_rho": ["boolean"]}
+
+    def __init__(
+        self,
+        n_hidden=50,
+        *,
+        activation="sigmoid",
+        order=None,
+        learn_rho=False,
+        dtype="float32",
+        max_epochs=500,
+        batch_size=100,
+        optimizer="adam",
+        learning_rate=5e-3,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        validation_fraction=0.1,
+        patience=20,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.order = order
+        self.learn_rho = learn_rho
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class RNNRNADE(SequenceEstimator):
+    """RNN-RNADE: exact densities of real-valued sequences.
+
+    A recurrent net reads the past and sets the biases of an RNADE, which gives the density of the next frame one
+    dimension at a time.
+
+    Parameters
+    ----------
+    {mixture}
+    {recurrent}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from rnnrnade import RNNRNADE
+    >>> from rnnrnade.datasets import make_trajectories
+    >>> X = make_trajectories(20, 30, random_state=0)
+    >>> model = RNNRNADE(n_components=2, n_hidden=8, n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.score_dims(X)[0].shape, model.sample(4, 10).shape
+    ((20,), (30, 2), (4, 10, 2))
+    """
+
+    _parameter_constraints = MIXTURE | RECURRENT | COMMON
+
+    def __init__(
+        self,
+        n_components=10,
+        n_hidden=50,
+        *,
+        n_recurrent=100,
+        cell="sigmoid",
+        context=("alpha", "mu", "sigma"),
+        window=None,
+        activation="sigmoid",
+        conditional="gaussian",
+        min_scale=1e-3,
+        transform="standardize",
+        order=None,
+        dtype="float32",
+        max_epochs=500,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        validation_fraction=0.1,
+        patience=15,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_hidden = n_hidden
+        self.n_recurrent = n_recurrent
+        self.cell = cell
+        self.context = context
+        self.window = window
+        self.activation = activation
+        self.conditional = conditional
+        self.min_scale = min_scale
+        self.transform = transform
+        self.order = order
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class RNNNADE(SequenceEstimator):
+    """RNN-NADE: exact probabilities of binary sequences.
+
+    Parameters
+    ----------
+    {units}
+    {recurrent}
+    {common}
+    learn_rho : bool, default=False
+        Learn the factor rho_d of the hidden units' input, which is 1 otherwise.
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Boulanger-Lewandowski, Bengio and Vincent, High-dimensional sequence transduction, 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import RNNNADE
+    >>> X = list(np.random.default_rng(0).integers(0, 2, size=(20, 30, 3)))
+    >>> model = RNNNADE(n_hidden=8, n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.sample(4, 10).shape
+    ((20,), (4, 10, 3))
+    """
+
+    _binary = True
+    _parameter_constraints = RECURRENT | COMMON | {"learn_rho": ["boolean"]}
+
+    def __init__(
+        self,
+        n_hidden=50,
+        *,
+        n_recurrent=100,
+        cell="sigmoid",
+        context=("bias", "hidden"),
+        window=None,
+        activation="sigmoid",
+        order=None,
+        learn_rho=False,
+        dtype="float32",
+        max_epochs=500,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        validation_fraction=0.1,
+        patience=15,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_hidden = n_hidden
+        self.n_recurrent = n_recurrent
+        self.cell = cell
+        self.context = context
+        self.window = window
+        self.activation = activation
+        self.order = order
+        self.learn_rho = learn_rho
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+ESTIMATORS = {cls.__name__: cls for cls in (RNADE, NADE, RNNRNADE, RNNNADE)}

@@ -1,0 +1,5 @@
+/* Any processor: 16-byte vectors (SSE2 on x86-64, NEON on ARM). */
+#define REAL_BITS 64
+#define VECTOR_BYTES 16
+#define TABLE base_f64
+#include "template.h"

@@ -1,0 +1,50 @@
+/* The table of kernels for one type.  Included twice by kernels.h, with `real` and TYPED(name) defined. */
+
+/* A head: the density of one number x given its P raw outputs z (DESIGN: link, log density, gradient, draw).
+   z, scratch: (P, W).  x, log_density, weight, uniform, normal: (W). */
+struct TYPED(head_kernels) {
+    /* log_density = log p(x | z); may overwrite z */
+    void (*log_density)(real *log_density, real *scratch, real *z, const real *x, const struct outputs *at);
+    /* the same bits of log_density, and z <- weight * d log p / d z */
+    void (*gradient)(real *log_density, real *scratch, real *z, const real *x, const real *weight,
+                     const struct outputs *at);
+    /* x ~ p(. | z), from one uniform on [0, 1) and one standard normal a lane */
+    void (*draw)(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
+                 const struct outputs *at);
+    /* the parameters of the density in natural order (mixture: alpha, mu, sigma, K rows each; Bernoulli: p) */
+    void (*link)(real *parameters, const real *z, const struct outputs *at);
+};
+
+struct TYPED(kernels) {
+    ptrdiff_t width; /* W */
+
+    /* C[m, l] += sum_{o < n_outer} sum_{i < n} A[o, m, i] B[o, i, l]   for m < M, l < L; starting from
+       bias[m] instead of C[m, l] where bias is not NULL.  A: any strides.  The lanes l of B and C are
+       contiguous; L is a multiple of the lanes of one vector.  One chain for each (m, l), o outside, i inside. */
+    void (*product)(real *C, ptrdiff_t c_m,
+                    const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
+                    const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
+                    const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
+
+    /* panel[j, l] = rows[l * stride + j] for l < valid, else 0;   j < n */
+    void (*pack)(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n);
+    /* rows[l * stride + j] = panel[j, l] for l < valid;   j < n */
+    void (*unpack)(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *panel, ptrdiff_t n);
+
+    /* (3), (4):  a = a_prev + x w  (a = a_prev where x is NULL);  h = s(rho a).
+       a, h, a_prev: (H, W), a may be a_prev.  x: (W).  w: (H). */
+    void (*hidden_forward)(real *a, real *h, const real *a_prev, const real *x, const real *w, real rho,
+                           int activation, ptrdiff_t H);
+    /* dh = V' dz;  dpsi = dh * s'(rho a);  dw_j = sum of x da_j over the lanes (da of the later dimensions only);
+       returns sum of dpsi a, the gradient of rho;  da += rho dpsi.
+       da, a, h: (H, W).  dz: (P, W).  V: (P, stride).  dw: (H). */
+    real (*hidden_backward)(real *da, real *dw, const real *a, const real *h, const real *dz, const real *x,
+                            const real *V, ptrdiff_t stride, real rho, int activation, ptrdiff_t H, ptrdiff_t P);
+
+    /* r = f(pre), and dpre = dr * f'(pre), elementwise over n contiguous numbers, n a multiple of PAD.
+       Backward uses r in place of pre.  r may be pre; dpre may be dr. */
+    void (*cell_forward)(real *r, const real *pre, int cell, ptrdiff_t n);
+    void (*cell_backward)(real *dpre, const real *dr, const real *r, int cell, ptrdiff_t n);
+
+    struct TYPED(head_kernels) heads[N_HEADS];
+};

@@ -1,0 +1,84 @@
+/* The hidden units of the RNADE: one step forward over a dimension, and the same step backward. */
+
+INLINE vec unit(vec psi, const int activation) {
+    return activation == SIGMOID_UNIT ? sigmoid_(psi) : larger(splat(0), psi);
+}
+
+/* s'(psi) from h = s(psi) */
+INLINE vec unit_slope(vec h, const int activation) {
+    return activation == SIGMOID_UNIT ? h * (1 - h) : (vec)((ivec)(h > 0) & (ivec)splat(1));
+}
+
+INLINE void hidden_forward_as(const int activation, real *a, real *h, const real *a_prev, const real *x,
+                              const real *w, real rho, ptrdiff_t H) {
+    vec x_v[VECTORS];
+    for (int v = 0; v < VECTORS; v++) x_v[v] = x ? load(x + v * LANES) : splat(0);
+    for (ptrdiff_t j = 0; j < H; j++)
+        for (int v = 0; v < VECTORS; v++) {
+            ptrdiff_t at = j * WIDTH + v * LANES;
+            vec a_j = load(a_prev + at);
+            if (x) a_j = fused(x_v[v], splat(w[j]), a_j);          /* a_{d+1} = a_d + x_d W[:, d] */
+            store(a + at, a_j);
+            store(h + at, unit(rho * a_j, activation));            /* h = s(rho a) */
+        }
+}
+
+static void hidden_forward(real *a, real *h, const real *a_prev, const real *x, const real *w, real rho,
+                           int activation, ptrdiff_t H) {
+    if (activation == SIGMOID_UNIT)
+        hidden_forward_as(SIGMOID_UNIT, a, h, a_prev, x, w, rho, H);
+    else
+        hidden_forward_as(RELU_UNIT, a, h, a_prev, x, w, rho, H);
+}
+
+/* rows hidden units at once: dh stays in registers from V' dz to the update of da */
+INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[VECTORS], real *da, real *dw,
+                                 const real *a, const real *h, const real *dz, const real *x, const real *V,
+                                 ptrdiff_t stride, real rho, ptrdiff_t P) {
+    vec dh[ROWS][VECTORS];
+    for (int m = 0; m < rows; m++)
+        for (int v = 0; v < VECTORS; v++) dh[m][v] = splat(0);
+    for (ptrdiff_t k = 0; k < P; k++) {                            /* dh = V' dz */
+        vec dz_k[VECTORS];
+        for (int v = 0; v < VECTORS; v++) dz_k[v] = load(dz + k * WIDTH + v * LANES);
+#pragma GCC unroll 12
+        for (int m = 0; m < rows; m++) {
+            vec V_km = splat(V[k * stride + m]);
+            for (int v = 0; v < VECTORS; v++) dh[m][v] = fused(V_km, dz_k[v], dh[m][v]);
+        }
+    }
+    for (int m = 0; m < rows; m++) {
+        vec dw_m = splat(0);
+        for (int v = 0; v < VECTORS; v++) {
+            ptrdiff_t at = m * WIDTH + v * LANES;
+            vec da_m = load(da + at);
+            vec dpsi = dh[m][v] * unit_slope(load(h + at), activation);    /* dpsi = dh * s'(psi) */
+            drho[v] = fused(dpsi, load(a + at), drho[v]);                  /* drho += dpsi . a */
+            dw_m = fused(load(x + v * LANES), da_m, dw_m);                 /* dW[:, d] += x_d da */
+            store(da + at, fused(splat(rho), dpsi, da_m));                 /* da += rho dpsi */
+        }
+        dw[m] = sum_lanes(dw_m);
+    }
+}
+
+INLINE real hidden_backward_as(const int activation, real *da, real *dw, const real *a, const real *h,
+                               const real *dz, const real *x, const real *V, ptrdiff_t stride, real rho,
+                               ptrdiff_t H, ptrdiff_t P) {
+    vec drho[VECTORS];
+    for (int v = 0; v < VECTORS; v++) drho[v] = splat(0);
+    ptrdiff_t j = 0;
+    for (; j + ROWS <= H; j += ROWS)
+        hidden_backward_tile(ROWS, activation, drho, da + j * WIDTH, dw + j, a + j * WIDTH, h + j * WIDTH, dz, x,
+                             V + j, stride, rho, P);
+    for (; j < H; j++)
+        hidden_backward_tile(1, activation, drho, da + j * WIDTH, dw + j, a + j * WIDTH, h + j * WIDTH, dz, x,
+                             V + j, stride, rho, P);
+    return sum_lanes(drho[0] + drho[1]);
+}
+
+static real hidden_backward(real *da, real *dw, const real *a, const real *h, const real *dz, const real *x,
+                            const real *V, ptrdiff_t stride, real rho, int activation, ptrdiff_t H, ptrdiff_t P) {
+    if (activation == SIGMOID_UNIT)
+        return hidden_backward_as(SIGMOID_UNIT, da, dw, a, h, dz, x, V, stride, rho, H, P);
+    return hidden_backward_as(RELU_UNIT, da, dw, a, h, dz, x, V, stride, rho, H, P);
+}

@@ -1,0 +1,134 @@
+/* The vector type of one translation unit, its few primitives, and exp, log, sigmoid, tanh with their errors.
+
+   This is the only file with intrinsics.  REAL_BITS (32 or 64) and VECTOR_BYTES (64, 32, 16) come from the file
+   that includes template.h.  Arithmetic is written with the operators of GCC's and clang's vector extension.
+
+   Errors, in units in the last place, are the largest seen in 10^7 arguments against a wider type
+   (tests/test_functions.py repeats the measurement with fewer):
+       exp_  1.1 (float), 1.0 (double)   on [-87, 88] and [-708, 709], clamped outside
+       log_  1.5 (float), 1.2 (double)   on positive normal numbers
+   NaN goes through all of them. */
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if REAL_BITS == 32
+typedef float real;
+typedef int32_t integer;
+#else
+typedef double real;
+typedef int64_t integer;
+#endif
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+
+/* Two vectors to a panel: enough independent chains to hide the latency of a multiply-add. */
+enum { LANES = VECTOR_BYTES / sizeof(real), VECTORS = 2, WIDTH = VECTORS * LANES };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const real *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+INLINE void store(real *p, vec v) { memcpy(p, &v, sizeof v); }
+INLINE vec splat(real s) { return s - (vec){0}; }
+INLINE ivec splat_int(integer s) { return s - (ivec){0}; }
+
+/* fused(a, b, c) = a b + c, rounded once where the machine can.  larger(a, b), smaller(a, b): b where one of them
+   is NaN, so a constant goes first. */
+#if VECTOR_BYTES == 64 && REAL_BITS == 32
+INLINE vec fused(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif VECTOR_BYTES == 64
+INLINE vec fused(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_pd((__m512d)a, (__m512d)b); }
+INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_pd((__m512d)a, (__m512d)b); }
+#elif VECTOR_BYTES == 32 && REAL_BITS == 32
+INLINE vec fused(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vec smaller(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif VECTOR_BYTES == 32
+INLINE vec fused(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_pd((__m256d)a, (__m256d)b); }
+INLINE vec smaller(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
+#else /* 16 bytes: SSE2 has no fused multiply-add, NEON has */
+#if defined(__aarch64__) && REAL_BITS == 32
+INLINE vec fused(vec a, vec b, vec c) { return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#elif defined(__aarch64__)
+INLINE vec fused(vec a, vec b, vec c) { return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#else
+INLINE vec fused(vec a, vec b, vec c) { return a * b + c; }
+#endif
+INLINE vec choose(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
+INLINE vec larger(vec a, vec b) { return choose((ivec)(a > b), a, b); }
+INLINE vec smaller(vec a, vec b) { return choose((ivec)(a < b), a, b); }
+#endif
+
+/* Sum over the lanes, halves first: the same tree for every instruction set with as many lanes. */
+INLINE real sum_lanes(vec v) {
+    real s[LANES];
+    store(s, v);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) s[l] += s[l + half];
+    return s[0];
+}
+
+/* exp(x) = 2^n exp(r), |r| <= log(2)/2; exp(r) by its Taylor polynomial of degree 7 (float: remainder 5e-9) or
+   13 (double: remainder 4e-18).  log(2) is split in two so that n log(2) is exact to twice the precision.
+   The sum with 1.5 * 2^23 (2^52) rounds to the nearest integer and leaves it in the low bits. */
+INLINE vec exp_(vec x) {
+#if REAL_BITS == 32
+    const real smallest = -87, largest = 88, log2e = 1.44269504f, round = 12582912.0f;
+    const real ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
+    static const real c[] = {1 / 5040.f, 1 / 720.f, 1 / 120.f, 1 / 24.f, 1 / 6.f, 0.5f, 1, 1};
+    enum { mantissa = 23 };
+#else
+    const real smallest = -708, largest = 709, log2e = 1.4426950408889634074, round = 6755399441055744.0;
+    const real ln2_high = 0x1.62e42fefap-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
+    static const real c[] = {1 / 6227020800., 1 / 479001600., 1 / 39916800., 1 / 3628800., 1 / 362880.,
+                             1 / 40320., 1 / 5040., 1 / 720., 1 / 120., 1 / 24., 1 / 6., 0.5, 1, 1};
+    enum { mantissa = 52 };
+#endif
+    x = smaller(splat(largest), larger(splat(smallest), x));
+    vec shifted = fused(x, splat(log2e), splat(round));
+    vec n = shifted - round;
+    vec r = fused(n, splat(-ln2_low), fused(n, splat(-ln2_high), x));
+    vec p = splat(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof *c; i++) p = fused(p, r, splat(c[i]));
+    return (vec)((ivec)p + ((ivec)shifted << mantissa));
+}
+
+/* log(x) = k log(2) + log(m), m in [1/sqrt(2), sqrt(2)), and log(m) = f - s (f - q(s^2)) with f = m - 1,
+   s = f / (2 + f): the series of 2 artanh(s) with its leading terms taken exactly.  Positive normal x. */
+INLINE vec log_(vec x) {
+#if REAL_BITS == 32
+    const integer half_root = 0x3f3504f3;
+    const real ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
+    static const real c[] = {2 / 11.f, 2 / 9.f, 2 / 7.f, 2 / 5.f, 2 / 3.f};
+    enum { mantissa = 23 };
+#else
+    const integer half_root = 0x3fe6a09e667f3bcdLL;
+    const real ln2_high = 0x1.62e42fefap-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
+    static const real c[] = {2 / 23., 2 / 21., 2 / 19., 2 / 17., 2 / 15., 2 / 13., 2 / 11., 2 / 9., 2 / 7., 2 / 5., 2 / 3.};
+    enum { mantissa = 52 };
+#endif
+    ivec k_int = ((ivec)x - half_root) >> mantissa;
+    vec k = __builtin_convertvector(k_int, vec);
+    vec f = (vec)((ivec)x - (k_int << mantissa)) - 1;
+    vec s = f / (f + 2), s2 = s * s;
+    vec q = splat(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof *c; i++) q = fused(q, s2, splat(c[i]));
+    q = q * s2;                                                /* 2 artanh(s) / s - 2 */
+    vec low = fused(k, splat(ln2_low), -(s * (f - q)));
+    return fused(k, splat(ln2_high), f + low) + (x - x);       /* x - x: NaN and infinity go through as NaN */
+}
+
+INLINE vec sigmoid_(vec x) { return 1 / (1 + exp_(-x)); }
+
+/* tanh(x) = 2 sigmoid(2 x) - 1: exact to one rounding of 1, which is what a recurrent unit needs. */
+INLINE vec tanh_(vec x) { return 2 / (1 + exp_(-2 * x)) - 1; }

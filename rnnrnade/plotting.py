@@ -1,0 +1,283 @@
+"""Pictures of data, fits and surprise (extra ``plot``).
+
+Every function draws into the axes it is given, or into a new figure of its own, and returns the axes;
+``axes.figure`` is the figure, to show or to save. pyplot is not used, so nothing is kept open and no style
+or backend is changed. Colours are from the set of Okabe and Ito, and cividis: they can be told apart with any
+colour vision and in grey.
+
+Surprise is the negative log-density in nats. For continuous data it may be negative: a density may exceed
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+__all__ = ["learning_curve", "samples_beside_data", "surprise_heat_map", "two_dimensional_density"]
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
+COLOUR_MAP = "cividis"
+
+
+def learning_curve(estimator_or_history, ax=None):
+    """Draw the log-density per frame of training and validation over the epochs of a fit.
+
+    Parameters
+    ----------
+    estimator_or_history : fitted estimator or mapping
+        An estimator with ``history_``, or such a history: lists ``epoch``, ``loss`` (nats per frame) and,
+        where there was a validation set, ``validation_score`` (mean log-density in nats per frame).
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If the history is empty.
+    """
+    history = estimator_or_history
+    if not isinstance(history, Mapping):
+        history = estimator_or_history.history_
+    epoch = np.asarray(history["epoch"], dtype=float)
+    if epoch.size == 0:
+        raise ValueError("The history is empty: no epoch was trained, so there is no learning curve.")
+    training = -np.asarray(history["loss"], dtype=float)
+    validation = np.asarray(history.get("validation_score", np.full(epoch.shape, np.nan)), dtype=float)
+    validated = np.isfinite(validation).any()
+
+    ax = _axes(ax, (7, 4.2))
+    marker = "o" if epoch.size < 3 else None  # a line through one point cannot be seen
+    ax.plot(
+        epoch,
+        training,
+        color=BLUE,
+        linestyle="--",
+        marker=marker,
+        label="training (while the weights change)",
+    )
+    title = "Learning curve"
+    if validated:
+        best = int(np.nanargmax(validation))
+        ax.plot(epoch, validation, color=VERMILION, marker=marker, label="validation")
+        ax.axvline(epoch[best], color=GREY, linestyle=":", linewidth=1)
+        ax.plot(epoch[best], validation[best], "o", color=VERMILION, label=f"best epoch: {epoch[best]:.0f}")
+        title += f": best on validation at epoch {epoch[best]:.0f}, {validation[best]:+.2f} nats per frame"
+    _limit_to_most(ax, np.concatenate([training, validation]))
+    ax.set(xlabel="epoch", ylabel="log-density (nats per frame)", title=title)
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", frameon=False)
+    return ax
+
+
+def surprise_heat_map(estimator, X, ax=None, feature_names=None):
+    """Draw the surprise of every dimension of every frame of one sequence, in nats.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        With ``score_dims``. Of a static model, each row of `X` counts by itself.
+    X : array of shape (T, D)
+        One sequence.
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+    feature_names : sequence of D strings, default=None
+        Names of the dimensions; by default ``feature_names_in_`` of the estimator, or x0, x1, ...
+
+    Returns
+    -------
+    ax : matplotlib Axes
+        Its first image holds the surprise, of shape (D, T).
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If `X` is not one sequence, or `feature_names` are not D.
+    """
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {X.ndim} dimensions."
+        )
+    surprise = -np.asarray(estimator.score_dims(X))  # (T, D)
+    n_frames, n_features = surprise.shape
+    names = _feature_names(estimator, n_features, feature_names)
+    frame, dimension = np.unravel_index(np.argmax(surprise), surprise.shape)
+
+    highest = f"{surprise[frame, dimension]:.1f} nats, at frame {frame} in {names[dimension]}"
+    ax = _axes(ax, (min(14, max(7, 0.12 * n_frames)), min(9, max(3, 0.32 * n_features + 1.4))))
+    image = ax.imshow(surprise.T, origin="upper", aspect="auto", interpolation="nearest", cmap=COLOUR_MAP)
+    ax.figure.colorbar(image, ax=ax, label="surprise (nats)")
+    ax.plot(
+        frame,
+        dimension,
+        "o",
+        markersize=11,
+        markerfacecolor="none",
+        markeredgecolor="white",
+        markeredgewidth=4,
+    )
+    ax.plot(
+        frame,
+        dimension,
+        "o",
+        markersize=11,
+        markerfacecolor="none",
+        markeredgecolor=VERMILION,
+        markeredgewidth=2,
+    )
+    if n_features <= 30:
+        ax.set_yticks(range(n_features), names)
+    ax.set(
+        xlabel="frame (the first is 0)",
+        ylabel="dimension",
+        title=f"Surprise: the highest is {highest}",
+    )
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=None):
+    """Draw real trajectories on the left and sampled ones on the right, one row of axes for each dimension.
+
+    Parameters
+    ----------
+    real, sampled : sequence of arrays of shape (T_i, D), or array of shape (N, T, D)
+        Trajectories, all drawn. A few (3 to 20) of each, of similar lengths, are best to compare.
+    dims : sequence of int, default=(0, 1, 2)
+        Dimensions to draw; those not below D are left out.
+    fig : matplotlib Figure or SubFigure, default=None
+        Where to draw; a new figure if None.
+    feature_names : sequence of D strings, default=None
+        Names of the dimensions, by default x0, x1, ...
+
+    Returns
+    -------
+    axes : array of matplotlib Axes, shape (len(dims), 2)
+        Column 0 has the real trajectories, column 1 the sampled ones, on the same scales.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If there is nothing to draw.
+    """
+    real, sampled = [np.asarray(x) for x in real], [np.asarray(x) for x in sampled]
+    if not real or not sampled:
+        raise ValueError("samples_beside_data needs at least one real and one sampled trajectory.")
+    n_features = real[0].shape[1]
+    dims = [d for d in dims if d < n_features]
+    if not dims:
+        raise ValueError(f"None of dims is a dimension of the data, which have {n_features}.")
+    names = _feature_names(None, n_features, feature_names)
+
+    if fig is None:
+        fig = _new_figure((9, 1 + 1.7 * len(dims)))
+    axes = fig.subplots(len(dims), 2, sharex=True, sharey="row", squeeze=False)
+    for row, d in zip(axes, dims, strict=True):
+        for ax, sequences, colour in zip(row, (real, sampled), (BLUE, VERMILION), strict=True):
+            for x in sequences:
+                ax.plot(x[:, d], color=colour, alpha=0.6, linewidth=1.2)
+            ax.grid(alpha=0.3)
+        row[0].set_ylabel(f"{names[d]} (units of the data)" if len(dims) == 1 else names[d])
+    axes[0, 0].set_title(f"{len(real)} real trajectories")
+    axes[0, 1].set_title(f"{len(sampled)} sampled trajectories")
+    for ax in axes[-1]:
+        ax.set_xlabel("frame (the first is 0)")
+    if len(dims) > 1:
+        fig.supylabel("value (units of the data)")
+    return axes
+
+
+def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=None):
+    """Draw the log-density of a static model of two dimensions, and the data over it.
+
+    Parameters
+    ----------
+    estimator : fitted RNADE with two features
+    X : array of shape (M, 2)
+        Data; they give the range of the picture, widened by a tenth on every side, and are drawn as dots.
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+    n_grid : int, default=200
+        Points of the grid along each axis.
+    feature_names : sequence of 2 strings, default=None
+        Names of the dimensions; by default ``feature_names_in_`` of the estimator, or x0, x1.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If the data have not two dimensions, or the model is one of sequences.
+    """
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[1] != 2:
+        raise ValueError(f"two_dimensional_density draws data of shape (M, 2); it got shape {X.shape}.")
+    if "n_recurrent" in estimator.get_params():
+        raise ValueError(
+            "two_dimensional_density draws static models; one of sequences has a density for every past."
+        )
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.1 * np.where(high > low, high - low, 1.0)
+    x, y = (np.linspace(a, b, n_grid) for a, b in zip(low - margin, high + margin, strict=True))
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    log_density = np.asarray(estimator.score_samples(grid)).reshape(n_grid, n_grid)
+    names = _feature_names(estimator, 2, feature_names)
+
+    ax = _axes(ax, (6.4, 5.2))
+    top = log_density.max()
+    mesh = ax.pcolormesh(
+        x, y, log_density, shading="nearest", cmap=COLOUR_MAP, vmin=top - 12, vmax=top, rasterized=True
+    )
+    ax.figure.colorbar(mesh, ax=ax, label="log-density (nats)", extend="min")
+    ax.plot(X[:, 0], X[:, 1], ".", color="white", markersize=2.5, alpha=0.5)
+    ax.set(
+        xlabel=names[0],
+        ylabel=names[1],
+        title=f"Log-density of {type(estimator).__name__} and {len(X)} data (dots)",
+    )
+    return ax
+
+
+def _new_figure(size):
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Pictures need matplotlib: pip install "rnnrnade[plot]"') from error
+    return Figure(figsize=size, layout="constrained")
+
+
+def _axes(ax, size):
+    return _new_figure(size).subplots() if ax is None else ax
+
+
+def _feature_names(estimator, n_features, given):
+    names = getattr(estimator, "feature_names_in_", None) if given is None else given
+    if names is None:
+        return [f"x{d}" for d in range(n_features)]
+    if len(names) != n_features:
+        raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
+    return [str(name) for name in names]
+
+
+def _limit_to_most(ax, values):
+    """Keep a few wild first epochs from flattening the rest of the curve."""
+    values = values[np.isfinite(values)]
+    if values.size >= 20:
+        low, high = np.quantile(values, 0.05), values.max()
+        ax.set_ylim(low - 0.1 * (high - low or 1.0), high + 0.08 * (high - low or 1.0))

@@ -1,0 +1,552 @@
+"""The border: any X becomes packed frames and offsets, checked once.
+
+Design
+------
+Everything behind this file trusts its arrays. `Sequences.frames` is one C-contiguous native float array
+(M, D), all sequences end to end, and `offsets` (N + 1,) says where each begins. The frames may be the
+caller's own array and may be read-only: nothing may write to them.
+
+Forms of X for sequences, told apart by numbers of axes and never by values:
+
+    "list"     list, tuple or 1-D object array of (T_i, D) arrays, DataFrames or nested lists: THE form
+    "3d"       one array (N, T, D)
+    "2d"       one array, DataFrame or list of lists of numbers (T, D): ONE sequence
+    "lengths"  the same with `lengths=`: several sequences end to end
+
+A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, both
+ways out named, because a guess would often be wrong and never be noticed.
+
+dtype is what scikit-learn makes of it: float32 and float64 stay, everything else becomes float64 (float16
+too, without loss). A list of float32 and float64 arrays is float64.
+
+Native float arrays of the right D take a short way of our own, a few microseconds; everything else goes
+through `validate_data` and `check_array`, for scikit-learn's wording. Both ways end in one check of the
+values, on the packed array, and only there is the position of a bad entry worked out. A sum that is finite
+proves that every entry is, in one pass and without a temporary; one that is not may be an overflow, so then
+each entry is looked at.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import check_array, validate_data
+
+__all__ = [
+    "Sequences",
+    "check_frame_weights",
+    "check_sequences",
+    "check_validation",
+    "check_vectors",
+    "naming",
+    "windows",
+]
+
+_NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
+# NaN and infinity are left to `_checked`, which knows the sequence and the frame.
+_CHECKS = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
+_NOT_NUMBERS = {"U": "strings", "S": "bytes", "m": "time differences", "M": "dates", "V": "records"}
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Frames of all sequences end to end, and where each sequence begins.
+
+    Attributes
+    ----------
+    frames : ndarray of shape (M, D)
+        C-contiguous, native float32 or float64; possibly the caller's own memory, possibly read-only.
+    offsets : ndarray of shape (N + 1,), int64
+        Sequence i is ``frames[offsets[i]:offsets[i + 1]]``.
+    form : {"vectors", "list", "3d", "2d", "lengths"}
+        The form in which X came; it decides the form of what goes back.
+    """
+
+    frames: np.ndarray
+    offsets: np.ndarray
+    form: str
+
+    @property
+    def n_sequences(self):
+        return len(self.offsets) - 1
+
+    @property
+    def n_frames(self):
+        return self.frames.shape[0]
+
+    @property
+    def n_features(self):
+        return self.frames.shape[1]
+
+    @property
+    def lengths(self):
+        return np.diff(self.offsets)
+
+    @property
+    def item_is_sequence(self):
+        """True where the items of X's first axis are sequences, False where they are frames."""
+        return self.form in ("list", "3d")
+
+    def per_item(self, values):
+        """One number for each item of X's first axis, from one for each frame.
+
+        Parameters
+        ----------
+        values : ndarray of shape (M,)
+
+        Returns
+        -------
+        ndarray of shape (N,), the sums over each sequence, for a list or a 3-D array; else `values` itself.
+            The sum of a sequence is ``values[a:b].sum()``, the same bits whatever stands around it.
+        """
+        if not self.item_is_sequence:
+            return values
+        return np.array([part.sum() for part in self.split(values)], dtype=values.dtype)
+
+    def split(self, values):
+        """`values` (M, ...) as a list of N arrays (T_i, ...); for one 2-D X, or vectors, `values` itself."""
+        if self.form in ("vectors", "2d"):
+            return values
+        return [values[a:b] for a, b in pairwise(self.offsets.tolist())]
+
+    def subset(self, index):
+        """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
+        index = np.asarray(index, dtype=np.int64)
+        lengths = self.lengths[index]
+        offsets = _offsets(lengths)
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], lengths)
+        return Sequences(self.frames[rows], offsets, "list")
+
+
+# --------------------------------------------------------------------------------------- what estimators call
+
+
+def check_vectors(estimator, X, *, reset, binary=False):
+    """Check X of a vector estimator: one vector a row.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Holds, or gets, ``n_features_in_`` and ``feature_names_in_``.
+    X : array-like or DataFrame of shape (M, D)
+    reset : bool
+        True sets ``n_features_in_`` and ``feature_names_in_``, False compares with them.
+    binary : bool, default=False
+        Refuse entries other than 0 and 1.
+
+    Returns
+    -------
+    Sequences
+        Of form "vectors": each row is a sequence of one frame.
+
+    Raises
+    ------
+    ValueError, TypeError
+        With the row and the dimension of a bad entry.
+    """
+    if isinstance(X, list | tuple) and any(_ndim(row) >= 2 for row in X):
+        raise ValueError(
+            f"X is a list of 2-D arrays, but {_name(estimator)} takes one vector a row, an array (n, D). "
+            "Pass np.concatenate(X) if the rows are independent, or use RNNRNADE or RNNNADE for sequences."
+        )
+    _refuse_containers(X)
+    frames = _matrix(estimator, X, reset)
+    offsets = np.arange(len(frames) + 1, dtype=np.int64)
+    return _checked(estimator, frames, offsets, "vectors", binary)
+
+
+def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
+    """Check X of a sequence estimator, in any of the forms at the top of this file.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Holds, or gets, ``n_features_in_`` and ``feature_names_in_``.
+    X : list of (T_i, D) arrays, or another form
+    lengths : array-like of int of shape (N,), default=None
+        Frames of each sequence, for a 2-D X that holds several sequences end to end.
+    reset : bool
+        True sets ``n_features_in_`` and ``feature_names_in_``, False compares with them.
+    binary : bool, default=False
+        Refuse entries other than 0 and 1.
+
+    Returns
+    -------
+    Sequences
+
+    Raises
+    ------
+    ValueError, TypeError
+        With the sequence, the frame and the dimension of a bad entry.
+    """
+    items, X = _items_or_array(X)
+    ndim = _ndim(X) if items is None else 3
+
+    if lengths is not None:
+        if ndim >= 3:
+            raise ValueError(
+                "lengths= goes with one 2-D X that holds all sequences end to end, but X is already "
+                f"{'a 3-D array' if items is None else 'a list of sequences'}: leave lengths out."
+            )
+        frames = _matrix(estimator, X, reset)
+        return _checked(estimator, frames, _check_lengths(lengths, len(frames)), "lengths", binary)
+
+    if items is not None:
+        frames, offsets = _pack(estimator, items, reset)
+        return _checked(estimator, frames, offsets, "list", binary)
+
+    if ndim == 3:
+        X = np.asanyarray(X)
+        n_sequences, n_frames, n_features = X.shape
+        for size, axis in zip(X.shape, ("sequence(s)", "frame(s)", "feature(s)"), strict=True):
+            if size == 0:
+                raise ValueError(
+                    f"X is (N, T, D) with 0 {axis} (shape={X.shape}) while a minimum of 1 is required."
+                )
+        frames = _matrix(estimator, X.reshape(-1, n_features), reset)
+        offsets = n_frames * np.arange(n_sequences + 1, dtype=np.int64)
+        return _checked(estimator, frames, offsets, "3d", binary)
+
+    if ndim > 3:
+        raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): make each frame 1-D.")
+    frames = _matrix(estimator, X, reset)
+    return _checked(estimator, frames, np.array([0, len(frames)], dtype=np.int64), "2d", binary)
+
+
+def check_frame_weights(sample_weight, sequences):
+    """Check weights and spread them over the frames.
+
+    Parameters
+    ----------
+    sample_weight : None, number or array-like
+        One weight for each item of X's first axis: of shape (N,) for a list or a 3-D array, else (M,).
+    sequences : Sequences
+
+    Returns
+    -------
+    None, or ndarray of shape (M,), float64
+        Every frame of a sequence has the weight of the sequence.
+
+    Raises
+    ------
+    ValueError
+        For a wrong number of weights, a negative or non-finite one, or nothing but zeros.
+    """
+    if sample_weight is None:
+        return None
+    n_items = sequences.n_sequences if sequences.item_is_sequence else sequences.n_frames
+    item = "sequence" if sequences.item_is_sequence else "row" if sequences.form == "vectors" else "frame"
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_items, float(sample_weight))
+    _refuse_non_numbers(sample_weight, "sample_weight")
+    weights = check_array(
+        sample_weight,
+        dtype=np.float64,
+        order="C",
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_min_samples=0,
+        ensure_all_finite=False,
+        input_name="sample_weight",
+    )
+    if weights.shape != (n_items,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, expected ({n_items},): one weight for each {item}."
+        )
+    bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))  # NaN too: its comparisons are False
+    if len(bad):
+        raise ValueError(
+            f"sample_weight[{bad[0]}] is {weights[bad[0]]}: the weight of a {item} must be finite and not "
+            "negative."
+        )
+    if not weights.any():
+        raise ValueError("sample_weight is zero everywhere: at least one weight must be positive.")
+    return np.repeat(weights, sequences.lengths) if sequences.item_is_sequence else weights
+
+
+def check_validation(estimator, validation_data, *, binary=False, check=check_sequences):
+    """Check `validation_data` of a fit: X or (X, None).
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` is already that of the training data.
+    validation_data : None, X, or (X, None)
+        X in any form that `check` takes.
+    binary : bool, default=False
+    check : {check_sequences, check_vectors}, default=check_sequences
+
+    Returns
+    -------
+    Sequences, or None where there is no validation data
+    """
+    if validation_data is None:
+        return None
+    if isinstance(validation_data, tuple) and len(validation_data) == 2:
+        X, y = validation_data
+        if y is None:
+            validation_data = X
+        elif check is check_vectors:
+            raise ValueError("validation_data is (X, y), but a density has no y: pass X or (X, None).")
+    with naming("validation_data"):
+        return check(estimator, validation_data, reset=False, binary=binary)
+
+
+def windows(offsets, window, generator):
+    """Cut every sequence of more than `window` frames into consecutive windows.
+
+    The first piece of such a sequence has a random number of frames, from 1 to `window`, and the others have
+    `window` but for the last, so that the cuts move from epoch to epoch. Sequences of at most `window` frames
+    stay whole and draw no random number. Every frame is in exactly one window.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (N + 1,), int64
+    window : int or None
+        None: all sequences stay whole.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    starts, lengths, sequence : three ndarrays of int64, in order, one entry a window
+        Its first row in the packed frames, its number of frames, and the index of its sequence.
+    """
+    lengths = np.diff(offsets)
+    first = lengths.copy()  # frames of the first piece of each sequence
+    if window is not None:
+        cut = lengths > window
+        first[cut] = generator.integers(1, window, size=np.count_nonzero(cut), endpoint=True)
+    step = lengths.max(initial=1) if window is None else window
+    pieces = 1 - (first - lengths) // step  # 1 + ceil((lengths - first) / step)
+    sequence = np.repeat(np.arange(len(lengths), dtype=np.int64), pieces)
+    piece = np.arange(len(sequence)) - (np.cumsum(pieces) - pieces)[sequence]
+    stops = np.minimum(first[sequence] + step * piece, lengths[sequence])
+    starts = np.where(piece == 0, 0, first[sequence] + step * (piece - 1))
+    return offsets[sequence] + starts, stops - starts, sequence
+
+
+@contextmanager
+def naming(argument):
+    """Put the name of an argument before what is raised inside: "validation_data: sequence 3, frame ..."."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{argument}: {error}") from error
+
+
+# -------------------------------------------------------------------------------- which form X has, and its D
+
+
+def _name(estimator):
+    return type(estimator).__name__
+
+
+def _offsets(lengths):
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _ndim(x):
+    """Number of axes of an array, a DataFrame or nested lists (whose first items decide)."""
+    shape = getattr(x, "shape", None)
+    if shape is not None:
+        return len(shape)
+    if isinstance(x, list | tuple):
+        return 1 + (_ndim(x[0]) if x else 0)
+    return np.asarray(x).ndim if hasattr(x, "__array__") else 0
+
+
+def _refuse_containers(X):
+    """Refuse what is neither an array nor a list."""
+    if X is None or isinstance(X, str | bytes):
+        raise TypeError(f"X is {X!r:.40}, but must be an array or a list of arrays.")
+    if hasattr(X, "shape") or hasattr(X, "__array__"):
+        return  # also of a class that is a dict too, such as SciPy's sparse dok_matrix
+    if isinstance(X, dict):
+        raise TypeError("X is a dict: pass the list of its values, list(X.values()).")
+    if isinstance(X, Iterable) and not isinstance(X, Sequence):
+        raise TypeError(f"X is a {type(X).__name__}, neither an array nor a list: pass list(X).")
+
+
+def _items_or_array(X):
+    """(list of sequences, None), or (None, X) where X is one array, DataFrame or list of lists of numbers."""
+    _refuse_containers(X)
+    if not isinstance(X, list | tuple):
+        if _ndim(X) == 1 and np.asarray(X).dtype.kind == "O":
+            X = list(np.asarray(X))
+        elif isinstance(X, Sequence) and not hasattr(X, "__array__"):
+            X = list(X)
+        else:
+            return None, X
+    if len(X) == 0:
+        raise ValueError("X is an empty list: at least one sequence is required.")
+    ndims = [_ndim(x) for x in X]
+    if max(ndims) <= 1 and all(
+        isinstance(x, list | tuple) or ndim == 0 for x, ndim in zip(X, ndims, strict=True)
+    ):
+        return None, list(X)
+    for i, (x, ndim) in enumerate(zip(X, ndims, strict=True)):
+        if ndim != 2:
+            _refuse_item(x, ndim, i)
+    return X, None
+
+
+def _refuse_item(x, ndim, i):
+    """Say why item i of a list, which has not two axes, is no sequence."""
+    if ndim == 0:
+        raise TypeError(f"sequence {i} is a {type(x).__name__} ({x!r:.40}), but must be a (T, D) array.")
+    if len(x) == 0:
+        raise ValueError(f"sequence {i} has no frames: leave it out.")
+    if ndim == 1:
+        raise ValueError(
+            f"sequence {i} is 1-D (length {len(x)}), but must be a (T, D) array. Reshape your data: "
+            "x.reshape(-1, 1) if each item is a sequence of one dimension, np.stack(X) if the items are the "
+            "frames of one sequence."
+        )
+    raise ValueError(f"sequence {i} has {ndim} axes, but must be a (T, D) array.")
+
+
+def _pack(estimator, items, reset):
+    """Frames and offsets of a list of sequences."""
+    arrays = [_item(estimator, x, i) for i, x in enumerate(items)]
+    n_features = arrays[0].shape[1] if reset else estimator.n_features_in_
+    for i, array in enumerate(arrays):
+        if array.shape[1] != n_features:
+            whose = "sequence 0 has" if reset else f"{_name(estimator)} is expecting"
+            raise ValueError(
+                f"sequence {i}: X has {array.shape[1]} features, but {whose} {n_features} features as input. "
+                "Every sequence must have the same dimensions."
+            )
+
+    # Names of columns: those of the first DataFrame hold for the list. One warning, not one a sequence.
+    named = [i for i, x in enumerate(items) if hasattr(x, "columns")]
+    if reset:
+        validate_data(estimator, items[named[0]] if named else arrays[0], reset=True, skip_check_array=True)
+    for i in named:
+        with naming(f"sequence {i}"):
+            validate_data(estimator, items[i], reset=False, skip_check_array=True)
+    if len(named) < len(items) and hasattr(estimator, "feature_names_in_"):
+        validate_data(estimator, np.empty((1, n_features)), reset=False, skip_check_array=True)
+
+    # concatenate of one array would copy it, and of Fortran arrays would be in Fortran order
+    frames = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return np.ascontiguousarray(frames), _offsets([len(array) for array in arrays])
+
+
+def _item(estimator, x, i):
+    """Item i of a list as a native float array (T, D)."""
+    if type(x) is np.ndarray and x.ndim == 2 and x.dtype in _NATIVE and x.size:
+        return x
+    if hasattr(x, "shape") and x.shape[0] == 0:
+        raise ValueError(f"sequence {i} has no frames (shape {tuple(x.shape)}): leave it out.")
+    with naming(f"sequence {i}"):
+        _refuse_non_numbers(x, "it")
+        return check_array(x, estimator=estimator, **_CHECKS)
+
+
+def _matrix(estimator, X, reset):
+    """A 2-D X as a C-contiguous native float array (M, D), D and the names of columns checked or set."""
+    if (
+        not reset
+        and type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in _NATIVE
+        and X.flags.c_contiguous
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+    ):
+        return X
+    _refuse_non_numbers(X, "X")
+    return validate_data(estimator, X, reset=reset, **_CHECKS)
+
+
+def _refuse_non_numbers(x, name):
+    """Refuse text, dates, masked entries and ragged rows: NumPy would convert, drop or badly explain them."""
+    if isinstance(x, list | tuple) and any(isinstance(row, list | tuple) for row in x):
+        widths = [len(row) if hasattr(row, "__len__") else None for row in x]
+        for i, width in enumerate(widths):
+            if width != widths[0]:
+                row_0, row_i = (
+                    "is a number" if n is None else f"has {n} entries" for n in (widths[0], width)
+                )
+                raise ValueError(f"{name} is ragged: row 0 {row_0}, but row {i} {row_i}.")
+    if np.ma.is_masked(x):
+        where = np.argwhere(np.ma.getmaskarray(x))[0].tolist()
+        raise ValueError(f"{name} has masked entries, the first at {where}: fill them in or leave them out.")
+    if hasattr(x, "tocsr"):
+        return  # sparse: scikit-learn refuses it
+    values = np.asarray(x)
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} holds {values.dtype}.")
+    if values.dtype.kind in _NOT_NUMBERS:
+        kind = _NOT_NUMBERS[values.dtype.kind]
+        raise ValueError(f"{name} holds {kind}: convert your data to numeric values explicitly.")
+    if values.dtype.kind == "O":
+        for where, value in np.ndenumerate(values):
+            if isinstance(value, str | bytes):
+                raise ValueError(
+                    f"{name} holds strings, the first at {list(where)} ({value!r:.40}): convert your data to "
+                    "numeric values explicitly."
+                )
+
+
+def _check_lengths(lengths, n_frames):
+    """Offsets from `lengths`: positive whole numbers, in all as many as there are frames."""
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or lengths.size == 0:
+        raise ValueError(f"lengths has shape {lengths.shape}, expected (N,): the frames of each sequence.")
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"lengths holds {lengths.dtype}, expected integers: the frames of each sequence.")
+    bad = np.flatnonzero(lengths < 1)
+    if len(bad):
+        raise ValueError(f"lengths[{bad[0]}] is {lengths[bad[0]]}: a sequence needs at least one frame.")
+    total = sum(lengths.tolist())  # in Python's integers, which do not overflow
+    if total != n_frames:
+        raise ValueError(f"lengths sum to {total}, but X has {n_frames} frames.")
+    return _offsets(lengths.astype(np.int64))
+
+
+# ------------------------------------------------------------------------------------------------- the values
+
+
+def _checked(estimator, frames, offsets, form, binary):
+    """`Sequences`, after a check that no entry is NaN or infinite and, where `binary`, all are 0 or 1."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(frames, axis=None)
+    if not np.isfinite(total):
+        bad = np.argwhere(~np.isfinite(frames))
+        if len(bad):
+            row, d = bad[0]
+            raise ValueError(
+                f"Input X contains {'NaN' if np.isnan(frames[row, d]) else 'infinity'}: "
+                f"{_place(estimator, offsets, form, row, d)}. Every entry must be finite: fill in missing "
+                "values or leave them out."
+            )
+    if binary:
+        bad = np.argwhere((frames != 0) & (frames != 1))
+        if len(bad):
+            row, d = bad[0]
+            raise ValueError(
+                f"Input X contains {frames[row, d]}: {_place(estimator, offsets, form, row, d)}. "
+                f"{_name(estimator)} models binary data: every entry must be 0 or 1."
+            )
+    return Sequences(frames, offsets, form)
+
+
+def _place(estimator, offsets, form, row, d):
+    """The place of an entry in the user's terms: "sequence 3, frame 17, dimension 2"."""
+    dimension = f"dimension {d}"
+    if hasattr(estimator, "feature_names_in_"):
+        dimension += f" ({estimator.feature_names_in_[d]!r})"
+    if form == "vectors":
+        return f"row {row}, {dimension}"
+    i = np.searchsorted(offsets, row, side="right") - 1
+    place = f"sequence {i}, frame {row - offsets[i]}, {dimension}"
+    return f"{place} (row {row} of X)" if form == "lengths" else place

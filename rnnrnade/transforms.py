@@ -1,0 +1,238 @@
+"""The invertible transform in front of a model: standardisation, whitening or a linear predictor, one class."""
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_limits
+
+from . import _core
+
+COVARIANCES = ("diagonal", "full")
+
+
+class Linear(BaseEstimator):
+    """Linear prediction from the last frames, and a triangular scaling of what it leaves.
+
+    With q = min(t - 1, lags) and L_q lower triangular with a positive diagonal::
+
+        e^t = L_q^{-1} (x^t - A_q0 - sum_{i=1..q} A_qi x^{t-i})
+
+    Columns are standardised first; A and L are those of the standardised columns.  Since L is triangular, e_d depends
+    on x_1 ... x_d of its frame and on the past only, so that every one-dimensional conditional stays exact, with
+    log-Jacobian -log(scale_d (L_q)_dd).
+
+    Parameters
+    ----------
+    lags : int, default=0
+        Frames of the past that predict the next one.  0 with "diagonal" is standardisation, 0 with "full" is
+        whitening, p is a vector autoregression VAR(p).
+    covariance : {"diagonal", "full"}, default="diagonal"
+        Whether L is diagonal.
+    ridge : float, default=1.0
+        Added to the diagonal of the Gram matrix of the standardised predictors; >= 0.
+    floor : float, default=1e-3
+        floor**2 is added to the variance of what is left of each standardised column; > 0.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (D,)
+        Of the columns; a constant column has scale 1.
+    coefficients_ : ndarray of shape (lags + 1, lags, D, D)
+        coefficients_[q, i - 1] is A_qi of the standardised columns; 0 for i > q.
+    intercepts_ : ndarray of shape (lags + 1, D)
+    factors_ : ndarray of shape (lags + 1, D, D)
+        L_q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import Linear
+    >>> x = np.array([[0.0], [2.0], [4.0]])
+    >>> Linear().fit(x, np.array([0, 3])).forward(x, np.array([0, 3])).round(3).ravel()
+    array([-1.225,  0.   ,  1.225])
+    """
+
+    def __init__(self, lags=0, covariance="diagonal", ridge=1.0, floor=1e-3):
+        self.lags = lags
+        self.covariance = covariance
+        self.ridge = ridge
+        self.floor = floor
+
+    def fit(self, frames, offsets, weight=None):
+        """Fit by weighted least squares, in closed form.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (M, D)
+        offsets : ndarray of shape (N + 1,), int64
+        weight : ndarray of shape (M,), optional
+
+        Returns
+        -------
+        self
+        """
+        if not (isinstance(self.lags, int | np.integer) and self.lags >= 0):
+            raise ValueError(f"lags of Linear must be an int in the range [0, inf). Got {self.lags!r} instead.")
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r} instead.")
+        if not self.ridge >= 0 or not self.floor > 0:
+            raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
+        frames = np.asarray(frames, np.float64)
+        offsets = np.asarray(offsets, np.int64)
+        D, lags = frames.shape[1], self.lags
+        w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
+        with threadpool_limits(1):  # the same bits for any number of threads
+            self.mean_ = _weighted_mean(frames, w)
+            deviation = np.sqrt(_weighted_mean((frames - self.mean_) ** 2, w))
+            # What is left of a constant column by rounding is not a scale.
+            constant = deviation <= 1e-12 * np.abs(self.mean_)
+            self.scale_ = np.where(constant | (deviation == 0), 1.0, deviation)
+            z = (frames - self.mean_) / self.scale_
+            self.coefficients_ = np.zeros((lags + 1, lags, D, D))
+            self.intercepts_ = np.zeros((lags + 1, D))
+            self.factors_ = np.tile(np.eye(D), (lags + 1, 1, 1))
+            position = np.arange(len(z)) - np.repeat(offsets[:-1], np.diff(offsets))
+            for q in range(lags + 1):
+                self._fit_predictor(z, w, np.flatnonzero(position >= q), q)
+        return self
+
+    def _fit_predictor(self, z, w, rows, q):
+        """A_q and L_q from the frames that have q predecessors."""
+        if q > 0 and w[rows].sum() <= 0:  # no sequence is so long: as the shorter past
+            self.coefficients_[q, : q - 1] = self.coefficients_[q - 1, : q - 1]
+            self.intercepts_[q], self.factors_[q] = self.intercepts_[q - 1], self.factors_[q - 1]
+            return
+        D, target, weight = z.shape[1], z[rows], w[rows][:, None]
+        past = np.hstack([z[rows - i] for i in range(1, q + 1)]) if q else np.empty((len(rows), 0))
+        if q == 0 and self.covariance == "diagonal" and self.lags == 0:
+            return  # standardisation: nothing is left to do
+        target_mean, past_mean = _weighted_mean(target, weight[:, 0]), _weighted_mean(past, weight[:, 0])
+        centred, predictors = target - target_mean, past - past_mean
+        if q:
+            gram = predictors.T @ (weight * predictors) + self.ridge * np.eye(q * D)
+            A = np.linalg.lstsq(gram, predictors.T @ (weight * centred), rcond=None)[0]  # (q D, D)
+            centred = centred - predictors @ A
+            self.coefficients_[q, :q] = A.reshape(q, D, D).transpose(0, 2, 1)
+            target_mean = target_mean - past_mean @ A
+        self.intercepts_[q] = target_mean
+        covariance = centred.T @ (weight * centred) / weight.sum() + self.floor**2 * np.eye(D)
+        if self.covariance == "diagonal":
+            self.factors_[q] = np.diag(np.sqrt(np.diag(covariance)))
+        else:
+            self.factors_[q] = np.linalg.cholesky(covariance)
+
+    @property
+    def is_diagonal(self):
+        """Whether this is standardisation and nothing else."""
+        return self.lags == 0 and self.covariance == "diagonal"
+
+    def forward(self, frames, offsets, *, n_threads=1):
+        """e of packed frames.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (M, D)
+        offsets : ndarray of shape (N + 1,), int64
+
+        Returns
+        -------
+        e : ndarray of shape (M, D), float64
+        """
+        z = (frames - self.mean_) / self.scale_
+        if self.is_diagonal:
+            return z
+        left = z - self._prediction(z, offsets)
+        e = np.zeros_like(z)
+        for q, begin, end in self._pieces(offsets):
+            _core.add_product(e[begin:end], left[begin:end], np.linalg.inv(self.factors_[q]))
+        return e
+
+    def _prediction(self, z, offsets):
+        """A_q0 + sum_i A_qi z^{t-i} of each frame."""
+        prediction = np.empty_like(z)
+        for q, begin, end in self._pieces(offsets):
+            prediction[begin:end] = self.intercepts_[q]
+            for i in range(1, q + 1):
+                _core.add_product(prediction[begin:end], z[begin - i : end - i], self.coefficients_[q, i - 1])
+        return prediction
+
+    def _pieces(self, offsets):
+        """(q, begin, end): runs of frames with the same predictor."""
+        if self.lags == 0:
+            yield 0, 0, int(offsets[-1])
+            return
+        for first, last in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            for q in range(min(self.lags, last - first)):
+                yield q, first + q, first + q + 1
+            if last - first > self.lags:
+                yield self.lags, first + self.lags, last
+
+    def log_jacobian(self, offsets):
+        """log |de_d / dx_d| of every frame and dimension, (M, D)."""
+        diagonals = np.array([np.diag(L) for L in self.factors_])
+        by_lag = -np.log(self.scale_) - np.log(diagonals)
+        return by_lag[self._lag_of_rows(offsets)]
+
+    def _lag_of_rows(self, offsets):
+        position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        return np.minimum(position, self.lags)
+
+    def location_and_scale(self, frames, offsets):
+        """(location, scale), each (M, D), with x_d = location_d + scale_d e_d: location_d is known before x_d is."""
+        frames = np.asarray(frames, np.float64)
+        if self.is_diagonal:
+            return np.broadcast_to(self.mean_, frames.shape), np.broadcast_to(self.scale_, frames.shape)
+        z = (frames - self.mean_) / self.scale_
+        location, e = self._prediction(z, offsets), self.forward(frames, offsets)
+        scale = np.empty_like(z)
+        for q, begin, end in self._pieces(offsets):
+            _core.add_product(location[begin:end], e[begin:end], np.tril(self.factors_[q], -1))
+            scale[begin:end] = np.diag(self.factors_[q])
+        return self.mean_ + self.scale_ * location, self.scale_ * scale
+
+    def inverse(self, e, past=None):
+        """x of sequences of e.
+
+        Parameters
+        ----------
+        e : ndarray of shape (N, T, D)
+        past : ndarray of shape (n_past, D), optional
+            The frames before, the same for all sequences; its last `lags` are used.
+
+        Returns
+        -------
+        x : ndarray of shape (N, T, D), float64
+        """
+        N, T, D = e.shape
+        if self.is_diagonal:
+            return self.mean_ + self.scale_ * e
+        n_past = 0 if past is None else min(len(past), self.lags)
+        z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
+        if n_past:
+            z[:n_past] = ((past[len(past) - n_past :] - self.mean_) / self.scale_)[:, None]
+        e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
+        for t in range(n_past, T + n_past):
+            q = min(t, self.lags)
+            z[t] = self.intercepts_[q]
+            for i in range(1, q + 1):
+                _core.add_product(z[t], z[t - i], self.coefficients_[q, i - 1])
+            _core.add_product(z[t], e[t - n_past], self.factors_[q])
+        return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
+
+    def to_arrays(self):
+        """The fitted arrays by name."""
+        return {name: getattr(self, name) for name in FITTED}
+
+    @classmethod
+    def from_arrays(cls, options, arrays):
+        """A fitted transform from its options and arrays."""
+        transform = cls(**options)
+        for name in FITTED:
+            setattr(transform, name, np.asarray(arrays[name], np.float64))
+        return transform
+
+
+FITTED = ("mean_", "scale_", "coefficients_", "intercepts_", "factors_")
+
+
+def _weighted_mean(x, w):
+    return (w @ x) / w.sum()

@@ -1,0 +1,18 @@
+import pytest
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes `row` runs once for each row of the table of kernels that this machine can run."""
+    if "row" in metafunc.fixturenames:
+        from rnnrnade import _core
+
+        metafunc.parametrize("row", list(_core.kernel_rows_available()), indirect=True)
+
+
+@pytest.fixture
+def row(request):
+    """The name of a row of the table of kernels, in use while the test runs."""
+    from rnnrnade import _core
+
+    with _core.use_kernels(request.param):
+        yield request.param

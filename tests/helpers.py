@@ -1,0 +1,347 @@
+"""What test modules share: cases, random parameters and frames, tolerances, derivatives, equal bits."""
+
+import itertools
+import zlib
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+import reference
+
+FLOAT32, FLOAT64 = "float32", "float64"
+DTYPES = (FLOAT64, FLOAT32)
+
+# Error allowed against the reference, relative to max(1, |value|); for a gradient relative to the largest
+# element of the array it is in, or 1.
+TOLERANCE = {
+    "score": {FLOAT64: 1e-12, FLOAT32: 1e-5},
+    "gradient": {FLOAT64: 1e-12, FLOAT32: 3e-5},
+    "sample": {FLOAT64: 1e-12, FLOAT32: 1e-5},
+    "derivative": 1e-8,
+}
+
+CONTEXTS = {"gaussian": ("alpha", "mu", "sigma", "hidden"), "bernoulli": ("bias", "hidden")}
+DEFAULT_CONTEXT = {"gaussian": ("alpha", "mu", "sigma"), "bernoulli": ("bias", "hidden")}
+
+# ---- cases -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model and its data. R = 0: a static model (rows of one array). The Bernoulli head has no K."""
+
+    D: int
+    H: int
+    K: int
+    R: int
+    lengths: tuple
+    head: str = "gaussian"
+    activation: str = "sigmoid"
+    cell: str = "sigmoid"
+    context: tuple = field(default=None)
+    min_scale: float = 0.0
+
+    def __post_init__(self):
+        if self.context is None:
+            object.__setattr__(self, "context", DEFAULT_CONTEXT[self.head] if self.R else ())
+
+    def __str__(self):
+        parts = [self.head, f"D{self.D}", f"H{self.H}"]
+        parts += [f"K{self.K}"] if self.head == "gaussian" else []
+        parts += [f"R{self.R}", self.cell, "+".join(self.context)] if self.R else ["static"]
+        parts += ["T" + "_".join(map(str, self.lengths)), self.activation]
+        parts += [f"min{self.min_scale:g}"] if self.min_scale else []
+        return "-".join(parts)
+
+    @property
+    def seed(self):
+        return zlib.crc32(str(self).encode())
+
+    @property
+    def choices(self):
+        """The keyword arguments of the reference's functions."""
+        return {name: getattr(self, name) for name in ("head", "activation", "cell", "min_scale")}
+
+    @property
+    def options(self):
+        """The keyword arguments of `from_parameters`."""
+        options = {"activation": self.activation}
+        if self.R:
+            options["cell"] = self.cell
+        if self.head == "gaussian":
+            options["min_scale"] = self.min_scale
+        return options
+
+    @property
+    def estimator_name(self):
+        return {
+            ("gaussian", False): "RNADE",
+            ("gaussian", True): "RNNRNADE",
+            ("bernoulli", False): "NADE",
+            ("bernoulli", True): "RNNNADE",
+        }[self.head, bool(self.R)]
+
+    def make(self, dtype=FLOAT64):
+        """(parameters, list of sequences), both of the type `dtype`."""
+        generator = np.random.default_rng(self.seed)
+        parameters = random_parameters(
+            generator, self.D, self.H, self.K, self.R, head=self.head, context=self.context, dtype=dtype
+        )
+        return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
+
+    def model(self, dtype=FLOAT64, **options):
+        """The package's estimator of this case, and its X."""
+        import rnnrnade
+
+        parameters, sequences = self.make(dtype)
+        estimator = getattr(rnnrnade, self.estimator_name)
+        return estimator.from_parameters(parameters, dtype=dtype, **self.options, **options), self.X(
+            sequences
+        )
+
+    def core(self, dtype=FLOAT64):
+        """The package's model of this case as the estimators hold it, and packed frames and offsets."""
+        from rnnrnade.model import Layout, Model
+
+        parameters, sequences = self.make(dtype)
+        K = self.K if self.head == "gaussian" else 1
+        layout = Layout(
+            self.head, self.D, self.H, K, self.R, self.activation, self.cell, self.context, self.min_scale
+        )
+        model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
+        return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
+
+    def X(self, sequences):
+        """The sequences as the estimator takes them: a list, or the rows of one array."""
+        return list(sequences) if self.R else np.concatenate(sequences)
+
+
+def random_parameters(
+    generator,
+    n_features,
+    n_hidden,
+    n_components=1,
+    n_recurrent=0,
+    *,
+    head="gaussian",
+    context=(),
+    dtype=FLOAT64,
+):
+    """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible."""
+    D, H, K, R = n_features, n_hidden, n_components, n_recurrent
+
+    def normal(*shape, scale=1.0, shift=0.0):
+        return shift + scale * generator.standard_normal(shape)
+
+    p = {"W": normal(H, D, scale=D**-0.5), "c": normal(H), "rho": normal(D, scale=0.3, shift=1.0)}
+    if head == "gaussian":
+        for q, scale in (("alpha", 1.0), ("mu", 1.0), ("sigma", 0.4)):
+            p[f"V_{q}"] = normal(D, H, K, scale=scale * max(H, 1) ** -0.5)
+            p[f"b_{q}"] = normal(D, K, scale=scale)
+            if q in context:
+                p[f"W_{q}"] = normal(D, K, R, scale=scale * max(R, 1) ** -0.5)
+    else:
+        p["V"] = normal(D, H, scale=max(H, 1) ** -0.5)
+        p["b"] = normal(D)
+        if "bias" in context:
+            p["W_b"] = normal(D, R, scale=max(R, 1) ** -0.5)
+    if "hidden" in context:
+        p["W_c"] = normal(H, R, scale=max(R, 1) ** -0.5)
+    if R:
+        p["W_in"] = normal(R, D, scale=D**-0.5)
+        p["W_rec"] = normal(R, R, scale=0.7 * R**-0.5)
+        p["b_r"] = normal(R, scale=0.3)
+        p["r0"] = normal(R, scale=0.5)
+    return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
+
+
+def random_sequences(generator, lengths, n_features, *, head="gaussian", dtype=FLOAT64):
+    if head == "bernoulli":
+        return [generator.integers(0, 2, (T, n_features)).astype(dtype) for T in lengths]
+    return [1.5 * generator.standard_normal((T, n_features)).astype(dtype) for T in lengths]
+
+
+# Each size that a tile, a vector or an edge could get wrong, each choice, at least once; `cases` mixes them.
+SIZES = {
+    "D": (1, 2, 3, 5, 9, 17),
+    "H": (0, 1, 3, 7, 16, 33, 50),
+    "K": (1, 2, 3, 5, 11),
+    "R": (0, 1, 4, 17, 33),
+    "lengths": ((1,), (5,), (3, 1, 7, 2), (40, 33, 1)),
+    "head": tuple(reference.HEADS),
+    "activation": tuple(reference.ACTIVATIONS),
+    "cell": tuple(reference.CELLS),
+    "min_scale": (0.0, 1e-3, 0.1),
+}
+
+
+def valid(case):
+    """The same model once: choices that say nothing for a case take their default."""
+    case = replace(case, context=None)
+    if case.R == 0:
+        case = replace(case, cell="sigmoid")
+    if case.head == "bernoulli":
+        case = replace(case, K=1, min_scale=0.0)
+    if case.head == "bernoulli" and case.R and case.H == 0:
+        case = replace(case, context=("bias",))
+    return case
+
+
+def cases(rounds, seed=0):
+    """`rounds` times a few cases in which every value of every choice occurs, mixed at random."""
+    generator = np.random.default_rng(seed)
+    longest = max(map(len, SIZES.values()))
+    found = {}
+    for _ in range(rounds):
+        columns = {}
+        for name, values in SIZES.items():
+            order = [values[i % len(values)] for i in range(longest)]
+            columns[name] = [order[i] for i in generator.permutation(longest)]
+        for i in range(longest):
+            case = valid(Case(**{name: column[i] for name, column in columns.items()}))
+            found[str(case)] = case
+    return list(found.values())
+
+
+def all_contexts(head):
+    names = CONTEXTS[head]
+    return [c for n in range(1, len(names) + 1) for c in itertools.combinations(names, n)]
+
+
+# The edges together, then every set of contexts, at sizes that are no multiple of anything.
+EDGES = [
+    valid(Case(D=1, H=1, K=1, R=R, lengths=lengths, head=head))
+    for R in (0, 1)
+    for lengths in ((1,), (2, 1))
+    for head in reference.HEADS
+] + [valid(Case(D=2, H=0, K=2, R=R, lengths=(3, 1), head=head)) for R in (0, 3) for head in reference.HEADS]
+EVERY_CONTEXT = [
+    Case(D=D, H=H, K=2, R=R, lengths=(4, 1, 6), head=head, cell="tanh", context=context)
+    for D, H, R in ((3, 5, 6), (10, 19, 18))
+    for head in reference.HEADS
+    for context in all_contexts(head)
+]
+# More than one block of frames, units, dimensions and contraction indices in any layout.
+LARGE = [
+    Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh"),
+    Case(D=70, H=131, K=3, R=0, lengths=(300,), activation="relu"),
+    Case(D=67, H=40, K=1, R=67, lengths=(129, 2, 64), head="bernoulli"),
+]
+
+
+def listed(values):
+    """What an estimator gave for a list of sequences, or the one array that it gave for rows: a list."""
+    return [values] if isinstance(values, np.ndarray) else list(values)
+
+
+def ids(values):
+    return [str(value) for value in values]
+
+
+# ---- what the reference says of a case, computed once ------------------------------------------------------
+
+
+@cache
+def expected_dims(case, dtype):
+    """List of (T, D): from the parameters and frames as rounded to `dtype`."""
+    parameters, sequences = case.make(dtype)
+    return [reference.log_density_dims(parameters, x, **case.choices) for x in sequences]
+
+
+@cache
+def expected_gradient(case, dtype):
+    parameters, sequences = case.make(dtype)
+    return reference.gradient(parameters, sequences, **case.choices)
+
+
+# ---- comparing ---------------------------------------------------------------------------------------------
+
+
+def assert_near(actual, desired, tolerance, name="value"):
+    """|actual - desired| <= tolerance max(1, |desired|) everywhere; NaN is far from everything."""
+    actual, desired = np.asarray(actual, np.float64), np.asarray(desired, np.float64)
+    assert actual.shape == desired.shape, f"{name}: shape {actual.shape}, not {desired.shape}"
+    error = np.abs(actual - desired) / np.maximum(1.0, np.abs(desired))
+    if error.size and not np.max(error) <= tolerance:
+        where = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
+        raise AssertionError(
+            f"{name}{list(map(int, where))}: {actual[where]!r}, not {desired[where]!r}: "
+            f"relative error {error[where]:.2e} > {tolerance:g}"
+        )
+
+
+def assert_near_gradient(actual, desired, tolerance):
+    """The same names and shapes; errors relative to the largest element of each array, or 1."""
+    assert set(actual) == set(desired)
+    for name, value in desired.items():
+        scale = max(1.0, np.max(np.abs(value), initial=0.0))
+        assert_near(np.asarray(actual[name]) / scale, value / scale, tolerance, f"d {name}")
+
+
+def assert_same_bits(actual, desired, name="value"):
+    """Same types, shapes and bits: arrays, numbers, and lists, tuples and mappings of them. No NaN."""
+    if isinstance(desired, dict):
+        assert set(actual) == set(desired), f"{name}: {sorted(actual)}, not {sorted(desired)}"
+        for key in desired:
+            assert_same_bits(actual[key], desired[key], f"{name}[{key!r}]")
+        return
+    if isinstance(desired, (list, tuple)):
+        assert len(actual) == len(desired), f"{name}: {len(actual)} items, not {len(desired)}"
+        for i, (a, b) in enumerate(zip(actual, desired, strict=True)):
+            assert_same_bits(a, b, f"{name}[{i}]")
+        return
+    actual, desired = np.asarray(actual), np.asarray(desired)
+    assert actual.dtype == desired.dtype, f"{name}: {actual.dtype}, not {desired.dtype}"
+    assert actual.shape == desired.shape, f"{name}: shape {actual.shape}, not {desired.shape}"
+    assert not (desired.dtype.kind == "f" and np.isnan(desired).any()), f"{name} has NaN"
+    if actual.tobytes() != desired.tobytes():
+        different = np.flatnonzero(actual.ravel() != desired.ravel())  # none: zeros of different sign
+        raise AssertionError(
+            f"{name}: {different.size} of {actual.size} numbers differ, the first at {different[:1]}"
+        )
+
+
+# ---- derivatives -------------------------------------------------------------------------------------------
+
+STEP = 1e-40  # a complex step has no cancellation, so it can be as small as this
+
+
+def complex_step(function, parameters, direction):
+    """Exact derivative of function(parameters) along `direction`, a mapping like parameters."""
+    moved = {name: value + 1j * STEP * direction[name] for name, value in parameters.items()}
+    return np.imag(function(moved)) / STEP
+
+
+def complex_step_gradient(function, parameters):
+    """Every coordinate, one evaluation each: a mapping like parameters."""
+    zero = {name: np.zeros(value.shape) for name, value in parameters.items()}
+    found = {name: np.zeros(value.shape) for name, value in parameters.items()}
+    for name, value in parameters.items():
+        for index in np.ndindex(value.shape):
+            one = np.zeros(value.shape)
+            one[index] = 1.0
+            found[name][index] = complex_step(function, parameters, {**zero, name: one})
+    return found
+
+
+def central_difference(function, parameters, direction, step=2e-3, orders=5):
+    """Derivative along `direction` by central differences of halved steps and Richardson's extrapolation."""
+    table = []
+    for i in range(orders):
+        h = step / 2**i
+        forward = function({n: v + h * direction[n] for n, v in parameters.items()})
+        backward = function({n: v - h * direction[n] for n, v in parameters.items()})
+        row = [(forward - backward) / (2 * h)]
+        for j in range(i):
+            row.append(row[j] + (row[j] - table[-1][j]) / (4 ** (j + 1) - 1))
+        table.append(row)
+    return table[-1][-1]
+
+
+def random_direction(generator, parameters):
+    return {name: generator.standard_normal(value.shape) for name, value in parameters.items()}
+
+
+def dot(a, b):
+    assert set(a) == set(b)
+    return sum(float(np.sum(np.asarray(a[name], np.float64) * b[name])) for name in a)

@@ -1,0 +1,372 @@
+"""The definition: the model in plain NumPy loops, float64. Imports nothing from the package.
+
+T frames, D dimensions, H hidden units, K components, R recurrent units. Numbers in brackets are equations:
+
+    (1)  log p(x^1..x^T) = sum_t sum_d log p(x_d^t | x_<d^t, x^<t)
+    (2)  r^0 learned;   r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                        f: the cell
+    (3)  a_1 = c (+ W_c r^{t-1});     a_{d+1} = a_d + x_d W[:,d]
+    (4)  h_d = s(rho_d a_d)                                                            s: the activation
+    (5)  z^q_d = V^q_d' h_d + b^q_d + W^q_d r^{t-1}
+    (6)  Gaussian:  alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
+         Bernoulli: p(x_d = 1) = sigmoid(z)
+    (7)  Gaussian:  log p(x_d | .) = logsumexp_k( log alpha_k + log N(x_d; mu_k, sigma_k^2) )
+         Bernoulli: log p(x_d | .) = x_d log sigmoid(z) + (1 - x_d) log sigmoid(-z)
+
+Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
+a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:
+the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, and checks `gradient`.
+"""
+
+import numpy as np
+
+LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
+
+# ---- functions of one number, analytic in a complex neighbourhood of the real line -------------------------
+
+
+def sigmoid(z):
+    e = np.exp(np.where(np.real(z) > 0, -z, z))  # never overflows
+    return np.where(np.real(z) > 0, 1.0, e) / (1.0 + e)
+
+
+def log_sigmoid(z):
+    e = np.exp(np.where(np.real(z) > 0, -z, z))
+    return np.where(np.real(z) > 0, 0.0, z) - np.log(1.0 + e)
+
+
+def relu(z):
+    return np.where(np.real(z) > 0, z, 0.0)
+
+
+def logsumexp(z):
+    top = np.max(np.real(z))  # a real constant: it cancels, in the derivative too
+    return top + np.log(np.sum(np.exp(z - top)))
+
+
+# name: (s, the derivative s' as a function of s)
+ACTIVATIONS = {
+    "sigmoid": (sigmoid, lambda s: s * (1.0 - s)),
+    "relu": (relu, lambda s: np.where(np.real(s) > 0, 1.0, 0.0)),
+}
+
+# ---- recurrences: forward and backward of (2) --------------------------------------------------------------
+
+
+class Elementwise:
+    """r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                                                          (2)"""
+
+    def __init__(self, f, df):
+        self.f, self.df = f, df
+
+    def step(self, p, x, r_prev):
+        return self.f(p["W_in"] @ x + p["W_rec"] @ r_prev + p["b_r"])
+
+    def step_backward(self, p, x, r_prev, r, dr, g):
+        """Adds to the gradients g; returns what r^{t-1} gets of dr = dr^t."""
+        dpre = dr * self.df(r)
+        g["W_rec"] += np.outer(dpre, r_prev)
+        g["W_in"] += np.outer(dpre, x)
+        g["b_r"] += dpre
+        return p["W_rec"].T @ dpre
+
+
+CELLS = {
+    "sigmoid": Elementwise(sigmoid, lambda r: r * (1.0 - r)),
+    "tanh": Elementwise(np.tanh, lambda r: 1.0 - r * r),
+}
+
+# ---- heads: the density of one number given its raw outputs ------------------------------------------------
+
+
+class Gaussian:
+    """Mixture of Gaussians: K-vectors z = (z^alpha, z^mu, z^sigma)."""
+
+    # (V^q, b^q, W^q) for each q, and the name of W^q in `context`
+    outputs = (
+        ("V_alpha", "b_alpha", "W_alpha"),
+        ("V_mu", "b_mu", "W_mu"),
+        ("V_sigma", "b_sigma", "W_sigma"),
+    )
+    context = ("alpha", "mu", "sigma")
+
+    @staticmethod
+    def link(z, min_scale):  # (6)
+        z_alpha, z_mu, z_sigma = z
+        return np.exp(z_alpha - logsumexp(z_alpha)), z_mu, min_scale + np.exp(z_sigma)
+
+    @staticmethod
+    def log_terms(x, z, min_scale):
+        """log alpha_k N(x; mu_k, sigma_k^2), shape (K,)"""
+        z_alpha, mu, z_sigma = z
+        sigma = min_scale + np.exp(z_sigma)
+        log_normal = -0.5 * ((x - mu) / sigma) ** 2 - np.log(sigma) - LOG_SQRT_2PI
+        return z_alpha - logsumexp(z_alpha) + log_normal
+
+    @classmethod
+    def log_density(cls, x, z, min_scale):  # (7)
+        return logsumexp(cls.log_terms(x, z, min_scale))
+
+    @classmethod
+    def gradient(cls, x, z, min_scale):
+        """d log p(x) / dz, a list in the order of z."""
+        alpha, mu, sigma = cls.link(z, min_scale)
+        terms = cls.log_terms(x, z, min_scale)
+        pi = np.exp(terms - logsumexp(terms))
+        u = (x - mu) / sigma
+        return [pi - alpha, pi * u / sigma, pi * (u * u - 1.0) * np.exp(z[2]) / sigma]
+
+    @classmethod
+    def draw(cls, z, min_scale, u, g):
+        """mu_k + sigma_k g, k the first whose cumulative alpha exceeds u (or the last, after rounding)."""
+        alpha, mu, sigma = cls.link(z, min_scale)
+        above = np.flatnonzero(np.cumsum(alpha) > u)
+        k = above[0] if above.size else alpha.size - 1
+        return mu[k] + sigma[k] * g
+
+
+class Bernoulli:
+    """p(x = 1) = sigmoid(z), x in {0, 1}: log p = x log s(z) + (1 - x) log s(-z)."""
+
+    outputs = (("V", "b", "W_b"),)
+    context = ("bias",)
+
+    @staticmethod
+    def link(z, min_scale):  # (6)
+        return (sigmoid(z[0]),)
+
+    @staticmethod
+    def log_density(x, z, min_scale):  # (7)
+        return x * log_sigmoid(z[0]) + (1.0 - x) * log_sigmoid(-z[0])
+
+    @staticmethod
+    def gradient(x, z, min_scale):
+        return [x - sigmoid(z[0])]
+
+    @staticmethod
+    def draw(z, min_scale, u, g):
+        """1 where u < p; the normal number g is not used."""
+        return 1.0 if u < sigmoid(z[0]) else 0.0
+
+
+HEADS = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+
+# ---- the model ---------------------------------------------------------------------------------------------
+
+
+def _prepared(parameters, head):
+    """Float64 (or complex) arrays, and what a model without hidden units or without rho may leave out."""
+    p = {}
+    for name, value in parameters.items():
+        value = np.asarray(value)
+        p[name] = value.astype(np.complex128 if np.iscomplexobj(value) else np.float64)
+    V, b, _ = HEADS[head].outputs[0]
+    D, H = p[b].shape[0], (p["W"].shape[0] if "W" in p else 0)
+    p.setdefault("W", np.zeros((H, D)))
+    p.setdefault("c", np.zeros(H))
+    p.setdefault("rho", np.ones(D))
+    p.setdefault("r0", np.zeros(0))
+    for V, b, _ in HEADS[head].outputs:
+        p.setdefault(V, np.zeros((D, H, *p[b].shape[1:])))
+    return p
+
+
+def _states(p, x, cell):
+    """r^0 .. r^T, a list of (R,); R = 0 for a static model."""  # (2)
+    r = [p["r0"]]
+    for x_t in x:
+        r.append(CELLS[cell].step(p, x_t, r[-1]) if "W_in" in p else r[-1])
+    return r
+
+
+def _first(p, r):
+    return p["c"] + p["W_c"] @ r if "W_c" in p else p["c"]  # (3), d = 1
+
+
+def _raw_outputs(p, d, h, r, head):
+    z = []
+    for V, b, W in HEADS[head].outputs:  # (5)
+        z.append(np.dot(h, p[V][d]) + p[b][d] + (np.dot(p[W][d], r) if W in p else 0.0))
+    return z
+
+
+def _frame(p, r, value, head, activation):
+    """One frame from d = 1 to D. `value(d, z)` gets the raw outputs of dimension d and answers with x_d."""
+    s, _ = ACTIVATIONS[activation]
+    a = _first(p, r)  # (3)
+    for d in range(p["W"].shape[1]):
+        h = s(p["rho"][d] * a)  # (4)
+        x_d = value(d, _raw_outputs(p, d, h, r, head))
+        a = a + x_d * p["W"][:, d]  # (3)
+
+
+def log_density_dims(parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
+    """log p(x_d^t | x_<d^t, x^<t) for x (T, D): (T, D)                                                 (7)"""
+    p = _prepared(parameters, head)
+    x = np.asarray(x, np.float64)
+    log_p = np.zeros(x.shape, np.result_type(*p.values()))
+    r = _states(p, x, cell)
+    for t in range(x.shape[0]):
+
+        def value(d, z, t=t):
+            log_p[t, d] = HEADS[head].log_density(x[t, d], z, min_scale)
+            return x[t, d]
+
+        _frame(p, r[t], value, head, activation)
+    return log_p
+
+
+def log_density(parameters, sequences, **choices):
+    """Total log-density of a list of sequences: a number                                               (1)"""
+    return sum(log_density_dims(parameters, x, **choices).sum() for x in sequences)
+
+
+def conditionals(parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
+    """alpha, mu, sigma, each (T, D, K); Bernoulli: p, (T, D)                                           (6)"""
+    p = _prepared(parameters, head)
+    x = np.asarray(x, np.float64)
+    r = _states(p, x, cell)
+    found = []
+    for t in range(x.shape[0]):
+
+        def value(d, z, t=t):
+            found.append(HEADS[head].link(z, min_scale))
+            return x[t, d]
+
+        _frame(p, r[t], value, head, activation)
+    arrays = [np.stack(values).reshape(*x.shape, *values[0].shape) for values in zip(*found, strict=True)]
+    return tuple(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def draw(
+    parameters,
+    n_frames,
+    uniforms,
+    normals,
+    *,
+    given=None,
+    follow=None,
+    head="gaussian",
+    activation="sigmoid",
+    cell="sigmoid",
+    min_scale=0.0,
+):
+    """One sequence (n_frames, D) from uniforms and normals, each (n_frames, D), continuing `given` (T, D).
+
+    With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
+    """
+    p = _prepared(parameters, head)
+    x = np.zeros((n_frames, p["W"].shape[1]))
+    past = x if follow is None else np.asarray(follow, np.float64)
+    r = p["r0"] if given is None else _states(p, np.asarray(given, np.float64), cell)[-1]
+    for t in range(n_frames):
+
+        def value(d, z, t=t):
+            x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], normals[t, d])
+            return past[t, d]
+
+        _frame(p, r, value, head, activation)
+        if "W_in" in p:
+            r = CELLS[cell].step(p, past[t], r)  # (2)
+    return x
+
+
+def _frame_backward(p, g, x, r, head, activation, min_scale):
+    """One frame from d = D down to 1. Adds to g; returns log p(x^t | x^<t) and what r^{t-1} gets."""
+    s, ds = ACTIVATIONS[activation]
+    a = _first(p, r) + p["W"] @ x  # a_{D+1}
+    da = np.zeros_like(a)
+    dr = np.zeros_like(r)
+    log_p = 0.0
+    for d in reversed(range(x.size)):
+        a = a - x[d] * p["W"][:, d]  # undoes (3): now a = a_d, it holds x_<d only
+        psi = p["rho"][d] * a
+        h = s(psi)
+        z = _raw_outputs(p, d, h, r, head)
+        log_p += HEADS[head].log_density(x[d], z, min_scale)
+        dh = np.zeros_like(h)
+        for (V, b, W), dz in zip(HEADS[head].outputs, HEADS[head].gradient(x[d], z, min_scale), strict=True):
+            g[V][d] += np.multiply.outer(h, dz)  # undoes (5)
+            g[b][d] += dz
+            dh = dh + np.dot(p[V][d], dz)
+            if W in p:
+                g[W][d] += np.multiply.outer(dz, r)
+                dr = dr + np.dot(dz, p[W][d])
+        dpsi = dh * ds(h)  # undoes (4)
+        g["rho"][d] += dpsi @ a
+        g["W"][:, d] += x[d] * da  # undoes (3): da of the later dimensions only
+        da = da + p["rho"][d] * dpsi
+    g["c"] += da
+    if "W_c" in p:
+        g["W_c"] += np.outer(da, r)
+        dr = dr + p["W_c"].T @ da
+    return log_p, dr
+
+
+def gradient(parameters, sequences, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
+    """Total log-density of a list of sequences, and its gradient: (number, mapping like `parameters`)."""
+    p = _prepared(parameters, head)
+    g = {name: np.zeros_like(value) for name, value in p.items()}
+    total = 0.0
+    for x in sequences:
+        x = np.asarray(x, np.float64)
+        T = x.shape[0]
+        r = _states(p, x, cell)
+        dr = [np.zeros_like(r[0]) for _ in range(T + 1)]  # dr^T = 0: nothing is predicted from r^T
+        for t in reversed(range(T)):  # the frame x[t] is predicted from r[t]
+            log_p, dr[t] = _frame_backward(p, g, x[t], r[t], head, activation, min_scale)
+            total += log_p
+        if "W_in" in p:
+            for t in reversed(range(1, T)):  # undoes (2)
+                dr[t - 1] = dr[t - 1] + CELLS[cell].step_backward(p, x[t - 1], r[t - 1], r[t], dr[t], g)
+        g["r0"] += dr[0]
+    return total, {name: g[name] for name in parameters}
+
+
+# ---- the linear transform ----------------------------------------------------------------------------------
+
+
+def linear(x, intercepts, coefficients, factors):
+    """e and its log-Jacobian, both (T, D), of one sequence x (T, D):
+
+        e^t = L_q^{-1} (x^t - A_q0 - sum_{i=1..q} A_qi x^{t-i}),  q = min(t - 1, lags),  L_q lower triangular
+
+    For q = 0 .. lags, intercepts[q] = A_q0 (D,), coefficients[q] = A_q1 .. A_qq (q, D, D) and
+    factors[q] = L_q (D, D).
+    The log-Jacobian of dimension d is -log (L_q)_dd.
+    """
+    x = np.asarray(x, np.float64)
+    e, log_jacobian = np.zeros(x.shape), np.zeros(x.shape)
+    for t in range(x.shape[0]):
+        q = min(t, len(intercepts) - 1)
+        L = factors[q]
+        rest = x[t] - linear_prediction(x[:t], intercepts, coefficients)
+        for d in range(x.shape[1]):  # forward substitution
+            e[t, d] = (rest[d] - L[d, :d] @ e[t, :d]) / L[d, d]
+            log_jacobian[t, d] = -np.log(L[d, d])
+    return e, log_jacobian
+
+
+def linear_prediction(past, intercepts, coefficients):
+    """A_q0 + sum_i A_qi x^{t-i} for the frame after past (t - 1, D): (D,)"""
+    q = min(len(past), len(intercepts) - 1)
+    prediction = np.array(intercepts[q], np.float64)
+    for i in range(1, q + 1):
+        prediction += coefficients[q][i - 1] @ past[-i]
+    return prediction
+
+
+def linear_conditionals(x, mu_e, sigma_e, intercepts, coefficients, factors):
+    """mu and sigma of the conditionals in the units of x from those of e, each (T, D, K):
+
+    mu = prediction_d + sum_{j<d} L_dj e_j + L_dd mu_e,   sigma = L_dd sigma_e
+    """
+    x = np.asarray(x, np.float64)
+    e, _ = linear(x, intercepts, coefficients, factors)
+    mu, sigma = np.zeros(mu_e.shape), np.zeros(sigma_e.shape)
+    for t in range(x.shape[0]):
+        L = factors[min(t, len(intercepts) - 1)]
+        prediction = linear_prediction(x[:t], intercepts, coefficients)
+        for d in range(x.shape[1]):
+            mu[t, d] = prediction[d] + L[d, :d] @ e[t, :d] + L[d, d] * mu_e[t, d]
+            sigma[t, d] = L[d, d] * sigma_e[t, d]
+    return mu, sigma

@@ -1,0 +1,458 @@
+"""Bad input: one table over the public calls. Each row raises the right exception, which names the place.
+
+A row is (id, call, exception, pattern). `call` gets the fixture `m`: fitted models by the names of their
+classes, and the data that they were fitted on. After each row the fitted models must score as before.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import NotFittedError
+
+import rnnrnade
+from rnnrnade.io import ModelFileError
+
+D = 3
+TINY = {"n_hidden": 2, "max_epochs": 1, "random_state": 0}
+OPTIONS = {
+    "RNADE": TINY | {"n_components": 2},
+    "NADE": TINY,
+    "RNNRNADE": TINY | {"n_components": 2, "n_recurrent": 2},
+    "RNNNADE": TINY | {"n_recurrent": 2},
+}
+
+
+def new(name, **options):
+    return getattr(rnnrnade, name)(**OPTIONS[name] | options)
+
+
+@pytest.fixture(scope="module")
+def m(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, D))
+    sequences = [rng.normal(size=(n, D)) for n in (4, 5, 6, 3, 4, 5, 6, 3, 4, 5, 6, 3)]
+    data = {
+        "RNADE": vectors,
+        "NADE": (vectors > 0).astype(float),
+        "RNNRNADE": sequences,
+        "RNNNADE": [(x > 0).astype(float) for x in sequences],
+    }
+    models = {name: new(name).fit(X) for name, X in data.items()}
+    scores = {name: model.score_samples(data[name]) for name, model in models.items()}
+    return SimpleNamespace(data=data, scores=scores, folder=tmp_path_factory.mktemp("files"), **models)
+
+
+# ------------------------------------------------------------------------------------------ how rows are made
+
+
+def option(name, option, value, pattern=None):
+    """A constructor argument, checked in `fit`."""
+    return (
+        f"{name}({option}={value!r:.30}).fit",
+        lambda m: new(name, **{option: value}).fit(m.data[name]),
+        ValueError,
+        pattern or option,
+    )
+
+
+def on_data(name, method, what, change, pattern, exception=ValueError, **kwargs):
+    """A method of a fitted model on changed data; "fit" starts a new one."""
+
+    def call(m):
+        model = new(name) if method == "fit" else getattr(m, name)
+        if method == "partial_fit":
+            model = new(name).fit(m.data[name])  # a fitted one that no other row needs
+        X = change([x.copy() for x in m.data[name]] if name.startswith("RNN") else m.data[name].copy())
+        return getattr(model, method)(X, **kwargs)
+
+    return f"{name}.{method}: {what}", call, exception, pattern
+
+
+def entry(value, *place):
+    """Data with one entry changed: place is (row, dimension), or (sequence, frame, dimension)."""
+
+    def change(X):
+        x = X if len(place) == 2 else X[place[0]]
+        x[place[-2:]] = value
+        return X
+
+    return change
+
+
+def narrower(X):
+    return [x[:, : D - 1] for x in X] if isinstance(X, list) else X[:, : D - 1]
+
+
+def keyword(name, what, pattern, exception=ValueError, method="fit", X=None, **kwargs):
+    """`fit` (or a method) with a bad keyword argument."""
+
+    def call(m):
+        model = new(name) if method == "fit" else getattr(m, name)
+        return getattr(model, method)(m.data[name] if X is None else X, **kwargs)
+
+    return f"{name}.{method}: {what}", call, exception, pattern
+
+
+def sampling(name, what, pattern, exception=ValueError, **kwargs):
+    return f"{name}.sample: {what}", lambda m: getattr(m, name).sample(**kwargs), exception, pattern
+
+
+def forecast(what, pattern, exception=ValueError, X=None, **kwargs):
+    arguments = {"horizon": 2, "n_samples": 1} | kwargs
+    X = [np.zeros((2, D))] if X is None else X
+    return f"RNNRNADE.forecast: {what}", lambda m: m.RNNRNADE.forecast(X, **arguments), exception, pattern
+
+
+def rebuilt(name, what, change, pattern, **options):
+    """`from_parameters` of changed parameters."""
+
+    def call(m):
+        parameters = {key: np.array(value) for key, value in getattr(m, name).parameters_.items()}
+        change(parameters)
+        return getattr(rnnrnade, name).from_parameters(parameters, **options)
+
+    return f"{name}.from_parameters: {what}", call, ValueError, pattern
+
+
+def unfitted(name, method, *args):
+    def call(m):
+        return getattr(new(name), method)(*args) if args else getattr(new(name), method)(m.data[name])
+
+    return f"{name}.{method}: not fitted", call, NotFittedError, f"{name} .*not fitted"
+
+
+def files(what, call, exception, pattern):
+    return f"file: {what}", call, exception, pattern
+
+
+def written(m, name, data):
+    path = m.folder / name
+    path.write_bytes(data)
+    return path
+
+
+def damaged(m):
+    path = m.folder / "damaged"
+    m.RNADE.save(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def saved(m, name):
+    getattr(m, name).save(m.folder / name)
+    return m.folder / name
+
+
+def copied(**change):
+    """Set (array or number) or leave out (None) entries of a mapping."""
+
+    def apply(parameters):
+        for key, value in change.items():
+            if value is None:
+                del parameters[key]
+            else:
+                parameters[key] = value
+
+    return apply
+
+
+def put(key, place, value):
+    def apply(parameters):
+        parameters[key][place] = value
+
+    return apply
+
+
+NAN, INF = np.nan, np.inf
+PLACE = "sequence 1, frame 2, dimension 0"
+FRAMES = np.random.default_rng(1).normal(size=(12, D))
+
+TABLE = [
+    # constructor arguments of all
+    option("RNADE", "n_components", 0),
+    option("RNADE", "n_components", -1),
+    option("RNADE", "n_components", "3"),
+    option("RNADE", "n_components", 2.5),
+    option("RNADE", "n_hidden", -1),
+    option("NADE", "n_hidden", 1.5),
+    option("RNADE", "activation", "foo"),
+    option("RNADE", "activation", None),
+    option("RNADE", "conditional", "foo"),
+    option("RNADE", "min_scale", -1),
+    option("RNADE", "min_scale", NAN),
+    option("RNADE", "min_scale", "small"),
+    option("RNADE", "transform", "foo"),
+    option("RNADE", "transform", 3),
+    option("RNADE", "order", [0, 0, 1]),
+    option("RNADE", "order", [0, 1]),
+    option("RNADE", "order", [1, 2, 3]),
+    option("RNADE", "order", "abc"),
+    option("RNADE", "dtype", "float16"),
+    option("RNADE", "dtype", "foo"),
+    option("RNADE", "max_epochs", -1),
+    option("RNADE", "max_epochs", 1.5),
+    option("RNADE", "batch_size", 0),
+    option("NADE", "batch_size", 2.5),
+    option("RNADE", "optimizer", "foo"),
+    option("RNADE", "learning_rate", -1),
+    option("RNADE", "learning_rate", NAN),
+    option("NADE", "learning_rate", "fast"),
+    option("RNADE", "weight_decay", -1),
+    option("RNADE", "clip_norm", -1),
+    option("RNADE", "validation_fraction", 1.5),
+    option("RNNRNADE", "validation_fraction", -0.1),
+    option("RNADE", "patience", 0),
+    option("RNADE", "patience", "long"),
+    option("RNADE", "warm_start", "maybe"),
+    option("RNADE", "n_jobs", 0),
+    option("RNNRNADE", "n_jobs", 1.5),
+    option("RNADE", "random_state", "foo"),
+    option("RNADE", "random_state", -1),
+    # of sequence estimators
+    option("RNNRNADE", "n_recurrent", -1),
+    option("RNNNADE", "n_recurrent", 2.5),
+    option("RNNRNADE", "cell", "foo"),
+    option("RNNNADE", "cell", 1),
+    option("RNNRNADE", "context", ("foo",)),
+    option("RNNRNADE", "context", "alpha"),
+    option("RNNNADE", "context", ("alpha",)),
+    option("RNNRNADE", "window", 0),
+    option("RNNRNADE", "window", -5),
+    option("RNNRNADE", "window", "all"),
+    # NaN and infinity, with their place, in every call that takes X
+    *(
+        on_data("RNNRNADE", method, "NaN", entry(NAN, 1, 2, 0), f"NaN: {PLACE}")
+        for method in (
+            "fit",
+            "partial_fit",
+            "score_samples",
+            "score",
+            "score_frames",
+            "score_dims",
+            "predict_params",
+            "log_likelihood_and_gradient",
+        )
+    ),
+    *(
+        on_data("RNADE", method, "infinity", entry(-INF, 7, 2), "infinity: row 7, dimension 2")
+        for method in (
+            "fit",
+            "partial_fit",
+            "score_samples",
+            "score",
+            "score_dims",
+            "predict_params",
+            "log_likelihood_and_gradient",
+        )
+    ),
+    on_data(
+        "RNNRNADE",
+        "fit",
+        "NaN in a 2-D array",
+        lambda X: entry(NAN, 5, 1)(np.concatenate(X)),
+        "frame 5, dim.* 1",
+    ),
+    on_data(
+        "RNNRNADE",
+        "score",
+        "NaN in a 3-D array",
+        lambda X: entry(NAN, 2, 1)(np.stack(X[::4])),
+        "sequence 2, fra",
+    ),
+    # another D, in every call that takes X
+    *(
+        on_data(
+            name,
+            method,
+            "another D",
+            narrower,
+            f"X has 2 features, but {name} is expecting 3 features as input",
+        )
+        for name in ("RNADE", "RNNRNADE")
+        for method in (
+            "partial_fit",
+            "score_samples",
+            "score",
+            "score_frames",
+            "score_dims",
+            "predict_params",
+        )
+        if (name, method) != ("RNADE", "score_frames")
+    ),
+    on_data("NADE", "score_samples", "another D", narrower, "X has 2 features, but NADE is expecting 3"),
+    on_data("RNNNADE", "log_likelihood_and_gradient", "another D", narrower, "expecting 3 features"),
+    on_data("RNNRNADE", "fit", "two D", lambda X: [*X[:2], X[2][:, :1]], "sequence 2: X has 1 features"),
+    # binary
+    on_data("NADE", "fit", "2", entry(2, 4, 1), r"2\.0: row 4, dimension 1.* 0 or 1"),
+    on_data("NADE", "score_samples", "0.5", entry(0.5, 4, 1), r"0\.5: row 4, dimension 1.* 0 or 1"),
+    on_data("RNNNADE", "fit", "-1", entry(-1, 1, 2, 0), rf"-1\.0: {PLACE}.* 0 or 1"),
+    on_data("RNNNADE", "score_frames", "0.5", entry(0.5, 1, 2, 0), rf"0\.5: {PLACE}.* 0 or 1"),
+    # what is no data
+    on_data("RNNRNADE", "fit", "empty list", lambda X: [], "empty list"),
+    on_data(
+        "RNNRNADE", "fit", "a sequence of no frames", lambda X: [X[0], X[1][:0]], "sequence 1 has no frames"
+    ),
+    on_data("RNNRNADE", "score", "no frames", lambda X: X[0][:0], r"0 sample\(s\)"),
+    on_data(
+        "RNNRNADE",
+        "fit",
+        "list of 1-D arrays",
+        lambda X: [x[:, 0] for x in X],
+        r"sequence 0 .*reshape\(-1, 1\)",
+    ),
+    on_data("RNNRNADE", "score_samples", "1-D", lambda X: X[0][:, 0], "Reshape your data"),
+    on_data("RNNRNADE", "fit", "4-D", lambda X: np.zeros((2, 2, 2, D)), "4 axes"),
+    on_data(
+        "RNNRNADE", "fit", "complex", lambda X: [X[0], X[1] * 1j], "sequence 1: Complex data not supported"
+    ),
+    on_data("RNNRNADE", "fit", "text", lambda X: [X[0], X[1].astype(str)], "sequence 1: .*strings"),
+    on_data("RNNRNADE", "fit", "None", lambda X: None, "X is None", TypeError),
+    on_data("RNNRNADE", "score", "a dict", lambda X: {"a": X[0]}, "X is a dict", TypeError),
+    on_data("RNNRNADE", "fit", "a generator", lambda X: iter(X), "X is a list_iterator", TypeError),
+    on_data("RNADE", "fit", "1-D", lambda X: X[:, 0], "Reshape your data"),
+    on_data("RNADE", "fit", "list of arrays", lambda X: [X, X], "X is a list of 2-D arrays"),
+    on_data("RNADE", "fit", "no features", lambda X: X[:, :0], r"0 feature\(s\)"),
+    # lengths
+    keyword(
+        "RNNRNADE", "lengths of another sum", "lengths sum to 11, but X has 12", X=FRAMES, lengths=[5, 6]
+    ),
+    keyword("RNNRNADE", "lengths with 0", r"lengths\[1\] is 0", X=FRAMES, lengths=[6, 0, 6]),
+    keyword("RNNRNADE", "lengths of floats", "lengths", TypeError, X=FRAMES, lengths=[6.5, 5.5]),
+    keyword("RNNRNADE", "lengths with a list", "leave lengths out", lengths=[6, 6]),
+    *(
+        keyword(
+            "RNNRNADE", "lengths below 0", r"lengths\[0\] is -1", method=method, X=FRAMES, lengths=[-1, 13]
+        )
+        for method in ("score_samples", "score", "score_frames", "score_dims", "predict_params")
+    ),
+    # weights
+    keyword("RNADE", "negative weight", r"sample_weight\[3\] is -1", sample_weight=[1, 1, 1, -1] + [1] * 26),
+    keyword("RNNRNADE", "NaN weight", r"sample_weight\[2\] is nan", sample_weight=[1, 1, NAN] + [1] * 9),
+    keyword(
+        "RNADE", "too few weights", r"sample_weight has shape \(5,\), expected \(30,\)", sample_weight=[1] * 5
+    ),
+    keyword(
+        "RNNRNADE",
+        "a weight a frame",
+        r"expected \(12,\): one weight for each seq",
+        sample_weight=np.ones(54),
+    ),
+    keyword("RNNNADE", "all weights zero", "sample_weight is zero everywhere", sample_weight=np.zeros(12)),
+    keyword("RNADE", "2-D weights", r"sample_weight has shape \(30, 1\)", sample_weight=np.ones((30, 1))),
+    # validation data
+    keyword(
+        "RNADE", "validation_data of another D", "validation_data: X has 2 fe", validation_data=FRAMES[:, :2]
+    ),
+    keyword(
+        "RNNRNADE",
+        "NaN in validation_data",
+        "validation_data: .*NaN: sequence 0",
+        validation_data=FRAMES * NAN,
+    ),
+    keyword(
+        "RNNNADE", "validation_data not binary", "validation_data: .*0 or 1", validation_data=(FRAMES, None)
+    ),
+    keyword(
+        "NADE",
+        "validation_data with y",
+        r"validation_data is \(X, y\)",
+        validation_data=(FRAMES, np.ones(12)),
+    ),
+    keyword(
+        "RNNRNADE", "validation_data is text", "validation_data: X is 'abc'", TypeError, validation_data="abc"
+    ),
+    keyword("RNNRNADE", "no validation_data", "validation_data: .*empty list", validation_data=[]),
+    # sample
+    sampling("RNADE", "n_samples=0", "n_samples", n_samples=0),
+    sampling("NADE", "n_samples=2.5", "n_samples", (ValueError, TypeError), n_samples=2.5),
+    sampling("RNADE", "n_samples='many'", "n_samples", (ValueError, TypeError), n_samples="many"),
+    sampling("RNADE", "random_state='foo'", "random_state|seed", n_samples=1, random_state="foo"),
+    sampling("RNNRNADE", "n_samples=-1", "n_samples", n_samples=-1, n_frames=3),
+    sampling("RNNRNADE", "n_frames=0", "n_frames", n_samples=1, n_frames=0),
+    sampling("RNNNADE", "n_frames=1.5", "n_frames", (ValueError, TypeError), n_samples=1, n_frames=1.5),
+    sampling(
+        "RNNRNADE", "given of another D", "given: X has 2", n_samples=1, n_frames=2, given=FRAMES[:, :2]
+    ),
+    sampling(
+        "RNNRNADE", "NaN in given", "given: .*NaN: .*frame 0", n_samples=1, n_frames=2, given=FRAMES * NAN
+    ),
+    sampling("RNNRNADE", "1-D given", "given: .*Reshape your data", n_samples=1, n_frames=2, given=FRAMES[0]),
+    sampling(
+        "RNNRNADE", "several given", "given.*one sequence", n_samples=1, n_frames=2, given=[FRAMES, FRAMES]
+    ),
+    sampling("RNNNADE", "given not binary", "given: .*0 or 1", n_samples=1, n_frames=2, given=FRAMES),
+    # forecast
+    forecast("horizon=0", "horizon", horizon=0),
+    forecast("horizon=1.5", "horizon", (ValueError, TypeError), horizon=1.5),
+    forecast("n_samples=0", "n_samples", n_samples=0),
+    forecast("NaN", PLACE, X=[FRAMES, entry(NAN, 2, 0)(FRAMES.copy())]),
+    forecast("another D", "X has 2 features", X=[FRAMES[:, :2]]),
+    forecast("empty list", "empty list", X=[]),
+    # from_parameters
+    rebuilt("RNADE", "V_mu is missing", copied(V_mu=None), "V_mu"),
+    rebuilt("RNADE", "c is missing", copied(c=None), r"\bc\b"),
+    rebuilt("RNNRNADE", "r0 is missing", copied(r0=None), "r0"),
+    rebuilt("NADE", "b is missing", copied(b=None), r"\bb\b"),
+    rebuilt("RNADE", "an unknown name", copied(U=np.zeros(3)), r"\bU\b"),
+    rebuilt("RNADE", "W of another H", copied(W=np.zeros((5, D))), r"\bW\b|\bc\b"),
+    rebuilt("RNADE", "W is 1-D", copied(W=np.zeros(6)), r"\bW\b"),
+    rebuilt("RNNRNADE", "W_rec is not square", copied(W_rec=np.zeros((2, 3))), "W_rec"),
+    rebuilt("RNNRNADE", "W_alpha of another K", copied(W_alpha=np.zeros((D, 7, 2))), "W_alpha"),
+    rebuilt("RNNNADE", "W_b of another R", copied(W_b=np.zeros((D, 7))), "W_b"),
+    rebuilt("RNADE", "NaN in V_sigma", put("V_sigma", (1, 0, 0), NAN), "V_sigma"),
+    rebuilt("RNNRNADE", "infinity in W_in", put("W_in", (1, 0), INF), "W_in"),
+    rebuilt("RNADE", "complex rho", copied(rho=np.ones(D) * 1j), "rho"),
+    rebuilt("RNADE", "rho is text", copied(rho=np.array(["a"] * D)), "rho"),
+    rebuilt("RNADE", "n_components contradicts", copied(), "n_components", n_components=7),
+    rebuilt("RNNRNADE", "context contradicts", copied(), "context", context=("mu",)),
+    rebuilt("RNADE", "activation='foo'", copied(), "activation", activation="foo"),
+    # not fitted
+    *(
+        unfitted("RNNRNADE", x)
+        for x in ("score_samples", "score", "score_frames", "score_dims", "predict_params")
+    ),
+    unfitted("RNADE", "score_samples"),
+    unfitted("NADE", "sample", 1),
+    unfitted("RNNNADE", "sample", 1, 2),
+    unfitted("RNNRNADE", "forecast", [FRAMES], 1, 1),
+    unfitted("RNADE", "log_likelihood_and_gradient"),
+    unfitted("RNADE", "save", "never-written"),
+    # files
+    files("missing", lambda m: rnnrnade.RNADE.load(m.folder / "missing"), FileNotFoundError, "missing"),
+    files("a folder", lambda m: rnnrnade.RNADE.load(m.folder), ModelFileError, "not a regular file"),
+    files(
+        "empty",
+        lambda m: rnnrnade.RNADE.load(written(m, "empty", b"")),
+        ModelFileError,
+        "empty.*no model file",
+    ),
+    files(
+        "text",
+        lambda m: rnnrnade.NADE.load(written(m, "a.csv", b"a,b\n1,2\n")),
+        ModelFileError,
+        "a.csv.*no model",
+    ),
+    files("one bit changed", lambda m: rnnrnade.RNADE.load(damaged(m)), ModelFileError, "damaged.*SHA-256"),
+    files("another class", lambda m: rnnrnade.RNADE.load(saved(m, "NADE")), ModelFileError, "holds a NADE"),
+    files("no folder", lambda m: m.RNADE.save(m.folder / "no" / "model"), FileNotFoundError, "no folder"),
+    files("onto a folder", lambda m: m.RNADE.save(m.folder), IsADirectoryError, "not a regular file"),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "exception", "pattern"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # too few frames for validation data
+def test_bad_input(m, call, exception, pattern):
+    with pytest.raises(exception, match=f"(?s){pattern}"):
+        call(m)
+    for name, scores in m.scores.items():
+        assert_array_equal(getattr(m, name).score_samples(m.data[name]), scores)
+
+
+def test_the_table_is_long_enough():
+    assert len({row[0] for row in TABLE}) == len(TABLE) >= 80

@@ -1,0 +1,647 @@
+"""The command line, in this process by ``main([...])``, and a few times as a process of its own."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rnnrnade
+from rnnrnade import cli, demo
+from rnnrnade.cli import main
+
+# The estimators here are given plain arrays, though their features have names from the header of a file.
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+
+TINY = ["--hidden", "4", "--epochs", "2", "--seed", "0", "--quiet"]
+NAMES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
+FEATURES = ["x", "y", "z"]
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    generator = np.random.default_rng(0)
+    return [np.cumsum(generator.normal(size=(t, 3)), axis=0) for t in range(5, 5 + len(NAMES))]
+
+
+def write_csv(path, header, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return str(path)
+
+
+def rows_of(sequences, names=NAMES):
+    return [[name, *row] for name, x in zip(names, sequences, strict=True) for row in x.tolist()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, sequences):
+    folder = tmp_path_factory.mktemp("cli")
+    write_csv(folder / "data.csv", ["sequence", *FEATURES], rows_of(sequences))
+    np.savez(folder / "data.npz", frames=np.concatenate(sequences), lengths=[len(x) for x in sequences])
+    np.savez(folder / "named.npz", **dict(zip(NAMES, sequences, strict=True)))
+    np.savez(folder / "cube.npz", np.stack([x[:5] for x in sequences]))
+    assert main(["fit", str(folder / "data.csv"), "-o", str(folder / "model.safetensors"), *TINY]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; its code, its standard output, its standard error."""
+
+    def run(*argv):
+        code = main([str(arg) for arg in argv])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def column(rows, name):
+    return np.array([float(row[name]) for row in rows])
+
+
+# fit
+
+
+@pytest.mark.parametrize("model", ["rnnrnade", "rnade", "rnnnade", "nade"])
+def test_fit_saves_a_model_of_each_kind(model, run, folder, sequences, tmp_path):
+    binary = "nade" in model.split("rnade") or model in ("nade", "rnnnade")
+    np.savez(tmp_path / "data.npz", *[(x > 0).astype(float) if binary else x for x in sequences])
+    output = tmp_path / "model.safetensors"
+    code, out, err = run("fit", tmp_path / "data.npz", "-o", output, "--model", model, *TINY)
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    assert "nats per frame" in out
+    assert type(getattr(rnnrnade, cli.MODELS[model]).load(output)).__name__ == cli.MODELS[model]
+    code, out, err = run("score", output, tmp_path / "data.npz")
+    assert (code, err, len(table(out))) == (0, "", len(sequences))
+
+
+def test_fit_passes_its_options_on(run, folder, tmp_path):
+    output = tmp_path / "model.safetensors"
+    options = "--components 2 --hidden 3 --recurrent 5 --cell tanh --context mu,hidden --transform var:1"
+    more = (
+        "--dtype float64 --window 6 --batch-size 4 --epochs 1 --learning-rate 0.01 --seed 3 --jobs 1 --quiet"
+    )
+    argv = ["fit", folder / "data.npz", "-o", output, *options.split(), *more.split()]
+    code, out, err = run(*argv, "--validation-data", folder / "named.npz")
+    assert (code, err) == (0, "")
+    model = rnnrnade.RNNRNADE.load(output)
+    params = model.get_params(deep=False)
+    expected = {
+        "n_components": 2,
+        "n_hidden": 3,
+        "n_recurrent": 5,
+        "cell": "tanh",
+        "context": ("mu", "hidden"),
+    }
+    expected |= {"dtype": "float64", "window": 6, "batch_size": 4, "max_epochs": 1, "learning_rate": 0.01}
+    assert {name: params[name] for name in expected} == expected
+    assert model.parameters_["W_rec"].shape == (5, 5)
+    code, out, err = run("info", output)
+    assert "RNNRNADE" in out and "(5, 5)" in out and "tanh" in out
+
+
+def test_the_same_seed_gives_the_same_model_whatever_the_form_of_the_file(run, folder, tmp_path):
+    scores = []
+    for name in ("data.csv", "data.npz", "named.npz"):
+        code, *_ = run("fit", folder / name, "-o", tmp_path / "model.safetensors", *TINY)
+        assert code == 0
+        scores.append(run("score", tmp_path / "model.safetensors", folder / "data.csv")[1])
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_progress_goes_to_standard_error(run, folder, tmp_path):
+    code, out, err = run("fit", folder / "data.csv", "-o", tmp_path / "model.safetensors", *TINY[:-1])
+    assert (code, out.count("\n")) == (0, 1)
+    assert err
+    assert "Traceback" not in err
+
+
+# score
+
+
+def test_score_per_sequence_is_score_samples_to_the_bit(run, folder, sequences):
+    code, out, err = run("score", folder / "model.safetensors", folder / "data.csv")
+    assert (code, err) == (0, "")
+    rows = table(out)
+    assert list(rows[0]) == ["sequence", "n_frames", "log_density", "log_density_per_frame"]
+    assert [row["sequence"] for row in rows] == NAMES
+    expected = rnnrnade.RNNRNADE.load(folder / "model.safetensors")
+    expected = expected.score_samples(sequences)
+    assert np.array_equal(column(rows, "log_density"), expected)
+    lengths = [len(x) for x in sequences]
+    assert np.array_equal(column(rows, "n_frames"), lengths)
+    assert np.array_equal(column(rows, "log_density_per_frame"), expected / lengths)
+
+
+def test_score_per_frame_and_dimension_adds_up(run, folder, sequences, tmp_path):
+    output = tmp_path / "scores.csv"
+    argv = [
+        "score",
+        folder / "model.safetensors",
+        folder / "data.csv",
+        "--per",
+        "frame",
+        "--dims",
+        "-o",
+        output,
+    ]
+    assert run(*argv) == (0, "", "")
+    rows = table(output.read_text())
+    assert list(rows[0]) == [
+        "sequence",
+        "frame",
+        "log_density",
+        *[f"log_density_{name}" for name in FEATURES],
+    ]
+    assert [(row["sequence"], int(row["frame"])) for row in rows] == [
+        (name, t) for name, x in zip(NAMES, sequences, strict=True) for t in range(len(x))
+    ]
+    dims = sum(column(rows, f"log_density_{name}") for name in FEATURES)
+    np.testing.assert_allclose(dims, column(rows, "log_density"), rtol=1e-9, atol=1e-9)
+    _, plain, _ = run(
+        "score", folder / "model.safetensors", folder / "data.csv", "--per", "frame", "--jobs", 2
+    )
+    assert np.array_equal(column(table(plain), "log_density"), column(rows, "log_density"))
+
+
+def test_every_form_of_a_file_gives_the_same_scores(run, folder, sequences, tmp_path):
+    def scores(path, *options):
+        code, out, err = run("score", folder / "model.safetensors", path, *options)
+        assert (code, err) == (0, "")
+        return [(row["sequence"], row["log_density"]) for row in table(out)]
+
+    expected = scores(folder / "data.csv")
+    assert scores(folder / "named.npz") == expected
+    numbered = [(str(i), value) for i, (_, value) in enumerate(expected)]
+    assert scores(folder / "data.npz") == numbered
+    prefixes = scores(folder / "cube.npz")
+    assert len(prefixes) == len(NAMES) and prefixes[0] == numbered[0]
+
+    rows = rows_of(sequences)
+    named = list(zip(NAMES, sequences, strict=True))
+    mixed = [[name, *x[t].tolist()] for t in range(20) for name, x in named if t < len(x)]
+    assert scores(write_csv(tmp_path / "mixed.csv", ["sequence", *FEATURES], mixed)) == expected
+    turned = [[z, name, x, y] for name, x, y, z in rows]
+    path = write_csv(tmp_path / "turned.csv", ["z", "who", "x", "y"], turned)
+    assert scores(path, "--sequence-column", "who") == expected
+    path = tmp_path / "semicolons.csv"
+    lines = (folder / "data.csv").read_text().replace(",", ";")
+    path.write_text("\ufeff" + lines, encoding="utf-8")
+    assert scores(path) == expected
+    one = write_csv(tmp_path / "one.csv", FEATURES, sequences[0].tolist())
+    assert scores(one) == numbered[:1]
+
+
+def test_parquet_is_read_like_csv(run, folder, sequences, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = [list(column) for column in zip(*rows_of(sequences), strict=True)]
+    parquet.write_table(pyarrow.table(columns, names=["sequence", *FEATURES]), tmp_path / "data.parquet")
+    expected = run("score", folder / "model.safetensors", folder / "data.csv")
+    assert run("score", folder / "model.safetensors", tmp_path / "data.parquet") == expected
+
+
+def test_static_models_take_every_frame_by_itself(run, folder, sequences, tmp_path):
+    output = tmp_path / "model.safetensors"
+    assert run("fit", folder / "data.csv", "-o", output, "--model", "rnade", *TINY)[0] == 0
+    expected = rnnrnade.RNADE.load(output).score_samples(np.concatenate(sequences))
+    rows = table(run("score", output, folder / "data.csv", "--per", "frame", "--dims")[1])
+    assert np.array_equal(column(rows, "log_density"), expected)
+    rows = table(run("score", output, folder / "data.csv")[1])
+    sums = [part.sum() for part in np.split(expected, np.cumsum([len(x) for x in sequences])[:-1])]
+    np.testing.assert_allclose(column(rows, "log_density"), sums, rtol=1e-12)
+    code, out, err = run("sample", output, "--frames", 7, "--seed", 0)
+    assert (code, err, len(table(out))) == (0, "", 7)
+
+
+# sample
+
+
+def test_sample_writes_what_fit_and_score_read(run, folder, tmp_path):
+    argv = ["sample", folder / "model.safetensors", "--sequences", 3, "--frames", 4, "--seed", 1]
+    code, out, err = run(*argv)
+    assert (code, err) == (0, "")
+    rows = table(out)
+    assert list(rows[0]) == ["sequence", *FEATURES]
+    assert [row["sequence"] for row in rows] == ["0"] * 4 + ["1"] * 4 + ["2"] * 4
+    assert run(*argv)[1] == out
+
+    assert run(*argv, "-o", tmp_path / "samples.npz") == (0, "", "")
+    (samples,) = np.load(tmp_path / "samples.npz").values()
+    expected = rnnrnade.RNNRNADE.load(folder / "model.safetensors").sample(3, 4, random_state=1)
+    assert np.array_equal(samples, expected)
+    assert np.array_equal(np.stack([column(rows, name) for name in FEATURES], axis=1), samples.reshape(-1, 3))
+
+    (tmp_path / "samples.csv").write_text(out)
+    one = run("score", folder / "model.safetensors", tmp_path / "samples.csv")
+    assert one[0] == 0
+    assert one == run("score", folder / "model.safetensors", tmp_path / "samples.npz")
+
+
+def test_sample_continues_the_sequences_of_a_file(run, folder, sequences):
+    argv = [
+        "sample",
+        folder / "model.safetensors",
+        "--given",
+        folder / "data.csv",
+        "--frames",
+        2,
+        "--seed",
+        1,
+    ]
+    rows = table(run(*argv)[1])
+    assert [row["sequence"] for row in rows[::2]] == NAMES
+    rows = table(run(*argv, "--sequences", 3)[1])
+    assert [row["sequence"] for row in rows[:6:2]] == ["a-0", "a-1", "a-2"]
+    model = rnnrnade.RNNRNADE.load(folder / "model.safetensors")
+    expected = np.concatenate(model.forecast(sequences, 2, 3, random_state=1)).reshape(-1, 3)
+    assert np.array_equal(column(rows, "y"), expected[:, 1])
+
+
+# info, help
+
+
+def test_info_says_what_is_in_use(run):
+    code, out, err = run("info")
+    assert (code, err) == (0, "")
+    for word in ("rnnrnade", "Python", "NumPy", "OpenMP", "threads", "kernels"):
+        assert word in out
+
+
+def test_help_and_version_leave_with_0(capsys):
+    for argv in (["--help"], ["--version"], ["fit", "--help"], ["score", "--help"], ["sample", "--help"]):
+        with pytest.raises(SystemExit) as left:
+            main(argv)
+        assert left.value.code == 0
+        assert capsys.readouterr().out
+
+
+def test_unknown_arguments_leave_with_2(capsys):
+    for argv in (
+        [],
+        ["train"],
+        ["fit"],
+        ["fit", "x.csv", "--epochs", "many"],
+        ["fit", "x.csv", "--transform", "v"],
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(argv)
+        assert left.value.code == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+# What cannot be used. Each case makes its files in `path`, and returns arguments and a part of the sentence.
+
+WRONG = {}
+
+
+def wrong(make):
+    WRONG[make.__name__] = make
+    return make
+
+
+def wrong_csv(name, text, part, *options):
+    """A .csv file with this text cannot be trained on."""
+
+    def make(path, folder):
+        (path / "wrong.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+        return ["fit", path / "wrong.csv", "-o", path / "m.safetensors", *options], part
+
+    WRONG[f"csv_{name}"] = make
+
+
+def wrong_npz(name, part, **arrays):
+    """A .npz file with these arrays cannot be trained on."""
+
+    def make(path, folder):
+        np.savez(path / "wrong.npz", **arrays)
+        return ["fit", path / "wrong.npz", "-o", path / "m.safetensors"], part
+
+    WRONG[f"npz_{name}"] = make
+
+
+wrong_csv("empty", "", "wrong.csv is empty")
+wrong_csv("only_a_header", "x,y\n", "no rows")
+wrong_csv("no_header", "1,2\n3,4\n", "no header")
+wrong_csv("text", "x,name\n1,bob\n2,eve\n", "'name' ('bob' in row 1")
+wrong_csv("gap", "x,y\n1,2\n3,\n", "'y' ('' in row 2")
+wrong_csv("nan", "x,y\n1,2\n3,nan\n", "column 'y', row 2")
+wrong_csv("infinite", "x,y\n1,2\n-inf,4\n", "column 'x', row 2")
+wrong_csv("ragged", "x,y\n1,2\n3\n", "row 2 below the header has 1 fields, not 2")
+wrong_csv("column_twice", "x,x\n1,2\n", "several columns named 'x'")
+wrong_csv("index", ",x\n0,2\n1,3\n", "index=False")
+wrong_csv(
+    "no_sequence_column",
+    "x,y\n1,2\n",
+    "no column 'who'; its columns are 'x', 'y'",
+    "--sequence-column",
+    "who",
+)
+wrong_csv("nothing_but_sequences", "sequence\na\nb\n", "no column of numbers")
+wrong_csv("sequence_without_name", "sequence,x\na,1\n,2\n", "'sequence' is empty in row 2")
+wrong_csv("not_text", b"\xff\xfe\x00x\x81", "cannot be read as a .csv file")
+wrong_csv("not_binary", "x,y\n1,0\n0.5,1\n" + "1,1\n" * 20, "0.5", "--model", "nade", "--quiet")
+wrong_csv(
+    "option_of_another_model",
+    "x,y\n1,0\n",
+    "--recurrent is no option",
+    "--model",
+    "rnade",
+    "--recurrent",
+    "3",
+)
+wrong_csv("no_components", "x\n" + "1\n2\n" * 20, "n_components", "--components", "0", "--quiet")
+wrong_npz("text", "'x' does not hold real numbers", x=np.array([["a", "b"]]))
+wrong_npz("complex", "'x' does not hold real numbers", x=np.ones((3, 2), complex))
+wrong_npz("one_axis", "'x' has 1 axes", x=np.ones(5))
+wrong_npz("nothing", "holds no arrays")
+wrong_npz("no_frames", "'x' is empty", x=np.ones((0, 2)))
+wrong_npz("nan", "'x[1, 0]' is nan", x=np.array([[0.0, 1.0], [np.nan, 1.0]]))
+wrong_npz("widths", "'y' has 3 features, the first array has 2", x=np.ones((3, 2)), y=np.ones((3, 3)))
+wrong_npz("sum_of_lengths", "add up to 4, not to the 5", frames=np.ones((5, 2)), lengths=[2, 2])
+wrong_npz("length_0", "at least 1", frames=np.ones((5, 2)), lengths=[5, 0])
+wrong_npz("lengths_not_whole", "whole numbers", frames=np.ones((5, 2)), lengths=[2.0, 3.0])
+
+
+@wrong
+def npz_of_objects(path, folder):
+    np.savez(path / "wrong.npz", x=np.array([{}, None], dtype=object))
+    return ["fit", path / "wrong.npz"], "holds pickles, which are not loaded"
+
+
+@wrong
+def npz_damaged(path, folder):
+    data = (folder / "data.npz").read_bytes()
+    (path / "wrong.npz").write_bytes(data[: len(data) // 2])
+    return ["fit", path / "wrong.npz"], "cannot be read as a .npz file"
+
+
+@wrong
+def npz_with_a_sequence_column(path, folder):
+    return ["fit", folder / "data.npz", "--sequence-column", "x"], "--sequence-column is for"
+
+
+@wrong
+def parquet_that_is_text(path, folder):
+    (path / "wrong.parquet").write_text("x,y\n1,2\n")
+    return ["fit", path / "wrong.parquet"], "wrong.parquet"
+
+
+@wrong
+def missing(path, folder):
+    return ["fit", path / "missing.csv"], "missing.csv cannot be read: No such file"
+
+
+@wrong
+def directory(path, folder):
+    return ["fit", path], "is a directory"
+
+
+@wrong
+def unknown_ending(path, folder):
+    (path / "data.txt").write_text("x\n1\n")
+    return ["fit", path / "data.txt"], "ends in .npz, .csv or .parquet"
+
+
+@wrong
+def model_for_data(path, folder):
+    return ["score", folder / "model.safetensors", folder / "model.safetensors"], "is a model file"
+
+
+@wrong
+def data_for_a_model(path, folder):
+    return ["score", folder / "data.csv", folder / "data.csv"], "is a data file"
+
+
+@wrong
+def data_under_the_name_of_a_model(path, folder):
+    (path / "wrong.safetensors").write_bytes((folder / "data.npz").read_bytes())
+    return ["score", path / "wrong.safetensors", folder / "data.csv"], "wrong.safetensors"
+
+
+@wrong
+def model_cut_short(path, folder):
+    (path / "wrong.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
+    return ["sample", path / "wrong.safetensors"], "wrong.safetensors"
+
+
+@wrong
+def model_missing(path, folder):
+    return ["info", path / "missing.safetensors"], "missing.safetensors cannot be read"
+
+
+@wrong
+def model_empty(path, folder):
+    (path / "empty.safetensors").touch()
+    return ["info", path / "empty.safetensors"], "is empty"
+
+
+@wrong
+def other_number_of_features(path, folder):
+    np.savez(path / "two.npz", np.ones((4, 2)))
+    return ["score", folder / "model.safetensors", path / "two.npz"], "two.npz has 2 features"
+
+
+@wrong
+def other_features(path, folder):
+    (path / "other.csv").write_text("x,y,w\n1,2,3\n")
+    return ["score", folder / "model.safetensors", path / "other.csv"], "no column 'z'"
+
+
+@wrong
+def too_many_features(path, folder):
+    (path / "other.csv").write_text("x,y,z,w\n1,2,3,4\n")
+    return ["score", folder / "model.safetensors", path / "other.csv"], "has a column 'w'"
+
+
+@wrong
+def validation_data_of_another_size(path, folder):
+    np.savez(path / "two.npz", np.ones((4, 2)))
+    return [
+        "fit",
+        folder / "data.csv",
+        "--validation-data",
+        path / "two.npz",
+        "--quiet",
+    ], "two.npz has 2 features"
+
+
+@wrong
+def dims_of_sequences(path, folder):
+    return ["score", folder / "model.safetensors", folder / "data.csv", "--dims"], "--dims needs --per frame"
+
+
+@wrong
+def output_into_no_folder(path, folder):
+    return ["fit", folder / "data.csv", "-o", path / "none" / "m.safetensors"], "there is no folder"
+
+
+@wrong
+def output_is_a_directory(path, folder):
+    return ["score", folder / "model.safetensors", folder / "data.csv", "-o", path], "is a directory"
+
+
+@wrong
+def model_under_the_name_of_data(path, folder):
+    return ["fit", folder / "data.csv", "-o", path / "model.csv"], "ending of a data file"
+
+
+@wrong
+def samples_of_unknown_ending(path, folder):
+    return ["sample", folder / "model.safetensors", "-o", path / "x.xlsx"], ".csv or .npz"
+
+
+@wrong
+def no_samples(path, folder):
+    return ["sample", folder / "model.safetensors", "--frames", 0], "at least 1"
+
+
+@wrong
+def negative_seed(path, folder):
+    return ["sample", folder / "model.safetensors", "--seed", -1], "model.safetensors"
+
+
+@wrong
+def demo_into_a_file(path, folder):
+    (path / "demo").touch()
+    return ["demo", path / "demo"], "is a file"
+
+
+@wrong
+def demo_without_time(path, folder):
+    return ["demo", path / "demo", "--seconds", 0], "seconds must be positive"
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_used_is_one_sentence_and_code_2(case, run, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where fit writes its model by default
+    argv, part = WRONG[case](tmp_path, folder)
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("rnnrnade: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    assert part in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("*m*.safetensors")) or case in ("model_empty",)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything"
+)
+def test_missing_permission_is_one_sentence_and_code_2(run, folder, tmp_path):
+    (tmp_path / "secret.csv").write_text("x\n1\n")
+    (tmp_path / "secret.csv").chmod(0)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    for argv in (
+        ["fit", tmp_path / "secret.csv"],
+        ["fit", folder / "data.csv", "-o", tmp_path / "closed" / "model.safetensors"],
+    ):
+        code, _, err = run(*argv)
+        assert code == 2
+        assert "ermission denied" in err and err.count("\n") == 1
+
+
+def test_refused_permission_is_one_sentence_and_code_2(run, folder, tmp_path, monkeypatch):
+    """The same for root, who is refused nothing: the system's answer is put in its place."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    code, _, err = run("fit", folder / "data.csv", "-o", tmp_path / "model.safetensors")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "permission denied" in err
+
+
+def test_missing_extras_are_named(run, folder, tmp_path, monkeypatch):
+    for name in ("pyarrow", "pandas"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    code, _, err = run("fit", tmp_path / "data.parquet", "-o", tmp_path / "model.safetensors")
+    assert (code, err.count("\n")) == (2, 1)
+    assert 'pip install "rnnrnade[data]"' in err
+    monkeypatch.setitem(sys.modules, "hmmlearn", None)
+    monkeypatch.setitem(sys.modules, "hmmlearn.hmm", None)
+    code, _, err = run("demo", tmp_path / "demo")
+    assert (code, err.count("\n")) == (2, 1)
+    assert 'pip install "rnnrnade[demo]"' in err
+
+
+def test_control_c_is_one_line_and_code_130(run, folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "read_data", interrupted)
+    code, out, err = run("score", folder / "model.safetensors", folder / "data.csv")
+    assert (code, out, err) == (130, "", "rnnrnade: interrupted\n")
+
+
+# As a process
+
+
+def process(*argv, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "rnnrnade", *map(str, argv)], capture_output=True, text=True, **options
+    )
+
+
+def test_as_a_process(folder):
+    done = process("score", folder / "model.safetensors", folder / "data.csv")
+    assert (done.returncode, done.stderr, len(table(done.stdout))) == (0, "", len(NAMES))
+    done = process("score", folder / "model.safetensors", folder / "none.csv")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pipe of a POSIX shell")
+def test_a_reader_that_leaves_is_no_error(folder):
+    """As ``rnnrnade sample ... | head -1`` does: more is written than the pipe can hold."""
+    argv = ["sample", folder / "model.safetensors", "--frames", "20000"]
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "rnnrnade", *map(str, argv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout.readline() == "sequence,x,y,z\n"
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    writer.stderr.close()
+    assert writer.wait(60) == 141
+
+
+# demo
+
+
+def test_demo_prints_a_table_and_draws_pictures(run, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("hmmlearn")
+    from rnnrnade import datasets
+
+    vowels = datasets.load_japanese_vowels()
+    vowels.train, vowels.test = vowels.train[::6], vowels.test[::6]
+    vowels.test_speaker = vowels.test_speaker[::6]
+    monkeypatch.setattr(datasets, "load_japanese_vowels", lambda: vowels)
+    monkeypatch.setattr(demo, "N_STATES", 2)
+    code, out, err = run("demo", tmp_path / "demo", "--seconds", 0.5, "--quiet")
+    assert (code, err) == (0, "")
+    for words in (
+        "RNN-RNADE",
+        "Gaussian",
+        "hidden Markov model",
+        "nats per frame",
+        "test utterance",
+        "frame",
+        "cepstrum",
+    ):
+        assert words in out
+    pictures = {"learning_curve.png", "surprise.png", "samples.png"}
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == pictures
+    for name in pictures:
+        assert str(tmp_path / "demo" / name) in out
+        assert (tmp_path / "demo" / name).read_bytes().startswith(b"\x89PNG")

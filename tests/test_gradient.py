@@ -1,0 +1,120 @@
+"""`log_likelihood_and_gradient` in float64 is the derivative of the log-likelihood to 1e-8 of its value.
+
+At tiny sizes every coordinate, against complex steps through the definition. At real sizes random directions,
+against the package's own log-likelihood by extrapolated central differences and against the definition.
+"""
+
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    TOLERANCE,
+    Case,
+    central_difference,
+    complex_step,
+    complex_step_gradient,
+    dot,
+    ids,
+    listed,
+    random_direction,
+    valid,
+)
+
+import rnnrnade
+
+TINY = [
+    valid(
+        Case(
+            D=D,
+            H=H,
+            K=K,
+            R=R,
+            lengths=(3, 1, 2),
+            head=head,
+            activation=activation,
+            cell=cell,
+            context=context,
+        )
+    )
+    for D, H, K, head, context in (
+        (1, 1, 1, "gaussian", None),
+        (3, 2, 2, "gaussian", None),
+        (3, 0, 2, "gaussian", None),
+        (3, 2, 1, "bernoulli", None),
+    )
+    for R, cell in ((0, "sigmoid"), (2, "sigmoid"), (2, "tanh"))
+    for activation in reference.ACTIVATIONS
+] + [
+    Case(
+        D=2,
+        H=3,
+        K=2,
+        R=3,
+        lengths=(4, 1),
+        context=("alpha", "mu", "sigma", "hidden"),
+        cell="tanh",
+        min_scale=0.1,
+    ),
+    Case(D=2, H=3, K=2, R=3, lengths=(4, 1), context=("hidden",), activation="relu", min_scale=1e-3),
+]
+
+REAL = [
+    Case(D=12, H=50, K=10, R=100, lengths=(9, 14), min_scale=1e-3),
+    Case(D=12, H=50, K=10, R=100, lengths=(9, 14), cell="tanh", context=("alpha", "mu", "sigma", "hidden")),
+    Case(D=12, H=50, K=10, R=0, lengths=(30,), min_scale=1e-3),
+    Case(D=88, H=50, K=1, R=100, lengths=(9, 14), head="bernoulli"),
+]
+
+
+def reference_total(case, X):
+    sequences = X if case.R else [X]
+    return lambda p: reference.log_density(p, sequences, **case.choices)
+
+
+@pytest.mark.parametrize("case", TINY, ids=ids(TINY))
+def test_every_coordinate_at_tiny_sizes(case, row):
+    model, X = case.model()
+    _, gradient = model.log_likelihood_and_gradient(X)
+    parameters, _ = case.make()
+    assert set(gradient) == set(parameters)
+    exact = complex_step_gradient(reference_total(case, X), parameters)
+    for name, value in exact.items():
+        assert gradient[name].shape == value.shape
+        error = np.abs(gradient[name] - value)
+        floor = 1e-4 * max(
+            1.0, np.max(np.abs(value), initial=0.0)
+        )  # a coordinate that is zero but for rounding
+        assert np.all(error <= TOLERANCE["derivative"] * np.maximum(np.abs(value), floor)), name
+
+
+@pytest.mark.parametrize("case", REAL, ids=ids(REAL))
+def test_random_directions_at_real_sizes_against_the_definition(case, row):
+    model, X = case.model()
+    _, gradient = model.log_likelihood_and_gradient(X)
+    parameters, _ = case.make()
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        direction = random_direction(generator, parameters)
+        exact = complex_step(reference_total(case, X), parameters, direction)
+        assert abs(dot(gradient, direction) - exact) <= TOLERANCE["derivative"] * abs(exact)
+
+
+@pytest.mark.parametrize("case", REAL, ids=ids(REAL))
+def test_random_directions_at_real_sizes_against_the_log_likelihood(case, row):
+    model, X = case.model()
+    _, gradient = model.log_likelihood_and_gradient(X)
+    parameters, _ = case.make()
+
+    def total(p):
+        moved = getattr(rnnrnade, case.estimator_name).from_parameters(p, dtype="float64", **case.options)
+        return float(np.sum(np.concatenate(listed(moved.score_dims(X)))))
+
+    generator = np.random.default_rng(0)
+    for name in (None, *parameters):  # all parameters together, then each alone
+        direction = random_direction(generator, parameters)
+        if name is not None:
+            direction = {n: (d if n == name else np.zeros(d.shape)) for n, d in direction.items()}
+        size = np.sqrt(dot(direction, direction))
+        direction = {n: d / size for n, d in direction.items()}
+        numerical = central_difference(total, parameters, direction)
+        assert abs(dot(gradient, direction) - numerical) <= TOLERANCE["derivative"] * abs(numerical), name

@@ -1,0 +1,499 @@
+"""Model files: the same bits back, any changed byte refused in one way, written whole or not at all."""
+
+import hashlib
+import json
+import os
+import stat
+import struct
+import sys
+import types
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import rnnrnade
+from rnnrnade import io
+from rnnrnade.io import ModelFileError, load_estimator, save_estimator
+
+
+class Toy:
+    """The smallest thing with the interface of an estimator."""
+
+    def __init__(self, options, arrays):
+        self.options, self.arrays = options, arrays
+
+    def _state(self):
+        return "Toy", self.options, self.arrays
+
+    @classmethod
+    def _from_state(cls, options, arrays):
+        if "unknown" in options:
+            raise KeyError("unknown")
+        return cls(options, arrays)
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """`rnnrnade.estimators` with the one class Toy, so that these tests stand without the real estimators."""
+    module = types.ModuleType("rnnrnade.estimators")
+    module.ESTIMATORS = {"Toy": Toy}
+    monkeypatch.setitem(sys.modules, "rnnrnade.estimators", module)
+    monkeypatch.setattr(rnnrnade, "estimators", module, raising=False)
+    monkeypatch.setattr(rnnrnade, "__version__", "1.2.3", raising=False)
+
+
+OPTIONS = {
+    "alpha": 0.1,
+    "beta": None,
+    "context": ["mu", "sigma"],
+    "flag": True,
+    "history": {"loss": [1.5, float("nan"), float("inf"), -0.0], "epoch": [1, 2, 3, 4]},
+    "names": ["größe", '"\\', "\u2028", ""],
+    "seed": 2**80,
+}
+
+
+def toy_arrays():
+    rng = np.random.default_rng(0)
+    odd = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, np.finfo(float).max])
+    return {
+        "W": rng.normal(size=(3, 5)),
+        "W32": rng.normal(size=(3, 5)).astype(np.float32),
+        "b/odd": odd,
+        "empty": np.empty((0, 4)),
+        "flags": np.array([True, False, True]),
+        "half": odd[:5].astype(np.float16),
+        "index": np.arange(7),
+        "scalar": np.array(2.5),
+        "small": np.arange(5, dtype=np.uint8),
+    }
+
+
+def same_bits(a, b):
+    assert a.dtype == b.dtype and a.shape == b.shape
+    assert a.tobytes() == b.tobytes()
+
+
+@pytest.fixture
+def saved(toys, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_estimator(Toy(OPTIONS, toy_arrays()), path)
+    return path
+
+
+# the same bits
+
+
+def test_round_trip(saved):
+    loaded = load_estimator(saved)
+    assert repr(loaded.options) == repr(
+        dict(sorted(OPTIONS.items())) | {"history": loaded.options["history"]}
+    )
+    assert repr(loaded.options["history"]["loss"]) == "[1.5, nan, inf, -0.0]"
+    arrays = toy_arrays()
+    assert set(loaded.arrays) == set(arrays)
+    for name, array in arrays.items():
+        same_bits(loaded.arrays[name], array)
+        assert loaded.arrays[name].flags.writeable and loaded.arrays[name].flags.c_contiguous
+    again = saved.with_name("again")
+    save_estimator(loaded, again)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_layout_in_memory_does_not_matter(toys, tmp_path):
+    W = np.random.default_rng(1).normal(size=(4, 6))
+    files = []
+    for i, array in enumerate((W, np.asfortranarray(W), np.repeat(W, 2, axis=0)[::2], W.astype(">f8"))):
+        path = tmp_path / str(i)
+        save_estimator(Toy({}, {"W": array}), path)
+        same_bits(load_estimator(path).arrays["W"], W)
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
+
+
+def test_numpy_numbers_and_tuples_in_options(toys, tmp_path):
+    options = {"a": np.float64(0.1), "b": np.int32(3), "c": (1, 2), "d": np.arange(3), "e": np.bool_(True)}
+    save_estimator(Toy(options, {}), tmp_path / "m")
+    assert load_estimator(tmp_path / "m").options == {
+        "a": 0.1,
+        "b": 3,
+        "c": [1, 2],
+        "d": [0, 1, 2],
+        "e": True,
+    }
+
+
+def test_other_readers_of_the_format_read_it(saved):
+    safetensors = pytest.importorskip("safetensors")
+    with safetensors.safe_open(saved, framework="numpy") as file:
+        assert list(file.metadata()) == ["rnnrnade"]
+        content = json.loads(file.metadata()["rnnrnade"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert content["class"] == "Toy" and content["format"] == 1 and content["version"] == "1.2.3"
+    assert set(arrays) == set(toy_arrays())
+    for name, array in toy_arrays().items():
+        same_bits(arrays[name], array)
+
+
+def test_the_hash_is_as_documented(saved):
+    safetensors = pytest.importorskip("safetensors")
+    with safetensors.safe_open(saved, framework="numpy") as file:
+        content = json.loads(file.metadata()["rnnrnade"])
+    sha256 = content.pop("sha256")
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+    codes = {
+        "float64": "F64",
+        "float32": "F32",
+        "float16": "F16",
+        "int64": "I64",
+        "uint8": "U8",
+        "bool": "BOOL",
+    }
+    for name, array in sorted(toy_arrays().items()):
+        entry = [name, codes[array.dtype.name], list(array.shape)]
+        digest.update(json.dumps(entry, separators=(",", ":")).encode() + array.tobytes())
+    assert digest.hexdigest() == sha256
+
+
+# any changed byte is refused
+
+
+def changed(data, rng):
+    """`data` changed at random in one of several ways; never equal to it."""
+    data, n = bytearray(data), len(data)
+    at, size = int(rng.integers(n)), int(rng.integers(1, 40))
+    kind = rng.integers(8)
+    if kind == 0:  # one bit
+        data[at] ^= 1 << int(rng.integers(8))
+    elif kind == 1:  # one byte
+        data[at] = (data[at] + int(rng.integers(1, 256))) % 256
+    elif kind == 2:  # cut short
+        del data[at:]
+    elif kind == 3:  # bytes lost
+        del data[at : at + size]
+    elif kind == 4:  # bytes put in
+        data[at:at] = rng.bytes(size)
+    elif kind == 5:  # bytes at the end
+        data += rng.bytes(size) if rng.integers(2) else bytes(size)
+    elif kind == 6:  # two blocks swapped
+        other = int(rng.integers(n))
+        a, b = sorted((at, other))
+        size = min(size, b - a, n - b)
+        data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
+    else:  # a block of zeros
+        data[at : at + size] = bytes(len(data[at : at + size]))
+    return bytes(data)
+
+
+def refused(path, original, n, seed):
+    rng = np.random.default_rng(seed)
+    count = 0
+    while count < n:
+        # half of the changes in the header, which is the smaller part of a real file
+        head = 8 + int.from_bytes(original[:8], "little")
+        part = slice(0, head) if count % 2 else slice(0, None)
+        data = changed(original[part], rng) + (original[head:] if count % 2 else b"")
+        if data == original:
+            continue
+        path.write_bytes(data)
+        with pytest.raises(ModelFileError, match=path.name):
+            load_estimator(path)
+        count += 1
+
+
+def test_2000_changed_files_are_refused(saved):
+    refused(saved, saved.read_bytes(), 2000, seed=0)
+
+
+def test_every_single_byte_counts(saved):
+    original = saved.read_bytes()
+    for at in range(len(original)):
+        saved.write_bytes(original[:at] + bytes([original[at] ^ 0x20]) + original[at + 1 :])
+        with pytest.raises(ModelFileError):
+            load_estimator(saved)
+        saved.write_bytes(original[:at])
+        with pytest.raises(ModelFileError):
+            load_estimator(saved)
+    saved.write_bytes(original)
+    load_estimator(saved)
+
+
+def rewritten(path, change):
+    """The file with its parsed header changed, and a hash that fits: what a careful forger would write."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    content = json.loads(header["__metadata__"]["rnnrnade"])
+    change(header, content)
+    content["sha256"] = io._digest(content, load_estimator(path).arrays)
+    header["__metadata__"]["rnnrnade"] = io._json(content)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def test_a_model_of_another_kind_is_refused(saved):
+    class Other:
+        pass
+
+    assert type(load_estimator(saved, kind=Toy)) is Toy
+    with pytest.raises(ModelFileError, match=r"holds a Toy, not a Other: load it with Toy.load\(\)"):
+        load_estimator(saved, kind=Other)
+
+
+FORGED = {
+    "a later format": (lambda h, c: c.update(format=2, version="9.9"), "format 2 .*9.9.*reads format 1"),
+    "an unknown class": (
+        lambda h, c: c.update({"class": "os.system"}),
+        "holds a os.system .* knows only Toy",
+    ),
+    "a state that does not fit": (lambda h, c: c["options"].update(unknown=1), "cannot rebuild: 'unknown'"),
+    "more metadata": (lambda h, c: h["__metadata__"].update(more="1"), "its header is not as"),
+    "other offsets": (lambda h, c: h["W"].update(data_offsets=[0, 1]), "its header is not as"),
+    "a missing array": (lambda h, c: h.pop("W"), r"it has \d+ bytes, but its header describes"),
+    "a huge array": (lambda h, c: h["W"].update(shape=[2**60, 2**60]), "array 'W' has shape"),
+    "a negative shape": (lambda h, c: h["W"].update(shape=[-3, -5]), "array 'W' has shape"),
+    "many axes": (lambda h, c: h["W"].update(shape=[1] * 10**5), "array 'W' has shape"),
+    "an unknown type": (lambda h, c: h["W"].update(dtype="C64"), "'C64'"),
+    "options that are none": (lambda h, c: c.update(options=[]), "metadata are not those of a model"),
+    "a class that is none": (lambda h, c: c.update({"class": ["Toy"]}), "metadata are not those of a model"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_files_are_refused(saved, name):
+    change, pattern = FORGED[name]
+    saved.write_bytes(rewritten(saved, change))
+    with pytest.raises(ModelFileError, match=pattern) as error:
+        load_estimator(saved)
+    assert str(saved) in str(error.value)
+
+
+STRANGE = {
+    "empty": b"",
+    "short": b"\x08\0\0",
+    "a header without end": b"\xff" * 8 + b"{}",
+    "a header longer than the file": struct.pack("<Q", 10**9) + b"{}",
+    "no JSON": struct.pack("<Q", 8) + b"\x80\x04K\x01.    ",
+    "deep JSON": struct.pack("<Q", 200_000) + b"[" * 200_000,
+    "a list": struct.pack("<Q", 2) + b"[]",
+    "nothing of ours": struct.pack("<Q", 2) + b"{}",
+    "metadata of others": struct.pack("<Q", 40) + b'{"__metadata__":{"format":"pt"}}        ',
+    "metadata that are none": struct.pack("<Q", 24) + b'{"__metadata__":null}   ',
+    "a pickle": b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
+    "text": b"frame,a,b\n1,2,3\n",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_files_of_other_kinds_are_refused(toys, tmp_path, name):
+    path = tmp_path / "strange"
+    path.write_bytes(STRANGE[name])
+    with pytest.raises(ModelFileError, match=r"strange.* is no model file"):
+        load_estimator(path)
+
+
+def test_a_large_file_is_refused_without_reading_it(toys, tmp_path):
+    path = tmp_path / "sparse"
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", 2**39) + b"{}")
+        file.truncate(2**40)  # a hole: no disk is used
+    with pytest.raises(ModelFileError):
+        load_estimator(path)
+
+
+def test_what_is_no_file(toys, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_estimator(tmp_path / "missing")
+    with pytest.raises(ModelFileError, match="not a regular file"):
+        load_estimator(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ModelFileError, match="not a regular file"):
+            load_estimator(tmp_path / "pipe")
+
+
+def test_what_cannot_be_written(toys, tmp_path):
+    for options, arrays, pattern in (
+        (
+            {"random_state": np.random.default_rng(0)},
+            {},
+            "Toy cannot be saved: its random_state is a Generator",
+        ),
+        ({"deep": [[{1, 2}]]}, {}, "its deep is a list"),
+        ({}, {"names": np.array(["a"], dtype=object)}, "array 'names' of type object cannot be saved"),
+        ({}, {"z": np.array([1j])}, "array 'z' of type complex128"),
+    ):
+        with pytest.raises(TypeError, match=pattern):
+            save_estimator(Toy(options, arrays), tmp_path / "m")
+    with pytest.raises(IsADirectoryError, match="not a regular file"):
+        save_estimator(Toy({}, {}), tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        save_estimator(Toy({}, {}), tmp_path / "no" / "m")
+    assert os.listdir(tmp_path) == []
+
+
+# whole or not at all
+
+
+class Full:
+    """A file on a full disk."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data):
+        self.file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+
+def failing(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("existing", [True, False])
+@pytest.mark.parametrize("fault", ["write", "fsync", "replace", "interrupt"])
+def test_a_write_that_fails_leaves_the_old_file(saved, monkeypatch, fault, existing):
+    before = saved.read_bytes()
+    if not existing:
+        saved.unlink()
+    with monkeypatch.context() as patch:
+        if fault == "write":
+            patch.setattr(io, "open", lambda *args: Full(open(*args)), raising=False)  # noqa: SIM115
+        elif fault == "fsync":
+            patch.setattr(os, "fsync", failing)
+        elif fault == "replace":
+            patch.setattr(os, "replace", failing)
+        else:
+            patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt if fault == "interrupt" else OSError):
+            save_estimator(Toy({"new": 1}, toy_arrays()), saved)
+    assert os.listdir(saved.parent) == ([saved.name] if existing else [])
+    if existing:
+        assert saved.read_bytes() == before
+        load_estimator(saved)
+
+
+def test_the_order_of_writing(saved, monkeypatch):
+    """The bytes are on the disk before the name is: else a power cut could leave an empty file under it."""
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    is_folder = lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode)  # noqa: E731
+    monkeypatch.setattr(
+        os, "fsync", lambda d: (calls.append("folder" if is_folder(d) else "file"), fsync(d))[1]
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
+    save_estimator(Toy({}, {}), saved)
+    assert calls[:2] == ["file", "replace"] and calls[2:] in ([], ["folder"])
+
+
+def test_a_link_stays_a_link(saved):
+    link = saved.with_name("link")
+    try:
+        link.symlink_to(saved.name)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    save_estimator(Toy({"new": 1}, {}), link)
+    assert link.is_symlink() and load_estimator(saved).options == {"new": 1}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_the_mode_is_that_of_a_new_file(toys, tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    save_estimator(Toy({}, {}), tmp_path / "model")
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+# the real estimators
+
+TINY = {"n_components": 2, "n_hidden": 3, "max_epochs": 2, "random_state": 0}
+RNG = np.random.default_rng(7)
+VECTORS = RNG.normal(size=(60, 3))
+SEQUENCES = [RNG.normal(size=(n, 3)) for n in RNG.integers(3, 9, size=20)]
+BITS = [(x > 0).astype(float) for x in SEQUENCES]
+
+REAL = {
+    "RNADE": (dict(TINY), VECTORS),
+    "RNADE, float64, whiten": (
+        TINY | {"dtype": "float64", "activation": "relu", "transform": "whiten"},
+        VECTORS,
+    ),
+    "RNADE, no transform, order": (TINY | {"transform": None, "order": [2, 0, 1]}, VECTORS),
+    "NADE": ({"n_hidden": 3, "max_epochs": 2, "random_state": 0}, (VECTORS > 0).astype(float)),
+    "RNNRNADE": (TINY | {"n_recurrent": 4}, SEQUENCES),
+    "RNNRNADE, tanh, hidden": (
+        TINY | {"n_recurrent": 4, "cell": "tanh", "context": ("mu", "hidden")},
+        SEQUENCES,
+    ),
+    "RNNRNADE, VAR(2)": (TINY | {"n_recurrent": 4, "transform": "VAR(2)"}, SEQUENCES),
+    "RNNNADE": ({"n_hidden": 3, "n_recurrent": 4, "max_epochs": 2, "random_state": 0}, BITS),
+}
+
+
+def fitted(name):
+    options, X = REAL[name]
+    options = dict(options)
+    if options.get("transform") == "VAR(2)":
+        options["transform"] = rnnrnade.Linear(lags=2, covariance="full")
+    elif options.get("transform") == "whiten":
+        options["transform"] = rnnrnade.Linear(covariance="full")
+    return getattr(rnnrnade, name.split()[0].rstrip(","))(**options).fit(X), X
+
+
+def draws(model, X):
+    return model.sample(4, 5, random_state=1) if isinstance(X, list) else model.sample(4, random_state=1)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_estimators_come_back_to_the_bit(name, tmp_path):
+    model, X = fitted(name)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    for loaded in (type(model).load(path), load_estimator(path)):
+        assert type(loaded) is type(model)
+        assert_array_equal(loaded.score_samples(X), model.score_samples(X), strict=True)
+        assert_array_equal(draws(loaded, X), draws(model, X), strict=True)
+        assert set(loaded.parameters_) == set(model.parameters_)
+        for key, value in model.parameters_.items():
+            same_bits(np.asarray(loaded.parameters_[key]), np.asarray(value))
+        assert repr(loaded) == repr(model)
+        assert loaded.n_features_in_ == model.n_features_in_ and loaded.n_iter_ == model.n_iter_
+        assert loaded.history_.keys() == model.history_.keys()
+        loaded.save(path)
+    assert load_estimator(path).score(X) == model.score(X)
+
+
+def test_names_of_features_come_back(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(VECTORS, columns=["a", "b", "c"])
+    model = rnnrnade.RNADE(**TINY).fit(frame)
+    model.save(tmp_path / "m")
+    assert list(rnnrnade.RNADE.load(tmp_path / "m").feature_names_in_) == ["a", "b", "c"]
+
+
+def test_changed_files_of_a_real_estimator_are_refused(tmp_path):
+    model, _ = fitted("RNNRNADE")
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    refused(path, path.read_bytes(), 500, seed=1)
+
+
+def test_a_file_of_another_class(tmp_path):
+    model, _ = fitted("NADE")
+    model.save(tmp_path / "m")
+    with pytest.raises(ModelFileError, match="NADE"):
+        rnnrnade.RNNRNADE.load(tmp_path / "m")

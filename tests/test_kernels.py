@@ -1,0 +1,245 @@
+"""Every row of the table of kernels, in both types, against the definition in reference.py."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    DTYPES,
+    EDGES,
+    EVERY_CONTEXT,
+    FLOAT64,
+    LARGE,
+    TOLERANCE,
+    Case,
+    assert_near,
+    assert_near_gradient,
+    cases,
+    expected_dims,
+    expected_gradient,
+    ids,
+    listed,
+)
+
+import rnnrnade.model
+from rnnrnade import _core
+
+SOME = EDGES + EVERY_CONTEXT + cases(10)
+MANY = LARGE + cases(150, seed=1)
+
+some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
+many = pytest.mark.parametrize("case", MANY, ids=ids(MANY))
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def check_score(case, dtype):
+    model, X = case.model(dtype)
+    expected = listed(case.X(expected_dims(case, dtype)))
+    for found, dims in zip(listed(model.score_dims(X)), expected, strict=True):
+        assert_near(found, dims, TOLERANCE["score"][dtype], "log p")
+
+
+def check_gradient(case, dtype):
+    model, X = case.model(dtype)
+    total, gradient = model.log_likelihood_and_gradient(X)
+    expected_total, expected = expected_gradient(case, dtype)
+    assert_near(total, expected_total, TOLERANCE["score"][dtype], "total")
+    assert_near_gradient(gradient, expected, TOLERANCE["gradient"][dtype])
+
+
+@dtypes
+@some
+def test_score_dims_equals_the_definition(case, dtype, row):
+    check_score(case, dtype)
+
+
+@dtypes
+@some
+def test_gradient_equals_the_definition(case, dtype, row):
+    check_gradient(case, dtype)
+
+
+def check_sample(case, dtype, n=19, n_frames=4):
+    """Each number is what the definition draws given the numbers before it."""
+    model, _, _ = case.core(dtype)
+    parameters, _ = case.make(dtype)
+    generator = np.random.default_rng(case.seed)
+    uniforms = generator.random((n, n_frames, case.D)).astype(dtype)
+    normals = generator.standard_normal((n, n_frames, case.D)).astype(dtype)
+    draws = model.sample(uniforms, normals)
+    assert draws.shape == uniforms.shape and draws.dtype == dtype
+    for i in (0, n - 1):
+        expected = reference.draw(
+            parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices
+        )
+        assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
+
+
+@dtypes
+@some
+def test_sample_equals_the_definition(case, dtype, row):
+    check_sample(case, dtype)
+
+
+@pytest.mark.full
+@dtypes
+@many
+def test_many_scores_equal_the_definition(case, dtype, row):
+    check_score(case, dtype)
+
+
+@pytest.mark.full
+@dtypes
+@many
+def test_many_gradients_equal_the_definition(case, dtype, row):
+    check_gradient(case, dtype)
+
+
+@pytest.mark.full
+@dtypes
+@many
+def test_many_samples_equal_the_definition(case, dtype, row):
+    check_sample(case, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("size", [30.0, 1e3])
+def test_outliers_keep_their_digits(size, dtype, row):
+    """A frame far from every component, where float32 could lose what comes after it."""
+    case = Case(
+        D=9, H=7, K=3, R=4, lengths=(6, 3), context=("alpha", "mu", "sigma", "hidden"), min_scale=1e-3
+    )
+    model, X = case.model(dtype)
+    parameters, _ = case.make(dtype)
+    for x in X:
+        x[1, 2] = size
+        x[-1, 5] = -size
+    for found, x in zip(model.score_dims(X), X, strict=True):
+        expected = reference.log_density_dims(parameters, x, **case.choices)
+        assert np.min(expected) < -100
+        assert_near(found, expected, 10 * TOLERANCE["score"][dtype], "log p")
+    total, gradient = model.log_likelihood_and_gradient(X)
+    expected_total, expected = reference.gradient(parameters, X, **case.choices)
+    assert_near(total, expected_total, 10 * TOLERANCE["score"][dtype], "total")
+    assert_near_gradient(gradient, expected, 10 * TOLERANCE["gradient"][dtype])
+
+
+@dtypes
+def test_saturated_units_and_vanishing_components(dtype, row):
+    """Raw outputs so large that exp of them overflows: log-sum-exp and sigmoid must not."""
+    for head in reference.HEADS:
+        case = Case(
+            D=3, H=5, K=4, R=3, lengths=(5, 2), head=head, min_scale=0.1 if head == "gaussian" else 0.0
+        )
+        model, X = case.model(dtype)
+        parameters, _ = case.make(dtype)
+        for name in ("c", "b_r", "b_alpha", "b"):
+            if name in parameters:
+                parameters[name] *= parameters[name].dtype.type(300)
+        model = type(model).from_parameters(parameters, dtype=dtype, **case.options)
+        for found, x in zip(model.score_dims(X), X, strict=True):
+            expected = reference.log_density_dims(parameters, x, **case.choices)
+            assert_near(found, expected, 10 * TOLERANCE["score"][dtype], "log p")
+        _, gradient = model.log_likelihood_and_gradient(X)
+        _, expected = reference.gradient(parameters, X, **case.choices)
+        assert_near_gradient(gradient, expected, 10 * TOLERANCE["gradient"][dtype])
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_environment_variable_forces_a_row(row):
+    code = "from rnnrnade import _core; print(_core.row_in_use())"
+    assert python(code, RNNRNADE_ISA=row).stdout.strip() == row
+
+
+def test_an_unknown_row_is_refused_with_the_list_of_rows():
+    done = python("from rnnrnade import _core", RNNRNADE_ISA="v9")
+    assert done.returncode != 0
+    for name in (*_core.kernel_rows_available(), "v9", "RNNRNADE_ISA"):
+        assert name in done.stderr.splitlines()[-1]
+
+
+def test_the_plain_row_and_a_row_in_c_are_there():
+    rows = _core.kernel_rows_available()
+    assert "plain" in rows and "base" in rows
+    assert rows[0] == _core.row_in_use() or "RNNRNADE_ISA" in os.environ
+
+
+def test_the_definition_has_every_member_of_the_lists():
+    for what, ours, defined in (
+        ("head", rnnrnade.model.HEADS, reference.HEADS),
+        ("cell", rnnrnade.model.CELLS, reference.CELLS),
+        ("activation", rnnrnade.model.ACTIVATIONS, reference.ACTIVATIONS),
+    ):
+        assert set(ours) == set(defined), (
+            f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
+        )
+
+
+# ---- nothing is written beside the outputs -----------------------------------------------------------------
+
+GUARD = 64
+
+
+class Guarded:
+    """An array in the middle of a larger one filled with a pattern."""
+
+    def __init__(self, shape, dtype):
+        n = int(np.prod(shape))
+        self.whole = np.full(n + 2 * GUARD, 12345.0, dtype)
+        self.array = self.whole[GUARD : GUARD + n].reshape(shape)
+
+    def is_intact(self):
+        return np.all(self.whole[:GUARD] == 12345) and np.all(self.whole[-GUARD:] == 12345)
+
+
+GUARDED = [case for case in EDGES + LARGE + cases(3, seed=2) if case.D * case.H < 5000]
+
+
+@dtypes
+@pytest.mark.parametrize("case", GUARDED, ids=ids(GUARDED))
+def test_nothing_is_written_beside_the_outputs(case, dtype, row):
+    model, x, offsets = case.core(dtype)
+    layout, M, N = model.layout, len(x), len(offsets) - 1
+    batch = model._batch(offsets, None)
+    frames, dims = Guarded((M,), FLOAT64), Guarded((M, case.D), FLOAT64)
+    parameters = Guarded((M, case.D, layout.P), dtype)
+    last = Guarded((N, layout.Rp), dtype) if case.R else None
+    _core.forward(
+        model.network, model.theta, x, *batch, frames.array, dims.array, parameters.array,
+        None if last is None else last.array, 2,
+    )  # fmt: skip
+    gradient, again = Guarded((layout.size,), dtype), Guarded((M,), FLOAT64)
+    _core.gradient(model.network, gradient.array, again.array, model.theta, x, *batch, np.ones(M, dtype), 2)
+    draws = Guarded((5, 3, case.D), dtype)
+    numbers = np.full((5, 3, case.D), 0.3, dtype)
+    state = Guarded((5, layout.Rp), dtype) if case.R else None
+    if state is not None:
+        state.array[:] = model.initial_state(5)
+    _core.sample(
+        model.network, draws.array, model.theta, numbers, numbers, None if state is None else state.array, 2
+    )
+    for name, guarded in (
+        ("frames", frames),
+        ("dims", dims),
+        ("parameters", parameters),
+        ("last", last),
+        ("gradient", gradient),
+        ("frames of gradient", again),
+        ("draws", draws),
+        ("state", state),
+    ):
+        if guarded is not None:
+            assert guarded.is_intact(), name
+            assert np.all(np.isfinite(guarded.array)) and not np.any(guarded.array == 12345), name

@@ -1,0 +1,157 @@
+"""Pictures come back as axes that hold the right data under the right labels."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.figure import Figure
+
+from rnnrnade import plotting
+
+
+class Model:
+    """What the pictures ask of an estimator; the densities are standard normal but for one frame."""
+
+    def get_params(self):
+        return {}
+
+    def score_dims(self, X):
+        dims = -0.5 * (X**2 + np.log(2 * np.pi))
+        dims[3, 1] = -17.5
+        return dims
+
+    def score_samples(self, X):
+        return -0.5 * (X**2 + np.log(2 * np.pi)).sum(axis=1)
+
+
+HISTORY = {"epoch": [1, 2, 3], "loss": [5.0, 3.0, 2.0], "validation_score": [-4.0, -2.5, -3.0]}
+
+
+@pytest.fixture
+def X():
+    return np.random.default_rng(0).normal(size=(9, 2))
+
+
+def saved(ax, path):
+    ax.figure.savefig(path / "picture.png")
+    return (path / "picture.png").stat().st_size > 1000
+
+
+def test_learning_curve(tmp_path):
+    ax = plotting.learning_curve(HISTORY)
+    training, validation = ax.lines[:2]
+    np.testing.assert_array_equal(training.get_xydata(), [[1, -5], [2, -3], [3, -2]])
+    np.testing.assert_array_equal(validation.get_ydata(), HISTORY["validation_score"])
+    assert ax.get_xlabel() == "epoch"
+    assert ax.get_ylabel() == "log-density (nats per frame)"
+    assert "epoch 2, -2.50 nats per frame" in ax.get_title()
+    assert saved(ax, tmp_path)
+
+
+def test_learning_curve_of_an_estimator_without_validation(tmp_path):
+    model = Model()
+    model.history_ = {**HISTORY, "validation_score": [np.nan] * 3}
+    ax = plotting.learning_curve(model)
+    assert len(ax.lines) == 1
+    assert ax.get_title() == "Learning curve"
+    assert saved(ax, tmp_path)
+    with pytest.raises(ValueError, match="empty"):
+        plotting.learning_curve({"epoch": [], "loss": []})
+
+
+def test_surprise_heat_map(X, tmp_path):
+    ax = plotting.surprise_heat_map(Model(), X, feature_names=["left", "right"])
+    np.testing.assert_array_equal(ax.images[0].get_array(), -Model().score_dims(X).T)
+    assert ax.get_xlabel().startswith("frame")
+    assert ax.get_title() == "Surprise: the highest is 17.5 nats, at frame 3 in right"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["left", "right"]
+    assert ax.images[0].colorbar.ax.get_ylabel() == "surprise (nats)"
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[3, 1]])
+    assert saved(ax, tmp_path)
+
+
+def test_surprise_heat_map_takes_one_sequence_and_its_names(X):
+    with pytest.raises(ValueError, match="one sequence"):
+        plotting.surprise_heat_map(Model(), np.stack([X, X]))
+    with pytest.raises(ValueError, match="3 feature names for 2"):
+        plotting.surprise_heat_map(Model(), X, feature_names=["a", "b", "c"])
+    model = Model()
+    model.feature_names_in_ = np.array(["one", "two"], dtype=object)
+    assert "in two" in plotting.surprise_heat_map(model, X).get_title()
+    assert "in x1" in plotting.surprise_heat_map(Model(), X).get_title()
+
+
+def test_samples_beside_data(X, tmp_path):
+    sampled = np.stack([X + 1, X + 2, X + 3])
+    axes = plotting.samples_beside_data([X, X[:4]], sampled)
+    assert axes.shape == (2, 2)  # dimension 2 is not there
+    for d in range(2):
+        np.testing.assert_array_equal(axes[d, 0].lines[1].get_ydata(), X[:4, d])
+        np.testing.assert_array_equal(axes[d, 1].lines[2].get_ydata(), X[:, d] + 3)
+        assert axes[d, 0].get_ylabel() == f"x{d}"
+        assert axes[d, 0].get_ylim() == axes[d, 1].get_ylim()
+    assert axes[0, 0].get_title() == "2 real trajectories"
+    assert axes[0, 1].get_title() == "3 sampled trajectories"
+    assert axes[1, 0].get_xlabel().startswith("frame")
+    assert "value (units of the data)" in [text.get_text() for text in axes[0, 0].figure.texts]
+    assert saved(axes[0, 0], tmp_path)
+    with pytest.raises(ValueError, match="at least one"):
+        plotting.samples_beside_data([], sampled)
+    with pytest.raises(ValueError, match="dims"):
+        plotting.samples_beside_data([X], sampled, dims=[5])
+
+
+def test_two_dimensional_density(X, tmp_path):
+    ax = plotting.two_dimensional_density(Model(), X, n_grid=11, feature_names=["left", "right"])
+    (mesh,) = ax.collections
+    assert mesh.get_array().shape == (11, 11)
+    x, y = (
+        np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), 11) for a, b in zip(X.min(0), X.max(0), strict=True)
+    )
+    assert mesh.get_array()[7, 2] == pytest.approx(Model().score_samples(np.array([[x[2], y[7]]]))[0])
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), X)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("left", "right")
+    assert "Log-density of Model" in ax.get_title()
+    assert saved(ax, tmp_path)
+    with pytest.raises(ValueError, match=r"\(M, 2\)"):
+        plotting.two_dimensional_density(Model(), X[:, :1])
+    model = Model()
+    model.get_params = lambda: {"n_recurrent": 3}
+    with pytest.raises(ValueError, match="static"):
+        plotting.two_dimensional_density(model, X)
+
+
+def test_they_draw_where_they_are_told(X):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert plotting.learning_curve(HISTORY, ax=left) is left
+    assert plotting.surprise_heat_map(Model(), X, ax=right) is right
+    assert plotting.two_dimensional_density(Model(), X, ax=left, n_grid=3) is left
+    figure = Figure()
+    assert plotting.samples_beside_data([X], [X], fig=figure)[0, 0].figure is figure
+
+
+def test_nothing_global_is_touched_and_matplotlib_is_named_when_absent(tmp_path):
+    code = """
+import sys, matplotlib
+before = list(dict.items(matplotlib.rcParams))  # reading rcParams itself would import pyplot
+from rnnrnade import plotting
+plotting.learning_curve({"epoch": [1, 2], "loss": [2.0, 1.0]}).figure.savefig(sys.argv[1])
+assert "matplotlib.pyplot" not in sys.modules
+assert list(dict.items(matplotlib.rcParams)) == before
+sys.modules["matplotlib.figure"] = None
+try:
+    plotting.learning_curve({"epoch": [1], "loss": [1.0]})
+except ImportError as error:
+    assert 'pip install "rnnrnade[plot]"' in str(error)
+else:
+    raise AssertionError
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

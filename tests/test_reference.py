@@ -1,0 +1,147 @@
+"""The definition: its gradient is the derivative, its densities integrate to one, its draws follow them."""
+
+import numpy as np
+import pytest
+import reference
+from helpers import (
+    EDGES,
+    EVERY_CONTEXT,
+    Case,
+    assert_near,
+    assert_near_gradient,
+    cases,
+    complex_step,
+    complex_step_gradient,
+    dot,
+    ids,
+    random_direction,
+)
+from scipy.special import ndtr
+from scipy.stats import kstest
+
+TINY = [
+    Case(
+        D=D,
+        H=2,
+        K=K,
+        R=R,
+        lengths=(3, 1, 2),
+        head=head,
+        activation=activation,
+        cell=cell,
+        min_scale=min_scale,
+    )
+    for D, K, head, min_scale in ((1, 1, "gaussian", 0.0), (3, 2, "gaussian", 0.1), (3, 1, "bernoulli", 0.0))
+    for R, cell in ((0, "sigmoid"), (2, "sigmoid"), (2, "tanh"))
+    for activation in reference.ACTIVATIONS
+]
+
+
+@pytest.mark.parametrize("case", TINY, ids=ids(TINY))
+def test_gradient_is_the_derivative_in_every_coordinate(case):
+    parameters, sequences = case.make()
+    total, gradient = reference.gradient(parameters, sequences, **case.choices)
+    assert_near(total, reference.log_density(parameters, sequences, **case.choices), 1e-13)
+    exact = complex_step_gradient(lambda p: reference.log_density(p, sequences, **case.choices), parameters)
+    assert_near_gradient(gradient, exact, 1e-13)
+
+
+@pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + cases(2)), ids=ids(some))
+def test_gradient_is_the_derivative_in_a_random_direction(case):
+    parameters, sequences = case.make()
+    _, gradient = reference.gradient(parameters, sequences, **case.choices)
+    direction = random_direction(np.random.default_rng(1), parameters)
+    exact = complex_step(lambda p: reference.log_density(p, sequences, **case.choices), parameters, direction)
+    norm = np.sqrt(dot(gradient, gradient) * dot(direction, direction))
+    assert abs(dot(gradient, direction) - exact) <= 1e-13 * norm
+
+
+@pytest.mark.parametrize("head", reference.HEADS)
+def test_parameters_that_a_model_may_leave_out(head):
+    parameters, (x,) = Case(D=3, H=0, K=2, R=0, lengths=(4,), head=head).make()
+    left = {name: value for name, value in parameters.items() if name.startswith("b")}
+    assert set(left) < set(parameters)
+    assert_near(
+        reference.log_density_dims(left, x, head=head),
+        reference.log_density_dims(parameters, x, head=head),
+        0,
+    )
+
+
+def test_density_of_the_second_frame_integrates_to_one():
+    parameters, (x,) = Case(D=2, H=3, K=2, R=2, lengths=(2,)).make()
+    min_scale = 0.2
+    u, step = np.linspace(-2.9, 2.9, 121, retstep=True)  # the trapezoid rule: converges exponentially
+    grid, weight = 4 * np.sinh(u), 4 * np.cosh(u) * step
+    density = np.zeros((grid.size, grid.size))
+    for i, first in enumerate(grid):
+        for j, second in enumerate(grid):
+            y = np.array([x[0], [first, second]])
+            density[i, j] = np.exp(reference.log_density_dims(parameters, y, min_scale=min_scale)[1].sum())
+    assert abs(weight @ density @ weight - 1) < 1e-6
+
+
+def test_probabilities_of_binary_frames_add_up_to_one():
+    parameters, (x,) = Case(D=3, H=3, K=1, R=2, lengths=(2,), head="bernoulli").make()
+    frames = np.array(np.meshgrid(*[[0.0, 1.0]] * 3)).reshape(3, -1).T
+    total = sum(
+        np.exp(reference.log_density_dims(parameters, np.array([x[0], y]), head="bernoulli")[1].sum())
+        for y in frames
+    )
+    assert abs(total - 1) < 1e-14
+
+
+def test_conditionals_give_the_log_density():
+    case = Case(D=3, H=4, K=3, R=2, lengths=(6,), min_scale=0.1)
+    parameters, (x,) = case.make()
+    alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
+    assert alpha.shape == mu.shape == sigma.shape == (6, 3, 3)
+    density = alpha * np.exp(-0.5 * ((x[..., None] - mu) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+    assert_near(np.log(density.sum(-1)), reference.log_density_dims(parameters, x, **case.choices), 1e-13)
+
+
+def test_draws_have_uniform_probability_integral_transforms():
+    case = Case(D=2, H=4, K=3, R=3, lengths=(400,), min_scale=0.1)
+    parameters, _ = case.make()
+    generator = np.random.default_rng(0)
+    shape = (400, 2)
+    x = reference.draw(
+        parameters, 400, generator.random(shape), generator.standard_normal(shape), **case.choices
+    )
+    alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
+    pit = (alpha * ndtr((x[..., None] - mu) / sigma)).sum(-1)
+    assert kstest(pit.ravel(), "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("head", reference.HEADS)
+def test_a_draw_continues_what_is_given(head):
+    case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head)
+    parameters, _ = case.make()
+    generator = np.random.default_rng(0)
+    uniforms, normals = generator.random((9, 2)), generator.standard_normal((9, 2))
+    whole = reference.draw(parameters, 9, uniforms, normals, **case.choices)
+    rest = reference.draw(parameters, 5, uniforms[4:], normals[4:], given=whole[:4], **case.choices)
+    assert_near(rest, whole[4:], 0)
+    followed = reference.draw(parameters, 9, uniforms, normals, follow=whole, **case.choices)
+    assert_near(followed, whole, 0)
+
+
+def test_linear_is_the_inverse_of_its_definition():
+    generator = np.random.default_rng(0)
+    D, lags = 3, 2
+    intercepts = generator.standard_normal((lags + 1, D))
+    coefficients = [generator.standard_normal((q, D, D)) / 3 for q in range(lags + 1)]
+    factors = np.tril(generator.standard_normal((lags + 1, D, D)))
+    factors[:, range(D), range(D)] = generator.uniform(0.5, 2, (lags + 1, D))
+    x = generator.standard_normal((6, D))
+    e, log_jacobian = reference.linear(x, intercepts, coefficients, factors)
+    for t in range(6):
+        q = min(t, lags)
+        back = intercepts[q] + factors[q] @ e[t] + sum(coefficients[q][i] @ x[t - 1 - i] for i in range(q))
+        assert_near(back, x[t], 1e-13)
+        assert_near(log_jacobian[t].sum(), -np.linalg.slogdet(factors[q])[1], 1e-13)
+    mu, sigma = reference.linear_conditionals(
+        x, e[..., None], np.ones((6, D, 1)), intercepts, coefficients, factors
+    )  # a component at e itself is at x
+    assert_near(mu[..., 0], x, 1e-13)
+    assert_near(sigma[0, :, 0], np.diag(factors[0]), 1e-15)
