@@ -16,6 +16,10 @@ cdef extern from "kernels/kernels.h" nogil:
         SIGMOID_CELL
         TANH_CELL
         N_CELLS
+        EXPONENTIAL
+        LOGARITHM
+        SIGMOID
+        TANH
         MIXTURE_OF_GAUSSIANS
         BERNOULLI
         N_HEADS
@@ -49,6 +53,7 @@ cdef extern from "kernels/kernels.h" nogil:
                                  const float*, Py_ssize_t, float, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*cell_forward)(float*, const float*, int, Py_ssize_t) noexcept nogil
         void (*cell_backward)(float*, const float*, const float*, int, Py_ssize_t) noexcept nogil
+        void (*elementwise)(float*, const float*, int, Py_ssize_t) noexcept nogil
         head_kernels_f32 heads[2]
 
     struct kernels_f64:
@@ -64,6 +69,7 @@ cdef extern from "kernels/kernels.h" nogil:
                                   const double*, Py_ssize_t, double, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*cell_forward)(double*, const double*, int, Py_ssize_t) noexcept nogil
         void (*cell_backward)(double*, const double*, const double*, int, Py_ssize_t) noexcept nogil
+        void (*elementwise)(double*, const double*, int, Py_ssize_t) noexcept nogil
         head_kernels_f64 heads[2]
 
     struct kernel_row:
@@ -170,3 +176,11 @@ cdef inline void head_link(const kernel_row* row, int head, real* parameters, co
         row.f32.heads[head].link(parameters, z, at)
     else:
         row.f64.heads[head].link(parameters, z, at)
+
+
+cdef inline void elementwise(const kernel_row* row, real* out, const real* x, int function,
+                             Py_ssize_t n) noexcept nogil:
+    if real is float:
+        row.f32.elementwise(out, x, function, n)
+    else:
+        row.f64.elementwise(out, x, function, n)

@@ -106,6 +106,18 @@ class use_kernels:
         _row_in_use = self.before
 
 
+class use_all_threads:
+    """Context in which even small work starts as many threads as it is told to (for tests)."""
+
+    def __enter__(self):
+        global SMALL
+        self.before, SMALL = SMALL, 0
+
+    def __exit__(self, *exception):
+        global SMALL
+        SMALL = self.before
+
+
 def has_openmp():
     """Whether the library was built with OpenMP."""
     return bool(HAS_OPENMP)
@@ -139,7 +151,7 @@ def effective_threads(n_jobs):
 
 cdef int worth_threads(int n_threads, double multiply_adds) noexcept:
     """Small work stays on few threads: starting one costs more than it saves."""
-    cdef double worth = multiply_adds / SMALL
+    cdef double worth = multiply_adds / SMALL if SMALL > 0 else n_threads
     return n_threads if worth >= n_threads else max(1, <int>worth)
 
 
@@ -451,10 +463,10 @@ cdef void block_backward(const Net* net, double* sums, real* dz, real* h_rows, r
     """Phase A of dimensions d0 ... d0 + n - 1 of one panel.  Forward again from the start of the block; then, from the
     last dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dr.
 
-    dz: (BLOCK, P, W).  h_rows: (BLOCK, W, Hp), h with the frames as rows.  dw: (BLOCK, H).  drho: (BLOCK).
+    dz: (BLOCK, P, W).  h_rows: (BLOCK, strips, W, W), h with the frames as rows, W units in a strip.  dw: (BLOCK, H).  drho: (BLOCK).
     da: (H, W).  dr: (R, W).  sums (W): the log-densities of the block, summed as panels_forward does."""
-    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
-    cdef Py_ssize_t d, e, l
+    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta), strips = pieces(H, W)
+    cdef Py_ssize_t d, e, l, j
     cdef real *a = space                                      # (BLOCK, H, W)
     cdef real *h = a + BLOCK * H * W                          # (BLOCK, H, W)
     cdef real *scratch = h + BLOCK * H * W                    # (P, W)
@@ -465,7 +477,8 @@ cdef void block_backward(const Net* net, double* sums, real* dz, real* h_rows, r
         d = d0 + e
         hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
                            a + (e - 1) * H * W if e > 0 else start, x_p + (d - 1) * W if e > 0 else <real*>NULL, d)
-        unpack(net.row, h_rows + e * W * net.Hp, net.Hp, W, h + e * H * W, H)
+        for j in range(0, strips):
+            unpack(net.row, h_rows + (e * strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
         head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x_p + d * W, weight, &net.at)
         for l in range(W):
             sums[l] += log_density[l]
@@ -518,10 +531,10 @@ cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
 cdef void gradient_of_V(const Net* net, real* grad, const real* dz, const real* h_rows, Py_ssize_t d0, Py_ssize_t piece,
                         Py_ssize_t n_panels) noexcept nogil:
     """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units."""
-    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.Hp, W)
+    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.H, W)
     cdef Py_ssize_t e = piece // strips, j = piece % strips * W
     product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp,
-            dz + e * net.P * W, BLOCK * net.P * W, W, 1, h_rows + e * W * net.Hp + j, BLOCK * W * net.Hp, net.Hp,
+            dz + e * net.P * W, BLOCK * net.P * W, W, 1, h_rows + piece * W * W, BLOCK * strips * W * W, W,
             <const real*>NULL, net.P, min(W, net.Hp - j), n_panels, W)
 
 
@@ -645,14 +658,14 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real* grad_ = &grad[0]
     cdef double* frames_ = &frames[0]
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Hp = net.Hp, Rp = net.Rp
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp
     cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, block, d0, width_of_block
-    cdef Py_ssize_t p, q, l, i, j, g, n_V, n_U, n_groups, valid
+    cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, of_rows = BLOCK * pieces(H, W) * W * W
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M))
 
     # Panels that are in flight together, and what each of them keeps from phase A to phase B.
-    cdef Py_ssize_t of_panel = ((n_blocks + 1) * H + D + R + Rp + BLOCK * (P + Hp) + 1) * W + BLOCK * (H + 1)
+    cdef Py_ssize_t of_panel = ((n_blocks + 1) * H + D + R + Rp + BLOCK * P + 1) * W + of_rows + BLOCK * (H + 1)
     most = max(<Py_ssize_t>n_threads, GROUP // <Py_ssize_t>(of_panel * sizeof(real)))
     most = pieces(n_panels, pieces(n_panels, most))
     cdef real* starts = <real*>space.take(most * n_blocks * H * W * sizeof(real))     # (most, n_blocks, H, W)
@@ -662,7 +675,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real* da = <real*>space.take(most * H * W * sizeof(real))                    # (most, H, W)
     cdef real* dr_p = <real*>space.take(most * Rp * W * sizeof(real))                 # (most, Rp, W)
     cdef real* dz = <real*>space.take(most * BLOCK * P * W * sizeof(real))            # (most, BLOCK, P, W)
-    cdef real* h_rows = <real*>space.take(most * BLOCK * W * Hp * sizeof(real))       # (most, BLOCK, W, Hp)
+    cdef real* h_rows = <real*>space.take(most * of_rows * sizeof(real))              # (most, BLOCK, strips, W, W)
     cdef real* dw = <real*>space.take(most * BLOCK * H * sizeof(real))                # (most, BLOCK, H)
     cdef real* drho = <real*>space.take(most * BLOCK * sizeof(real))                  # (most, BLOCK)
     cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
@@ -670,7 +683,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real* dc = <real*>space.take(H * W * sizeof(real))                           # (H, W)
     cdef Py_ssize_t of_thread = pieces((2 * BLOCK * H + P + 1) * W, 64) * 64
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
-    memset(h_rows, 0, most * BLOCK * W * Hp * sizeof(real))
+    memset(h_rows, 0, most * of_rows * sizeof(real))                                  # the padding stays 0
     memset(db, 0, D * P * W * sizeof(real))
     memset(dc, 0, H * W * sizeof(real))
     memset(grad_, 0, net.size * sizeof(real))
@@ -708,11 +721,11 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                 width_of_block = min(<Py_ssize_t>BLOCK, D - d0)
                 for p in prange(n, schedule="static"):
                     block_backward(&net, sums + (p * n_blocks + block) * W, dz + p * BLOCK * P * W,
-                                   h_rows + p * BLOCK * W * Hp, dw + p * BLOCK * H, drho + p * BLOCK,
+                                   h_rows + p * of_rows, dw + p * BLOCK * H, drho + p * BLOCK,
                                    da + p * H * W, dr_p + p * Rp * W, buffers + threadid() * of_thread, theta_,
                                    starts + (p * n_blocks + block) * H * W, x_p + p * D * W, r_p + p * R * W,
                                    w_p + p * W, d0, width_of_block)
-                n_V = width_of_block * pieces(Hp, W)
+                n_V = width_of_block * pieces(H, W)
                 n_U = pieces(width_of_block * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
                 for i in prange(n_V + n_U + width_of_block, schedule="static"):
                     if i < n_V:
@@ -887,3 +900,12 @@ def norm(const real[::1] x):
         for j in range(8):
             total += sums[j]
     return sqrt(total)
+
+
+FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
+
+
+def apply(str function, const real[::1] x, real[::1] out):
+    """out = function(x) with the kernels in use; len(x) is a multiple of PAD.  For tests of their accuracy."""
+    cdef int which = FUNCTIONS[function]
+    elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])

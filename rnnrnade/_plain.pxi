@@ -224,6 +224,19 @@ cdef void plain_cell_backward(real* dpre, const real* dr, const real* r, int cel
         dpre[i] = dr[i] * (r[i] * (1 - r[i]) if cell == SIGMOID_CELL else 1 - r[i] * r[i])
 
 
+cdef void plain_elementwise(real* out, const real* x, int function, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if function == EXPONENTIAL:
+            out[i] = <real>exp(x[i])
+        elif function == LOGARITHM:
+            out[i] = <real>log(x[i])
+        elif function == SIGMOID:
+            out[i] = <real>(1 / (1 + exp(-x[i])))
+        else:
+            out[i] = <real>tanh(x[i])
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 cdef kernels_f32 plain_f32
@@ -238,6 +251,7 @@ plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float
 plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[float], &plain_hidden_backward[double]
 plain_f32.cell_forward, plain_f64.cell_forward = &plain_cell_forward[float], &plain_cell_forward[double]
 plain_f32.cell_backward, plain_f64.cell_backward = &plain_cell_backward[float], &plain_cell_backward[double]
+plain_f32.elementwise, plain_f64.elementwise = &plain_elementwise[float], &plain_elementwise[double]
 plain_f32.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f32(
     &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
 plain_f64.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f64(

@@ -95,6 +95,12 @@ def _transform(text):
     return Linear(lags=int(lags), covariance="full")
 
 
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
 def _context(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -120,7 +126,7 @@ FIT_OPTIONS = (
     ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
     ("--validation-fraction", "validation_fraction", float, "part of the data held out to stop early"),
     ("--patience", "patience", int, "epochs without a better validation score before it stops"),
-    ("--seed", "random_state", int, "seed of everything random: the same seed gives the same model"),
+    ("--seed", "random_state", _seed, "seed of everything random: the same seed gives the same model"),
     ("--jobs", "n_jobs", int, "threads; all that the process may use unless given"),
 )
 
@@ -163,7 +169,7 @@ def _parser():
     sub = command("demo", _demo, "train on real speech, compare with simpler models, draw pictures")
     sub.add_argument("folder", nargs="?", default="demo", help="where the pictures go (default: %(default)s)")
     sub.add_argument("--seconds", type=float, default=45, help="time for training (default: %(default)s)")
-    sub.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
+    sub.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default: %(default)s)")
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
     sub = command("fit", _fit, "train a model on a file of frames")
@@ -177,9 +183,8 @@ def _parser():
     sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, not a part of DATA")
     data_options(sub)
     for flag, parameter, kind, text in FIT_OPTIONS:
-        metavar = flag[2:].upper() if kind in (int, float) else None
-        absent = argparse.SUPPRESS
-        sub.add_argument(flag, dest=parameter, type=kind, help=text, default=absent, metavar=metavar)
+        given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
+        sub.add_argument(flag, dest=parameter, type=kind, help=text, **given)
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
     sub = command("score", _score, "write the log-density of sequences or frames in nats, as CSV")
@@ -197,7 +202,7 @@ def _parser():
     sub.add_argument("-o", "--output", help=".csv or .npz file (default: CSV to standard output)")
     sub.add_argument("--sequences", type=int, default=1, help="number of sequences (default: %(default)s)")
     sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
-    sub.add_argument("--seed", type=int, help="seed: the same seed gives the same samples")
+    sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
     sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
     sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
     data_options(sub)
@@ -252,20 +257,28 @@ def _fit(args):
     with _refused(args.data), warnings.catch_warnings(record=True) as caught:
         estimator.fit(_for(estimator, data), **options)
     reports = [str(warning.message) for warning in caught]
-    interrupted = any("interrupted" in report for report in reports)
-    if estimator.best_epoch_ == 0:  # stopped within the first epoch
+    others = [report for report in reports if "training was interrupted" not in report]
+    interrupted = len(others) < len(reports)
+    best = estimator.best_epoch_
+    if best == 0:  # stopped within the first epoch
         if interrupted:
-            raise KeyboardInterrupt("interrupted in the first epoch: no model was written.")
-        raise Refusal(f"{args.data}: {' '.join(reports)}")
-    for report in reports:
+            raise KeyboardInterrupt("interrupted in the first epoch; no model was written")
+        raise Refusal(f"{args.data}: {' '.join(others)}")
+    for report in others:
         _say(f"warning: {report}")
     if data.features:
         estimator.feature_names_in_ = np.array(data.features, dtype=object)
     with _refused(args.output):
         estimator.save(args.output)
+    if interrupted:
+        raise KeyboardInterrupt(f"interrupted: {args.output} has the best model so far, of epoch {best}")
 
-    n_frames = sum(map(len, data.sequences))
-    what = f"{len(data.sequences)} sequences, {n_frames} frames of {data.n_features} features"
+    counts = {
+        "sequence": len(data.sequences),
+        "frame": sum(map(len, data.sequences)),
+        "feature": data.n_features,
+    }
+    what = ", ".join(f"{n} {unit}{'s' if n != 1 else ''}" for unit, n in counts.items())
     print(f"{args.output}: {type(estimator).__name__} of {what}; {_outcome(estimator)}")
 
 
@@ -442,8 +455,10 @@ def _refused(path):
     except OSError as error:
         raise Refusal(_reason(error, path)) from error
     except (ValueError, TypeError) as error:  # ModelFileError is a ValueError
-        message = str(error)
-        raise Refusal(message if str(path) in message else f"{path}: {message}") from error
+        from sklearn.utils._param_validation import InvalidParameterError
+
+        named = isinstance(error, InvalidParameterError) or str(path) in str(error)
+        raise Refusal(error if named else f"{path}: {error}") from error
 
 
 def _reason(error, path):

@@ -27,7 +27,7 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
     folder : str or Path, default="demo"
         Where ``learning_curve.png``, ``surprise.png`` and ``samples.png`` are written; made if there is none.
     seconds : float, default=45
-        Time for training RNN-RNADE. Two epochs are timed first, and no more epochs are trained than fit in
+        Time for training RNN-RNADE. A few epochs are timed first, and no more epochs are trained than fit in
         this time.
     random_state : int, default=0
         Seed of the fits and of the samples.
@@ -63,11 +63,11 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
     train, test, names = vowels.train, vowels.test, vowels.feature_names
     print(f"Japanese vowels: {_size(train)} to train, {_size(test)} to test, {len(names)} LPC cepstra each.")
 
-    print("Training RNN-RNADE ...", flush=True)
     start = time.perf_counter()
     estimator = RNNRNADE(random_state=random_state, n_jobs=n_jobs)
-    estimator.set_params(max_epochs=_affordable_epochs(estimator, train, seconds), verbose=int(progress))
-    estimator.fit(train)
+    n_epochs = min(estimator.max_epochs, _affordable_epochs(estimator, train, seconds))
+    print(f"Training RNN-RNADE for at most {n_epochs} epochs ...", flush=True)
+    estimator.set_params(max_epochs=n_epochs, verbose=int(progress)).fit(train)
     taken = time.perf_counter() - start
     print(
         f"{estimator.n_iter_} epochs in {taken:.0f} s; epoch {estimator.best_epoch_} is best on validation."
@@ -89,8 +89,8 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
         f"\nWhat surprises RNN-RNADE most (all counted from 0):\n"
         f"  test utterance {utterance} of {len(test)}, by speaker {vowels.test_speaker[utterance]}: "
         f"{per_frame[utterance]:+.2f} nats per frame;\n"
-        f"  in it frame {frame} of {len(x)}: {dims[frame].sum():+.2f} nats;\n"
-        f"  in that {names[cepstrum]}: {dims[frame, cepstrum]:+.2f} nats."
+        f"  in it frame {frame} of {len(x)}: {dims[frame].sum():+.2f} nats, "
+        f"of which {names[cepstrum]}: {dims[frame, cepstrum]:+.2f} nats."
     )
 
     shown = test[:: len(test) // 9]  # of every speaker
@@ -98,7 +98,9 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
     sampled = [s[: len(x)] for s, x in zip(sampled, shown, strict=True)]
     heat_map = plotting.surprise_heat_map(estimator, x, feature_names=names)
     heat_map.set_ylabel("cepstrum")
-    heat_map.set_title(f"Test utterance {utterance} of the Japanese vowels\n{heat_map.get_title()}")
+    heat_map.axvspan(frame - 0.5, frame + 0.5, fill=False, edgecolor="white", linewidth=2.5)
+    title = f"Test utterance {utterance} of the Japanese vowels; framed: frame {frame}, the most surprising"
+    heat_map.set_title(f"{title}\n{heat_map.get_title()}", fontsize="medium")
     figures = {
         "learning_curve.png": plotting.learning_curve(estimator).figure,
         "surprise.png": heat_map.figure,
@@ -131,14 +133,15 @@ def _size(sequences):
 
 
 def _affordable_epochs(estimator, train, seconds):
-    """The number of epochs that fit in the time, at most that of the estimator."""
+    """The number of epochs that fit in the time, from the mean time of a few."""
     from sklearn.base import clone
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trial = clone(estimator).set_params(max_epochs=2, verbose=0).fit(train)
+        trial = clone(estimator).set_params(max_epochs=4).fit(train)
     elapsed = trial.history_["seconds"]
-    return int(min(estimator.max_epochs, max(1, seconds / max(elapsed[-1] - elapsed[0], 1e-9))))
+    mean = (elapsed[-1] - elapsed[0]) / (len(elapsed) - 1)  # the first epoch also warms up
+    return max(1, int(seconds / mean))
 
 
 def _simpler_models(train, test, random_state):

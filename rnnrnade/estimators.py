@@ -112,13 +112,13 @@ dtype : {"float32", "float64"}, default="float32"
 max_epochs : int, default=500
     Passes over the training data at the most; >= 1.
 batch_size : int
-    Sequences or windows (vectors: rows) of an update; >= 1.  Default: 100 rows, 16 sequences.
+    Sequences or windows (vectors: rows) of an update; >= 1.  Default: 32 rows, 16 sequences.
 optimizer : {"adam", "sgd"}, default="adam"
     "sgd" has momentum 0.9 and a learning rate that falls linearly to 0 over max_epochs.
-learning_rate : float
-    > 0.  Default: 5e-3 for vectors, 3e-3 for sequences.
-weight_decay : float or dict, default=1e-2
-    Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
+learning_rate : float, default=1e-2
+    > 0.
+weight_decay : float or dict
+    Decoupled pull of weight matrices to zero; >= 0.  Default: 0.1 for vectors, 0.01 for sequences.  A dict gives it by parameter name, such as {"W": 0.1}.
 clip_norm : float or None, default=5.0
     Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
 validation_fraction : float or None, default=0.1
@@ -163,7 +163,12 @@ def as_generator(random_state):
         return random_state
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
-    return np.random.default_rng(random_state)
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r} instead."
+        ) from error
 
 
 class DensityEstimator(DensityMixin, BaseEstimator):
@@ -736,7 +741,7 @@ def _from_parameters(cls, parameters, transform, options):
     for name in parameters:
         arrays[name] = np.asarray(parameters[name])
         if arrays[name].dtype.kind not in "fiu":
-            raise TypeError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
+            raise ValueError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"parameter {name!r} holds NaN or infinity.")
     head = HEADS["bernoulli" if cls._binary else options.get("conditional", "gaussian")]
@@ -1031,10 +1036,10 @@ class RNADE(VectorEstimator):
         order=None,
         dtype="float32",
         max_epochs=500,
-        batch_size=100,
+        batch_size=32,
         optimizer="adam",
-        learning_rate=5e-3,
-        weight_decay=1e-2,
+        learning_rate=1e-2,
+        weight_decay=0.1,
         clip_norm=5.0,
         validation_fraction=0.1,
         patience=20,
@@ -1106,10 +1111,10 @@ class NADE(VectorEstimator):
         learn_rho=False,
         dtype="float32",
         max_epochs=500,
-        batch_size=100,
+        batch_size=32,
         optimizer="adam",
-        learning_rate=5e-3,
-        weight_decay=1e-2,
+        learning_rate=1e-2,
+        weight_decay=0.1,
         clip_norm=5.0,
         validation_fraction=0.1,
         patience=20,
@@ -1184,7 +1189,7 @@ class RNNRNADE(SequenceEstimator):
         max_epochs=500,
         batch_size=16,
         optimizer="adam",
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         weight_decay=1e-2,
         clip_norm=5.0,
         validation_fraction=0.1,
@@ -1268,7 +1273,7 @@ class RNNNADE(SequenceEstimator):
         max_epochs=500,
         batch_size=16,
         optimizer="adam",
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         weight_decay=1e-2,
         clip_norm=5.0,
         validation_fraction=0.1,

@@ -73,7 +73,7 @@ def learning_curve(estimator_or_history, ax=None):
     _limit_to_most(ax, np.concatenate([training, validation]))
     ax.set(xlabel="epoch", ylabel="log-density (nats per frame)", title=title)
     ax.grid(alpha=0.3)
-    ax.legend(loc="lower right", frameon=False)
+    ax.legend(loc="lower right", framealpha=1)
     return ax
 
 

@@ -8,6 +8,10 @@ it after all frames before (the state is carried in; no gradient flows through i
 
 Early stopping: when the validation score has not risen for `patience` epochs, training goes back to the best
 parameters with a smaller learning rate; when it has done so ANNEALINGS times, it ends there.
+
+What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - AVERAGING) updates
+(Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992): it is worth more than any other
+choice of this loop on small data (docs/experiments.md).
 """
 
 import time
@@ -19,10 +23,12 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from . import _core, optim
+from .model import Model
 from .sequences import windows
 
 ANNEALINGS = 3
 ANNEALING = 0.3  # of the learning rate at each return to the best parameters
+AVERAGING = 0.99  # decay of the moving average of the parameters, for each update
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
 
@@ -100,6 +106,8 @@ class Trainer:
 
     def __init__(self, model, options, generator, trained, n_threads):
         self.model, self.options, self.generator, self.n_threads = model, options, generator, n_threads
+        self.averaged = Model(model.layout, model.theta.copy())
+        self.updates = 0
         self.trained = trained
         self.history = {
             name: []
@@ -144,6 +152,12 @@ class Trainer:
             norms.append(norm)
             self.optimizer.update(gradient, self.state, model.theta)
             model.theta += gradient
+            self.updates += 1
+            # As a plain mean while there are few.
+            share = max(1 - AVERAGING, 1 / self.updates)
+            np.subtract(model.theta, self.averaged.theta, out=gradient)
+            gradient *= share
+            self.averaged.theta += gradient
         return -(total + data.constant) / data.total, float(np.mean(norms))
 
     def record(self, loss, validation_score, norm, began):
@@ -158,7 +172,7 @@ class Trainer:
 
         The model is left with the best parameters seen (without validation data: the last), also after Ctrl-C, and
         never with parameters that are not finite."""
-        options, model = self.options, self.model
+        options, model, averaged = self.options, self.model, self.averaged
         began = time.perf_counter()
         best_score, best_epoch, best = -np.inf, 0, model.theta.copy()
         since, returns = 0, 0
@@ -171,8 +185,8 @@ class Trainer:
             for epoch in bar:
                 try:
                     loss, norm = self.epoch(data, window)
-                    score = validation.score(model, self.n_threads) if validation else np.nan
-                    if not np.isfinite(model.theta).all() or (validation and not np.isfinite(score)):
+                    score = validation.score(averaged, self.n_threads) if validation else np.nan
+                    if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
                         raise FloatingPointError
                 except FloatingPointError:
                     warnings.warn(
@@ -186,10 +200,10 @@ class Trainer:
                 self.record(loss, score, norm, began)
                 bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
                 if not validation:
-                    best_epoch, best = epoch, model.theta.copy()
+                    best_epoch, best = epoch, averaged.theta.copy()
                     continue
                 if score > best_score:
-                    best_score, best_epoch, best, since = score, epoch, model.theta.copy(), 0
+                    best_score, best_epoch, best, since = score, epoch, averaged.theta.copy(), 0
                     continue
                 since += 1
                 if since >= options.patience:
@@ -197,7 +211,7 @@ class Trainer:
                         break
                     returns, since = returns + 1, 0
                     self.scale *= ANNEALING
-                    model.theta[...] = best
+                    model.theta[...] = averaged.theta[...] = best
                     self.state = self.optimizer.init(model.theta)
         except KeyboardInterrupt:
             warnings.warn(

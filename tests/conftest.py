@@ -6,7 +6,7 @@ def pytest_generate_tests(metafunc):
     if "row" in metafunc.fixturenames:
         from rnnrnade import _core
 
-        metafunc.parametrize("row", list(_core.kernel_rows_available()), indirect=True)
+        metafunc.parametrize("row", list(_core.kernel_row_names()), indirect=True)
 
 
 @pytest.fixture

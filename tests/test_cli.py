@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import signal
 import subprocess
 import sys
 
@@ -293,6 +294,7 @@ def test_unknown_arguments_leave_with_2(capsys):
         ["fit"],
         ["fit", "x.csv", "--epochs", "many"],
         ["fit", "x.csv", "--transform", "v"],
+        ["sample", "x.safetensors", "--seed", "-1"],
     ):
         with pytest.raises(SystemExit) as left:
             main(argv)
@@ -507,11 +509,6 @@ def no_samples(path, folder):
 
 
 @wrong
-def negative_seed(path, folder):
-    return ["sample", folder / "model.safetensors", "--seed", -1], "model.safetensors"
-
-
-@wrong
 def demo_into_a_file(path, folder):
     (path / "demo").touch()
     return ["demo", path / "demo"], "is a file"
@@ -596,6 +593,26 @@ def test_as_a_process(folder):
     done = process("score", folder / "model.safetensors", folder / "none.csv")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+def test_control_c_in_a_fit_saves_the_best_model_so_far(folder, tmp_path):
+    output = tmp_path / "model.safetensors"
+    argv = ["fit", folder / "data.csv", "-o", output, "--epochs", "1000000", "--patience", "1000000"]
+    fit = subprocess.Popen(
+        [sys.executable, "-m", "rnnrnade", *map(str, argv)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    shown = b""
+    while shown.count(b"validation") < 3:  # the progress bar, after each epoch
+        byte = fit.stderr.read(1)
+        assert byte, shown
+        shown += byte
+    fit.send_signal(signal.SIGINT)
+    out, err = fit.communicate(timeout=60)
+    assert (fit.returncode, out) == (130, b"")
+    last = err.decode().splitlines()[-1]
+    assert last.startswith(f"rnnrnade: interrupted: {output} has the best model so far, of epoch ")
+    assert rnnrnade.RNNRNADE.load(output).best_epoch_ >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pipe of a POSIX shell")

@@ -99,8 +99,7 @@ def test_random_directions_at_real_sizes_against_the_definition(case, row):
         assert abs(dot(gradient, direction) - exact) <= TOLERANCE["derivative"] * abs(exact)
 
 
-@pytest.mark.parametrize("case", REAL, ids=ids(REAL))
-def test_random_directions_at_real_sizes_against_the_log_likelihood(case, row):
+def check_against_the_log_likelihood(case, directions):
     model, X = case.model()
     _, gradient = model.log_likelihood_and_gradient(X)
     parameters, _ = case.make()
@@ -109,12 +108,28 @@ def test_random_directions_at_real_sizes_against_the_log_likelihood(case, row):
         moved = getattr(rnnrnade, case.estimator_name).from_parameters(p, dtype="float64", **case.options)
         return float(np.sum(np.concatenate(listed(moved.score_dims(X)))))
 
-    generator = np.random.default_rng(0)
-    for name in (None, *parameters):  # all parameters together, then each alone
-        direction = random_direction(generator, parameters)
-        if name is not None:
-            direction = {n: (d if n == name else np.zeros(d.shape)) for n, d in direction.items()}
+    for name, direction in directions(parameters):
         size = np.sqrt(dot(direction, direction))
         direction = {n: d / size for n, d in direction.items()}
         numerical = central_difference(total, parameters, direction)
         assert abs(dot(gradient, direction) - numerical) <= TOLERANCE["derivative"] * abs(numerical), name
+
+
+@pytest.mark.parametrize("case", REAL, ids=ids(REAL))
+def test_random_directions_at_real_sizes_against_the_log_likelihood(case, row):
+    generator = np.random.default_rng(0)
+    check_against_the_log_likelihood(
+        case, lambda p: [("all", random_direction(generator, p)) for _ in range(2)]
+    )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", REAL, ids=ids(REAL))
+def test_random_directions_of_each_parameter_against_the_log_likelihood(case, row):
+    def directions(parameters):
+        generator = np.random.default_rng(0)
+        for name in parameters:
+            direction = random_direction(generator, parameters)
+            yield name, {n: (d if n == name else np.zeros(d.shape)) for n, d in direction.items()}
+
+    check_against_the_log_likelihood(case, directions)

@@ -27,7 +27,7 @@ from helpers import (
 import rnnrnade.model
 from rnnrnade import _core
 
-SOME = EDGES + EVERY_CONTEXT + cases(10)
+SOME = EDGES + EVERY_CONTEXT + cases(7)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
@@ -54,6 +54,21 @@ def check_gradient(case, dtype):
 @some
 def test_score_dims_equals_the_definition(case, dtype, row):
     check_score(case, dtype)
+
+
+@dtypes
+@some
+def test_conditionals_equal_the_definition(case, dtype, row):
+    model, X = case.model(dtype)
+    parameters, sequences = case.make(dtype)
+    expected = [reference.conditionals(parameters, x, **case.choices) for x in sequences]
+    if case.head == "bernoulli":
+        expected = [(p,) for p in expected]
+    names = ("alpha", "mu", "sigma") if case.head == "gaussian" else ("p",)
+    found = model.predict_params(X)
+    for name, part, values in zip(names, found, zip(*expected, strict=True), strict=True):
+        for one, value in zip(listed(part), listed(case.X(values)), strict=True):
+            assert_near(one, value, TOLERANCE["score"][dtype], name)
 
 
 @dtypes
@@ -166,12 +181,12 @@ def test_the_environment_variable_forces_a_row(row):
 def test_an_unknown_row_is_refused_with_the_list_of_rows():
     done = python("from rnnrnade import _core", RNNRNADE_ISA="v9")
     assert done.returncode != 0
-    for name in (*_core.kernel_rows_available(), "v9", "RNNRNADE_ISA"):
+    for name in (*_core.kernel_row_names(), "v9", "RNNRNADE_ISA"):
         assert name in done.stderr.splitlines()[-1]
 
 
 def test_the_plain_row_and_a_row_in_c_are_there():
-    rows = _core.kernel_rows_available()
+    rows = _core.kernel_row_names()
     assert "plain" in rows and "base" in rows
     assert rows[0] == _core.row_in_use() or "RNNRNADE_ISA" in os.environ
 

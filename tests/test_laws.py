@@ -10,6 +10,7 @@ import reference
 from helpers import DTYPES, FLOAT32, FLOAT64, Case, assert_near, assert_same_bits, ids, listed
 from scipy.special import ndtr, ndtri
 from scipy.stats import kstest
+from threadpoolctl import threadpool_limits
 
 import rnnrnade
 from rnnrnade import Linear, _core
@@ -111,7 +112,7 @@ def test_dims_add_up_to_frames_and_frames_to_samples(case, dtype, row):
     n_frames = sum(case.lengths)
     assert_near(model.score(X), samples.sum() / n_frames, 1e-13)
     total, _ = model.log_likelihood_and_gradient(X)
-    assert_near(total, samples.sum(), 1e-13)
+    assert total == sum(samples.tolist())  # in the order of sequences, to the bit
 
 
 # ---- causality ---------------------------------------------------------------------------------------------
@@ -180,8 +181,6 @@ def test_order_permutes_the_dimensions():
 
 # ---- units -------------------------------------------------------------------------------------------------
 
-SMALL = {"n_components": 2, "n_hidden": 6, "max_epochs": 3, "random_state": 0}
-
 
 def toy_sequences(n=24, D=3, seed=0):
     """Random walks, so that frames depend on their past and dimensions on each other."""
@@ -206,19 +205,18 @@ def linear_parameters(transform):
     return intercepts, coefficients, factors
 
 
-def toy(name, **options):
-    """A small estimator of that class, and data for it."""
-    X = toy_sequences()
-    if "RNN" in name:
-        options["n_recurrent"] = 5
+def toy(name, *, n=24, D=3, **options):
+    """A small estimator of the class of that name, and data for it."""
+    X = toy_sequences(n, D)
+    if name.endswith("RNADE"):
+        options = {"n_components": 2, **options}
+    else:
+        X = [(x > 0).astype(float) for x in X]
+    if name.startswith("RNN"):
+        options = {"n_recurrent": 5, **options}
     else:
         X = np.concatenate(X)
-    if name in ("NADE", "RNNNADE"):
-        X = X > 0 if isinstance(X, np.ndarray) else [x > 0 for x in X]
-        X = X.astype(float) if isinstance(X, np.ndarray) else [x.astype(float) for x in X]
-        options.pop("transform", None)
-    small = {k: v for k, v in SMALL.items() if k != "n_components" or name in ("RNADE", "RNNRNADE")}
-    return getattr(rnnrnade, name)(**small, **options), X
+    return getattr(rnnrnade, name)(**{"n_hidden": 6, "max_epochs": 3, "random_state": 0} | options), X
 
 
 UNITS = [
@@ -257,6 +255,23 @@ def test_the_transform_adds_its_log_jacobian(lags, covariance):
         e, log_jacobian = reference.linear(x, intercepts, coefficients, factors)
         assert_near(found, reference.log_density_dims(parameters, e, **case.choices) + log_jacobian, 1e-11)
         assert_near(inside.score_dims(e) + log_jacobian, found, 1e-11)
+
+
+@pytest.mark.parametrize("lags, covariance", [(0, "diagonal"), (0, "full"), (2, "diagonal"), (2, "full")])
+def test_parameters_of_the_conditionals_are_in_the_units_of_the_data(lags, covariance):
+    case = Case(D=3, H=5, K=2, R=4, lengths=(1,), min_scale=1e-3)
+    X = toy_sequences()
+    transform = fitted(Linear(lags=lags, covariance=covariance), X)
+    model, _ = case.model(transform=transform)
+    parameters, _ = case.make()
+    linear = linear_parameters(transform)
+    found = model.predict_params(X[:5])
+    for i, x in enumerate(X[:5]):
+        e, _ = reference.linear(x, *linear)
+        alpha, mu, sigma = reference.conditionals(parameters, e, **case.choices)
+        mu, sigma = reference.linear_conditionals(x, mu, sigma, *linear)
+        for name, part, expected in zip(("alpha", "mu", "sigma"), found, (alpha, mu, sigma), strict=True):
+            assert_near(part[i], expected, 1e-11, name)
 
 
 # ---- draws -------------------------------------------------------------------------------------------------
@@ -366,8 +381,8 @@ def everything(model, case, X):
 
 
 def busy(case):
-    """The case with enough frames to keep eight threads busy."""
-    return replace(case, lengths=case.lengths * 40)
+    """The case with enough work for eight threads: small work is left to fewer."""
+    return replace(case, D=3 * case.D, lengths=case.lengths * 40)
 
 
 def tasks(model, case, X):
@@ -397,31 +412,67 @@ def test_threads_leave_the_bits(case, dtype, row):
 ESTIMATORS = ("RNADE", "RNNRNADE", "NADE", "RNNNADE")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+def of_a_fit(model, X):
+    """All that a fit leaves, but for the time it took."""
+    history = {name: values for name, values in model.history_.items() if name != "seconds"}
+    return {"parameters": dict(model.parameters_), "history": history, "samples": model.score_samples(X)}
+
+
+@dtypes
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_threads_leave_the_bits_of_a_fit(name, dtype):
     expected = None
+    large = {"n_hidden": 80, "batch_size": 5000, "validation_fraction": 0.5}  # the last call scores one half
     for n_jobs in N_JOBS:
-        model, X = toy(name, dtype=dtype, n_jobs=n_jobs)
+        model, X = toy(name, n=200, D=10, dtype=dtype, n_jobs=n_jobs, **large)
         model.fit(X)
         assert _core.last_team_size() == n_jobs
-        history = {key: values for key, values in model.history_.items() if key != "seconds"}
-        found = {
-            "parameters": dict(model.parameters_),
-            "loss": history["loss"],
-            "samples": model.score_samples(X),
-        }
+        found = of_a_fit(model, X)
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
-def test_windows_of_a_long_recording_leave_the_bits_of_a_fit():
-    x = np.concatenate(toy_sequences())
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_threads_leave_the_bits_of_a_fit_in_small_batches(name):
     expected = None
     for n_jobs in N_JOBS:
-        model = toy("RNNRNADE", window=20, n_jobs=n_jobs)[0].fit(x)
-        expected = expected or dict(model.parameters_)
-        assert_same_bits(dict(model.parameters_), expected, f"n_jobs={n_jobs}")
+        model, X = toy(name, n_jobs=n_jobs, batch_size=7)
+        found = of_a_fit(model.fit(X), X)
+        expected = expected or found
+        assert_same_bits(found, expected, f"n_jobs={n_jobs}")
+
+
+def test_threads_leave_the_bits_of_a_fit_on_windows_of_one_long_recording():
+    x = np.concatenate(toy_sequences(n=100))
+    expected = None
+    for n_jobs in N_JOBS:
+        model, _ = toy("RNNRNADE", window=20, n_jobs=n_jobs, validation_fraction=0.5)
+        found = of_a_fit(model.fit(x), x)
+        expected = expected or found
+        assert_same_bits(found, expected, f"n_jobs={n_jobs}")
+
+
+@pytest.mark.parametrize("transform", ["standardize", Linear(lags=2, covariance="full")], ids=str)
+def test_threads_of_blas_leave_the_bits_of_a_fit(transform):
+    X = toy_sequences(n=1500, D=5)  # above 10,000 frames some products of BLAS use threads
+    found = []
+    for limit in (1, 2):
+        with threadpool_limits(limit, user_api="blas"):
+            model, _ = toy("RNNRNADE", transform=transform, batch_size=5000, validation_fraction=0.5)
+            found.append(of_a_fit(model.set_params(max_epochs=2).fit(X), X))
+    assert_same_bits(found[1], found[0])
+
+
+def test_a_limit_of_threadpoolctl_caps_n_jobs():
+    case = busy(MODELS[0])
+    model, X = case.model(n_jobs=8)
+    model.score_samples(X)
+    assert _core.last_team_size() == 8
+    with threadpool_limits(1):
+        model.score_samples(X)
+        assert _core.last_team_size() == 1
+    model.score_samples(X)
+    assert _core.last_team_size() == 8
 
 
 @every_model
@@ -515,16 +566,15 @@ def test_from_parameters_reproduces_a_fitted_model_to_the_bit(name, dtype):
     if "RNN" in name:
         model.set_params(cell="tanh")
     if name == "RNNRNADE":
-        model.set_params(transform=Linear(lags=2, covariance="full"), context=("mu", "hidden"))
+        model.set_params(
+            transform=Linear(lags=2, covariance="full"), context=("mu", "hidden"), order=[2, 0, 1]
+        )
     model.fit(X)
-    options = {
-        key: model.get_params()[key]
-        for key in ("activation", "cell", "min_scale")
-        if key in model.get_params()
-    }
-    again = type(model).from_parameters(
-        dict(model.parameters_), transform=getattr(model, "transform_", None), dtype=dtype, **options
-    )
+    chosen = model.get_params()
+    options = {name: chosen[name] for name in ("activation", "cell", "min_scale", "order") if name in chosen}
+    if name.endswith("RNADE"):
+        options["transform"] = model.transform_
+    again = type(model).from_parameters(dict(model.parameters_), dtype=dtype, **options)
     assert_same_bits(dict(again.parameters_), dict(model.parameters_), "parameters")
     case = MODELS[0] if "RNN" in name else MODELS[3]
     assert_same_bits(everything(again, case, X), everything(model, case, X))

@@ -26,3 +26,13 @@ static void cell_backward(real *dpre, const real *dr, const real *r, int cell, p
         break;
     }
 }
+
+static void elementwise(real *out, const real *x, int function, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        vec v = load(x + i);
+        store(out + i, function == EXPONENTIAL ? exp_(v)
+                       : function == LOGARITHM ? log_(v)
+                       : function == SIGMOID   ? sigmoid_(v)
+                                               : tanh_(v));
+    }
+}

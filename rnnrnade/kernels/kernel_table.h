@@ -46,5 +46,8 @@ struct TYPED(kernels) {
     void (*cell_forward)(real *r, const real *pre, int cell, ptrdiff_t n);
     void (*cell_backward)(real *dpre, const real *dr, const real *r, int cell, ptrdiff_t n);
 
+    /* out = function(x) elementwise over n numbers, n a multiple of PAD: for tests of their accuracy. */
+    void (*elementwise)(real *out, const real *x, int function, ptrdiff_t n);
+
     struct TYPED(head_kernels) heads[N_HEADS];
 };

@@ -27,6 +27,7 @@ enum { PAD = 16 };
 
 enum activation { SIGMOID_UNIT, RELU_UNIT, N_ACTIVATIONS };
 enum cell { SIGMOID_CELL, TANH_CELL, N_CELLS };
+enum function { EXPONENTIAL, LOGARITHM, SIGMOID, TANH };
 enum head { MIXTURE_OF_GAUSSIANS, BERNOULLI, N_HEADS };
 
 /* What a head needs to know of the P raw outputs: the number of components and the row at which each of its

@@ -46,7 +46,7 @@ INLINE void product_tile(const int rows, const int vectors, struct product_args 
 INLINE void product_strip(const int vectors, struct product_args p, ptrdiff_t M) {
     for (ptrdiff_t tiles = (M + ROWS - 1) / ROWS; tiles > 0; tiles--) {
         ptrdiff_t rows = (M + tiles - 1) / tiles;
-        switch (rows) {
+        switch (rows) { /* so that the number is a constant in each */
         case 1: product_tile(1, vectors, p); break;
         case 2: product_tile(2, vectors, p); break;
         case 3: product_tile(3, vectors, p); break;
@@ -86,20 +86,31 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
     }
 }
 
+/* Blocks of LANES by LANES through registers; the edges one number at a time. */
 static void pack(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n) {
-    for (ptrdiff_t j0 = 0; j0 < n; j0 += PAD) { /* PAD columns at a time, so that a cache line is read once */
-        ptrdiff_t j1 = j0 + PAD < n ? j0 + PAD : n;
-        for (ptrdiff_t l = 0; l < valid; l++)
-            for (ptrdiff_t j = j0; j < j1; j++) panel[j * WIDTH + l] = rows[l * stride + j];
-        for (ptrdiff_t l = valid; l < WIDTH; l++)
-            for (ptrdiff_t j = j0; j < j1; j++) panel[j * WIDTH + l] = 0;
+    for (ptrdiff_t l0 = 0; l0 < WIDTH; l0 += LANES) {
+        ptrdiff_t j0 = 0, here = valid - l0 < 0 ? 0 : valid - l0 < LANES ? valid - l0 : LANES;
+        for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
+            vec block[LANES];
+            for (int l = 0; l < LANES; l++) block[l] = load(rows + (l0 + l) * stride + j0);
+            transpose(block);
+            for (int j = 0; j < LANES; j++) store(panel + (j0 + j) * WIDTH + l0, block[j]);
+        }
+        for (ptrdiff_t j = j0; j < n; j++)
+            for (ptrdiff_t l = 0; l < LANES; l++) panel[j * WIDTH + l0 + l] = l < here ? rows[(l0 + l) * stride + j] : 0;
     }
 }
 
 static void unpack(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *panel, ptrdiff_t n) {
-    for (ptrdiff_t j0 = 0; j0 < n; j0 += PAD) {
-        ptrdiff_t j1 = j0 + PAD < n ? j0 + PAD : n;
-        for (ptrdiff_t l = 0; l < valid; l++)
-            for (ptrdiff_t j = j0; j < j1; j++) rows[l * stride + j] = panel[j * WIDTH + l];
+    for (ptrdiff_t l0 = 0; l0 < valid; l0 += LANES) {
+        ptrdiff_t j0 = 0, here = valid - l0 < LANES ? valid - l0 : LANES;
+        for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
+            vec block[LANES];
+            for (int j = 0; j < LANES; j++) block[j] = load(panel + (j0 + j) * WIDTH + l0);
+            transpose(block);
+            for (int l = 0; l < LANES; l++) store(rows + (l0 + l) * stride + j0, block[l]);
+        }
+        for (ptrdiff_t l = 0; l < here; l++)
+            for (ptrdiff_t j = j0; j < n; j++) rows[(l0 + l) * stride + j] = panel[j * WIDTH + l0 + l];
     }
 }

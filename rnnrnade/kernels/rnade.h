@@ -47,6 +47,7 @@ INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[
             for (int v = 0; v < VECTORS; v++) dh[m][v] = fused(V_km, dz_k[v], dh[m][v]);
         }
     }
+    vec dw_lanes[ROWS];
     for (int m = 0; m < rows; m++) {
         vec dw_m = splat(0);
         for (int v = 0; v < VECTORS; v++) {
@@ -57,8 +58,9 @@ INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[
             dw_m = fused(load(x + v * LANES), da_m, dw_m);                 /* dW[:, d] += x_d da */
             store(da + at, fused(splat(rho), dpsi, da_m));                 /* da += rho dpsi */
         }
-        dw[m] = sum_lanes(dw_m);
+        dw_lanes[m] = dw_m;
     }
+    sum_lanes_of_many(dw, dw_lanes, rows);
 }
 
 INLINE real hidden_backward_as(const int activation, real *da, real *dw, const real *a, const real *h,
@@ -66,13 +68,27 @@ INLINE real hidden_backward_as(const int activation, real *da, real *dw, const r
                                ptrdiff_t H, ptrdiff_t P) {
     vec drho[VECTORS];
     for (int v = 0; v < VECTORS; v++) drho[v] = splat(0);
-    ptrdiff_t j = 0;
-    for (; j + ROWS <= H; j += ROWS)
-        hidden_backward_tile(ROWS, activation, drho, da + j * WIDTH, dw + j, a + j * WIDTH, h + j * WIDTH, dz, x,
-                             V + j, stride, rho, P);
-    for (; j < H; j++)
-        hidden_backward_tile(1, activation, drho, da + j * WIDTH, dw + j, a + j * WIDTH, h + j * WIDTH, dz, x,
-                             V + j, stride, rho, P);
+    for (ptrdiff_t tiles = (H + ROWS - 1) / ROWS; tiles > 0; tiles--) {
+        ptrdiff_t rows = (H + tiles - 1) / tiles;
+        switch (rows) {
+        case 1: hidden_backward_tile(1, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 2: hidden_backward_tile(2, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 3: hidden_backward_tile(3, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 4: hidden_backward_tile(4, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 5: hidden_backward_tile(5, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 6: hidden_backward_tile(6, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+        case 7: hidden_backward_tile(7, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 8: hidden_backward_tile(8, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 9: hidden_backward_tile(9, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 10: hidden_backward_tile(10, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 11: hidden_backward_tile(11, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+        case 12: hidden_backward_tile(12, activation, drho, da, dw, a, h, dz, x, V, stride, rho, P); break;
+#endif
+        }
+        da += rows * WIDTH, a += rows * WIDTH, h += rows * WIDTH;
+        dw += rows, V += rows, H -= rows;
+    }
     return sum_lanes(drho[0] + drho[1]);
 }
 

@@ -21,5 +21,6 @@ const struct kernels_f64 TABLE = {
     .hidden_backward = hidden_backward,
     .cell_forward = cell_forward,
     .cell_backward = cell_backward,
+    .elementwise = elementwise,
     .heads = {HEADS},
 };

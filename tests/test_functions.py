@@ -1,0 +1,65 @@
+"""exp, log, sigmoid and tanh of every row of the kernel table, in units in the last place."""
+
+import numpy as np
+import pytest
+
+from rnnrnade import _core
+
+N = 1 << 16
+RANGES = {np.float32: (-87.0, 88.0), np.float64: (-708.0, 709.0)}
+LARGEST_ERROR = {"exp": 1.3, "log": 1.1, "sigmoid": 2.7, "tanh": 1.6}  # as stated in kernels/vec.h, and a little
+
+
+def arguments(function, dtype):
+    """Half of them where the function bends, half over its whole range."""
+    generator = np.random.default_rng(0)
+    low, high = RANGES[dtype]
+    if function == "log":
+        near, far = generator.uniform(0.5, 2, N // 2), np.exp(generator.uniform(0.9 * low, 0.9 * high, N // 2))
+    else:
+        near, far = generator.uniform(-2, 2, N // 2), generator.uniform(low, high, N // 2)
+    return np.concatenate([near, far]).astype(dtype)
+
+
+def apply(function, x):
+    out = np.empty_like(x)
+    _core.apply(function, x, out)
+    return out
+
+
+TRUE = {
+    "exp": np.exp,
+    "log": np.log,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+
+
+@pytest.mark.parametrize("dtype", RANGES)
+@pytest.mark.parametrize("function", TRUE)
+def test_error_in_units_in_the_last_place(row, function, dtype):
+    x = arguments(function, dtype)
+    true = TRUE[function](x.astype(np.longdouble))
+    unit = np.finfo(dtype).eps if function == "tanh" else np.spacing(np.abs(true).astype(dtype))
+    tiny = np.abs(true) < np.finfo(dtype).tiny  # below the normal numbers the clamp decides
+    error = np.abs(apply(function, x) - true)[~tiny] / np.broadcast_to(unit, true.shape)[~tiny]
+    assert error.max() <= LARGEST_ERROR[function]
+
+
+@pytest.mark.parametrize("dtype", RANGES)
+@pytest.mark.parametrize("function", TRUE)
+def test_not_a_number_goes_through(row, function, dtype):
+    x = np.ones(32, dtype)
+    x[5] = np.nan
+    out = apply(function, x)
+    assert np.isnan(out[5])
+    assert np.isfinite(np.delete(out, 5)).all()
+
+
+@pytest.mark.parametrize("dtype", RANGES)
+def test_far_arguments_stay_finite(row, dtype):
+    x = np.array([-1e30, -1e4, 1e4, 1e30] * 4, dtype)
+    for function in ("sigmoid", "tanh"):
+        out = apply(function, x)
+        assert np.isfinite(out).all()
+        np.testing.assert_allclose(out[2:4], 1)
