@@ -31,13 +31,13 @@ cdef extern from "kernels/kernels.h" nogil:
     struct head_kernels_f32:
         void (*log_density)(float*, float*, float*, const float*, const outputs*) noexcept nogil
         void (*gradient)(float*, float*, float*, const float*, const float*, const outputs*) noexcept nogil
-        void (*draw)(float*, float*, const float*, const float*, const float*, const outputs*) noexcept nogil
+        void (*draw)(float*, float*, const float*, const float*, const float*, const outputs*, Py_ssize_t) noexcept nogil
         void (*link)(float*, const float*, const outputs*) noexcept nogil
 
     struct head_kernels_f64:
         void (*log_density)(double*, double*, double*, const double*, const outputs*) noexcept nogil
         void (*gradient)(double*, double*, double*, const double*, const double*, const outputs*) noexcept nogil
-        void (*draw)(double*, double*, const double*, const double*, const double*, const outputs*) noexcept nogil
+        void (*draw)(double*, double*, const double*, const double*, const double*, const outputs*, Py_ssize_t) noexcept nogil
         void (*link)(double*, const double*, const outputs*) noexcept nogil
 
     struct kernels_f32:
@@ -45,10 +45,12 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const float*, Py_ssize_t, Py_ssize_t, const float*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_one)(float*, const float*, Py_ssize_t, const float*, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(float*, float*, const float*, const float*, const float*, float,
                                int, Py_ssize_t) noexcept nogil
+        void (*hidden_one)(float*, float*, float, const float*, float, int, Py_ssize_t) noexcept nogil
         float (*hidden_backward)(float*, float*, const float*, const float*, const float*, const float*,
                                  const float*, Py_ssize_t, float, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*cell_forward)(float*, const float*, int, Py_ssize_t) noexcept nogil
@@ -61,10 +63,12 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const double*, Py_ssize_t, Py_ssize_t, const double*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_one)(double*, const double*, Py_ssize_t, const double*, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(double*, double*, const double*, const double*, const double*, double,
                                int, Py_ssize_t) noexcept nogil
+        void (*hidden_one)(double*, double*, double, const double*, double, int, Py_ssize_t) noexcept nogil
         double (*hidden_backward)(double*, double*, const double*, const double*, const double*, const double*,
                                   const double*, Py_ssize_t, double, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*cell_forward)(double*, const double*, int, Py_ssize_t) noexcept nogil
@@ -97,6 +101,14 @@ cdef inline void product(const kernel_row* row, real* C, Py_ssize_t c_m,
         row.f64.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
 
 
+cdef inline void product_one(const kernel_row* row, real* c, const real* A, Py_ssize_t a_m, const real* x,
+                             const real* bias, Py_ssize_t M, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        row.f32.product_one(c, A, a_m, x, bias, M, n)
+    else:
+        row.f64.product_one(c, A, a_m, x, bias, M, n)
+
+
 cdef inline void pack(const kernel_row* row, real* panel, const real* rows, Py_ssize_t stride,
                       Py_ssize_t valid, Py_ssize_t n) noexcept nogil:
     if real is float:
@@ -119,6 +131,14 @@ cdef inline void hidden_forward(const kernel_row* row, real* a, real* h, const r
         row.f32.hidden_forward(a, h, a_prev, x, w, rho, activation, H)
     else:
         row.f64.hidden_forward(a, h, a_prev, x, w, rho, activation, H)
+
+
+cdef inline void hidden_one(const kernel_row* row, real* a, real* h, real x, const real* w, real rho,
+                            int activation, Py_ssize_t H) noexcept nogil:
+    if real is float:
+        row.f32.hidden_one(a, h, x, w, rho, activation, H)
+    else:
+        row.f64.hidden_one(a, h, x, w, rho, activation, H)
 
 
 cdef inline real hidden_backward(const kernel_row* row, real* da, real* dw, const real* a, const real* h,
@@ -163,11 +183,12 @@ cdef inline void head_gradient(const kernel_row* row, int head, real* log_densit
 
 
 cdef inline void head_draw(const kernel_row* row, int head, real* x, real* scratch, const real* z,
-                           const real* uniform, const real* normal, const outputs* at) noexcept nogil:
+                           const real* uniform, const real* normal, const outputs* at,
+                           Py_ssize_t lanes) noexcept nogil:
     if real is float:
-        row.f32.heads[head].draw(x, scratch, z, uniform, normal, at)
+        row.f32.heads[head].draw(x, scratch, z, uniform, normal, at, lanes)
     else:
-        row.f64.heads[head].draw(x, scratch, z, uniform, normal, at)
+        row.f64.heads[head].draw(x, scratch, z, uniform, normal, at, lanes)
 
 
 cdef inline void head_link(const kernel_row* row, int head, real* parameters, const real* z,

@@ -41,6 +41,7 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
 
 cdef enum:
     BLOCK = 8                       # dimensions whose product with r is done at once
+    FEW = 8                         # lanes of a panel that one frame alone is worth
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
     OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
@@ -784,15 +785,22 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef const real* uniform_ = &uniform[0, 0, 0]
     cdef const real* normal_ = &normal[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
-    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], W = width_of(net.row, theta_), p, n_panels = pieces(N, W)
-    cdef Py_ssize_t of_thread = pieces((3 * net.D + net.R + 2 * net.H + (BLOCK + 1) * net.P) * W + W * net.Rp, 64) * 64
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], W = width_of(net.row, theta_), p
+    # A panel costs the same however many of its lanes are taken; FEW frames one at a time cost less.
+    cdef bint one_at_a_time = N * FEW <= W
+    cdef Py_ssize_t n_panels = N if one_at_a_time else pieces(N, W)
+    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P) * W + W * net.Rp, 64) * 64
     cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * W * T))
+    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * T * (FEW if one_at_a_time else W)))
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
             team[0] = omp_get_num_threads()
         for p in prange(n_panels, schedule="static"):
+            if one_at_a_time:
+                sequence_sample(&net, x_ + p * T * net.D, state_ + p * net.Rp, buffers + threadid() * of_thread, theta_,
+                                uniform_ + p * T * net.D, normal_ + p * T * net.D, T)
+                continue
             panel_sample(&net, x_ + p * W * T * net.D, state_ + p * W * net.Rp, buffers + threadid() * of_thread,
                          theta_, uniform_ + p * W * T * net.D, normal_ + p * W * T * net.D, T, min(W, N - p * W))
 
@@ -824,7 +832,7 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
             for d in range(d0, min(D, d0 + BLOCK)):
                 e = d - d0
                 hidden_and_outputs(net, a, h, z + e * P * W, theta, a, x_p + (d - 1) * W if d > 0 else <real*>NULL, d)
-                head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at)
+                head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at, valid)
         unpack(net.row, x + t * D, T * D, valid, x_p, D)
         if R:
             for i in range(valid):
@@ -833,6 +841,52 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
                     valid, Rp, 1, D)
             state_step(net, then, state, theta, valid)
             memcpy(state, then, valid * Rp * sizeof(real))
+
+
+cdef void sequence_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
+                          const real* normal, Py_ssize_t T) noexcept nogil:
+    """T frames of one sequence, with the outputs in the lanes and the same chains as panel_sample, so the same bits.
+    x, uniform, normal: (T, D).  state: (Rp)."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
+    cdef Py_ssize_t t, d, e, d0, n, k
+    cdef real *x_d = space                                    # (W), the first lane
+    cdef real *u_d = x_d + W                                  # (W)
+    cdef real *n_d = u_d + W                                  # (W)
+    cdef real *a = n_d + W                                    # (Hp)
+    cdef real *h = a + net.Hp                                 # (Hp)
+    cdef real *z = h + net.Hp                                 # (BLOCK, P)
+    cdef real *z_p = z + BLOCK * P                            # (P, W), the first lane
+    cdef real *scratch = z_p + P * W                          # (P, W)
+    cdef real *then = scratch + P * W                         # (Rp)
+    memset(space, 0, (3 * W + 2 * net.Hp + BLOCK * P + 2 * P * W) * sizeof(real))
+    for t in range(T):
+        product_one(net.row, a, theta + net.W_c, Rp, state, theta + net.c, H, R if net.hidden_context else 0)
+        for d in range(D):
+            d0 = d // BLOCK * BLOCK
+            e = d - d0
+            if e == 0:                                        # b_d + U_d r of a block
+                n = min(<Py_ssize_t>BLOCK, D - d0)
+                memcpy(z, theta + net.b + d0 * P, n * P * sizeof(real))
+                if Q == P:
+                    product_one(net.row, z, theta + net.U + d0 * P * Rp, Rp, state, <const real*>NULL, n * P, R)
+                else:
+                    for k in range(n):
+                        product_one(net.row, z + k * P, theta + net.U + (d0 + k) * Q * Rp, Rp, state,
+                                    <const real*>NULL, Q, R)
+            hidden_one(net.row, a, h, x_d[0] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * H,
+                       theta[net.rho + d], net.activation, H)
+            product_one(net.row, z + e * P, theta + net.V + d * P * net.Hp, net.Hp, h, <const real*>NULL, P, H)
+            for k in range(P):
+                z_p[k * W] = z[e * P + k]
+            u_d[0] = uniform[t * D + d]
+            n_d[0] = normal[t * D + d]
+            head_draw(net.row, net.head, x_d, scratch, z_p, u_d, n_d, &net.at, 1)
+            x[t * D + d] = x_d[0]
+        if R:
+            memcpy(then, theta + net.b_r, Rp * sizeof(real))
+            product(net.row, then, Rp, x + t * D, 0, D, 1, theta + net.W_in, 0, Rp, <const real*>NULL, 1, Rp, 1, D)
+            state_step(net, then, state, theta, 1)
+            memcpy(state, then, Rp * sizeof(real))
 
 
 def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):

@@ -30,6 +30,16 @@ cdef void plain_product(real* C, Py_ssize_t c_m, const real* A, Py_ssize_t a_o, 
                     C_m[l] = C_m[l] + a * B_oi[l]
 
 
+cdef void plain_product_one(real* c, const real* A, Py_ssize_t a_m, const real* x, const real* bias, Py_ssize_t M,
+                            Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t m, i
+    for m in range(M):
+        if bias != NULL:
+            c[m] = bias[m]
+        for i in range(n):
+            c[m] = c[m] + A[m * a_m + i] * x[i]
+
+
 cdef void plain_pack(real* panel, const real* rows, Py_ssize_t stride, Py_ssize_t valid,
                      Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t j, l
@@ -70,6 +80,14 @@ cdef void plain_hidden_forward(real* a, real* h, const real* a_prev, const real*
             if x != NULL:
                 a[at] = a[at] + x[l] * w[j]              # a_{d+1} = a_d + x_d W[:, d]
             h[at] = plain_unit(rho * a[at], activation)  # h = s(rho a)
+
+
+cdef void plain_hidden_one(real* a, real* h, real x, const real* w, real rho, int activation,
+                           Py_ssize_t H) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(H):
+        a[j] = a[j] + x * w[j]
+        h[j] = plain_unit(rho * a[j], activation)
 
 
 cdef real plain_hidden_backward(real* da, real* dw, const real* a, const real* h, const real* dz, const real* x,
@@ -153,10 +171,10 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
 
 
 cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
-                             const outputs* at) noexcept nogil:
+                             const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t k, l
     cdef double m0, s0, cumulative
-    for l in range(WIDTH):
+    for l in range(lanes):
         s0 = mixture_terms(&m0, z + l, 0, at, True)
         cumulative = 0
         for k in range(at.K):                            # the first k whose cumulative weight exceeds the uniform
@@ -198,9 +216,9 @@ cdef void plain_bernoulli_gradient(real* log_density, real* scratch, real* z, co
 
 
 cdef void plain_bernoulli_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
-                               const outputs* at) noexcept nogil:
+                               const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t l
-    for l in range(WIDTH):
+    for l in range(lanes):
         x[l] = 1 if uniform[l] < 1 / (1 + exp(-z[l])) else 0
 
 
@@ -245,9 +263,11 @@ cdef kernel_row plain_row = kernel_row(b"plain", &plain_f32, &plain_f64)
 
 plain_f32.width = plain_f64.width = WIDTH
 plain_f32.product, plain_f64.product = &plain_product[float], &plain_product[double]
+plain_f32.product_one, plain_f64.product_one = &plain_product_one[float], &plain_product_one[double]
 plain_f32.pack, plain_f64.pack = &plain_pack[float], &plain_pack[double]
 plain_f32.unpack, plain_f64.unpack = &plain_unpack[float], &plain_unpack[double]
 plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float], &plain_hidden_forward[double]
+plain_f32.hidden_one, plain_f64.hidden_one = &plain_hidden_one[float], &plain_hidden_one[double]
 plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[float], &plain_hidden_backward[double]
 plain_f32.cell_forward, plain_f64.cell_forward = &plain_cell_forward[float], &plain_cell_forward[double]
 plain_f32.cell_backward, plain_f64.cell_backward = &plain_cell_backward[float], &plain_cell_backward[double]

@@ -236,6 +236,8 @@ def _demo(args):
         run_demo(args.folder, seconds=args.seconds, random_state=args.seed, progress=not args.quiet)
     except (ImportError, ValueError) as error:
         raise Refusal(error) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise Refusal(_reason(error, args.folder)) from error
 
@@ -243,9 +245,7 @@ def _demo(args):
 def _fit(args):
     _check_output(args.output)
     if Path(args.output).suffix.lower() in DATA_SUFFIXES:
-        raise Refusal(
-            f"-o {args.output}: that is the ending of a data file; call the model as model.safetensors."
-        )
+        raise Refusal(f"-o {args.output}: that is the ending of a data file; call the model as model.safetensors.")
     estimator = _estimator(args)
     data = read_data(args.data, args.sequence_column)
     options = {}
@@ -294,9 +294,7 @@ def _score(args):
         else:
             columns = [x[:, None] for x in _by_sequence(estimator, "score_frames", data)]
             if args.dims:
-                columns = map(
-                    np.hstack, zip(columns, _by_sequence(estimator, "score_dims", data), strict=True)
-                )
+                columns = map(np.hstack, zip(columns, _by_sequence(estimator, "score_dims", data), strict=True))
 
     with _output(args.output) as stream:
         write = csv.writer(stream, lineterminator="\n").writerow
@@ -398,9 +396,7 @@ def _estimator(args):
 def _load(path, jobs=None):
     _check_input(path)
     if Path(path).suffix.lower() in DATA_SUFFIXES:
-        raise Refusal(
-            f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place."
-        )
+        raise Refusal(f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place.")
     from .io import load_estimator
 
     with _refused(path):
@@ -645,9 +641,7 @@ def _read_table(path, columns, sequence_column):
         raise Refusal(f"{path} has no column of numbers beside {name!r}.")
     # pandas' to_csv and to_parquet write the index so: as a feature it would be the number of the row.
     if any(not feature or feature.startswith("__index_level_") for feature in columns):
-        raise Refusal(
-            f"{path} has a column without a name, as pandas writes its index; write it with index=False."
-        )
+        raise Refusal(f"{path} has a column without a name, as pandas writes its index; write it with index=False.")
     frames, texts = [], {}
     for feature, values in columns.items():
         try:

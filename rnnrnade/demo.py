@@ -67,11 +67,9 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
     estimator = RNNRNADE(random_state=random_state, n_jobs=n_jobs)
     n_epochs = min(estimator.max_epochs, _affordable_epochs(estimator, train, seconds))
     print(f"Training RNN-RNADE for at most {n_epochs} epochs ...", flush=True)
-    estimator.set_params(max_epochs=n_epochs, verbose=int(progress)).fit(train)
+    _fit(estimator.set_params(max_epochs=n_epochs, verbose=int(progress)), train)
     taken = time.perf_counter() - start
-    print(
-        f"{estimator.n_iter_} epochs in {taken:.0f} s; epoch {estimator.best_epoch_} is best on validation."
-    )
+    print(f"{estimator.n_iter_} epochs in {taken:.0f} s; epoch {estimator.best_epoch_} is best on validation.")
 
     scores = {**_simpler_models(train, test, random_state), "RNN-RNADE": estimator.score(test)}
     print("\nLog-density of the test utterances, mean over all frames (higher is better):\n")
@@ -99,7 +97,7 @@ def run_demo(folder="demo", *, seconds=45, random_state=0, progress=True, n_jobs
     heat_map = plotting.surprise_heat_map(estimator, x, feature_names=names)
     heat_map.set_ylabel("cepstrum")
     heat_map.axvspan(frame - 0.5, frame + 0.5, fill=False, edgecolor="white", linewidth=2.5)
-    title = f"Test utterance {utterance} of the Japanese vowels; framed: frame {frame}, the most surprising"
+    title = f"Test utterance {utterance} of the Japanese vowels; outlined: frame {frame}, the most surprising"
     heat_map.set_title(f"{title}\n{heat_map.get_title()}", fontsize="medium")
     figures = {
         "learning_curve.png": plotting.learning_curve(estimator).figure,
@@ -132,13 +130,23 @@ def _size(sequences):
     return f"{len(sequences)} utterances ({sum(map(len, sequences))} frames)"
 
 
+def _fit(estimator, train):
+    """Fit, and let Ctrl-C end the demonstration, not only the training, which keeps its best epoch and warns."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "training was interrupted")
+            return estimator.fit(train)
+    except ConvergenceWarning:
+        raise KeyboardInterrupt from None
+
+
 def _affordable_epochs(estimator, train, seconds):
     """The number of epochs that fit in the time, from the mean time of a few."""
     from sklearn.base import clone
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trial = clone(estimator).set_params(max_epochs=4).fit(train)
+    trial = _fit(clone(estimator).set_params(max_epochs=4), train)
     elapsed = trial.history_["seconds"]
     mean = (elapsed[-1] - elapsed[0]) / (len(elapsed) - 1)  # the first epoch also warms up
     return max(1, int(seconds / mean))
@@ -148,14 +156,16 @@ def _simpler_models(train, test, random_state):
     """Mean log-density of the test frames of densities fitted on the same frames."""
     from hmmlearn.hmm import GaussianHMM
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     frames, test_frames = np.concatenate(train), np.concatenate(test)
     scores = {}
-    for name, n_components in (("Gaussian", 1), (f"mixture of {N_STATES} Gaussians", N_STATES)):
-        mixture = GaussianMixture(n_components, random_state=random_state).fit(frames)
-        scores[name] = mixture.score(test_frames)
-    hmm = GaussianHMM(N_STATES, "full", n_iter=100, random_state=random_state)
-    hmm.fit(frames, [len(x) for x in train])
-    total = hmm.score(test_frames, [len(x) for x in test])
+    with threadpool_limits(1):  # their products are so small that threads of BLAS only wait for each other
+        for name, n_components in (("Gaussian", 1), (f"mixture of {N_STATES} Gaussians", N_STATES)):
+            mixture = GaussianMixture(n_components, random_state=random_state).fit(frames)
+            scores[name] = mixture.score(test_frames)
+        hmm = GaussianHMM(N_STATES, "full", n_iter=100, random_state=random_state)
+        hmm.fit(frames, [len(x) for x in train])
+        total = hmm.score(test_frames, [len(x) for x in test])
     scores[f"hidden Markov model, {N_STATES} states"] = total / len(test_frames)
     return scores

@@ -118,7 +118,8 @@ optimizer : {"adam", "sgd"}, default="adam"
 learning_rate : float, default=1e-2
     > 0.
 weight_decay : float or dict
-    Decoupled pull of weight matrices to zero; >= 0.  Default: 0.1 for vectors, 0.01 for sequences.  A dict gives it by parameter name, such as {"W": 0.1}.
+    Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
+    Default: 0.1 for vectors, 0.01 for sequences.
 clip_norm : float or None, default=5.0
     Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
 validation_fraction : float or None, default=0.1
@@ -362,7 +363,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def _training_data(self, data, weight):
         jacobian = self._log_jacobian(data)
-        constant = 0.0 if jacobian is None else float(weight @ jacobian.sum(axis=1))
+        constant = 0.0 if jacobian is None else float((weight * jacobian.sum(axis=-1)).sum())
         return Data(self._encode(data), data.offsets, weight, constant)
 
     def _split(self, data, weight, held_out, generator):
@@ -458,7 +459,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         )
         jacobian = self._log_jacobian(data)
         if jacobian is not None:
-            scores.frames[...] += jacobian.sum(axis=1)
+            scores.frames[...] += jacobian.sum(axis=-1)
             if dims:
                 scores.dims[...] += jacobian
         return data, e, scores
@@ -572,7 +573,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         gradient, frames = self._model.gradient(self._encode(data), data.offsets, weight, n_threads=self._n_threads())
         jacobian = self._log_jacobian(data)
         if jacobian is not None:
-            frames += jacobian.sum(axis=1)
+            frames += jacobian.sum(axis=-1)
         total = float(sum(data.per_item(frames).tolist()))
         return total, {name: view.copy() for name, view in self._model.layout.views(gradient).items()}
 

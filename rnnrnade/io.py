@@ -2,18 +2,17 @@
 
 Design
 ------
-A model file is a safetensors file: eight bytes with the length of the header, the header in JSON, the arrays
-end to end. Any safetensors reader can read the arrays. The header's metadata has the one key "rnnrnade", a
-JSON string with the format, the class, its options, the version of the package and a SHA-256 over all that
-and over the arrays.
+A model file is a safetensors file, written and read by the safetensors package: eight bytes with the length of
+the header, the header in JSON, the arrays. Its metadata have the one key "rnnrnade" (several would come in any
+order), a JSON string with the format, the class, its options, the version of this package, and a SHA-256.
 
-Loading runs no code of the file: it parses JSON, copies bytes into arrays, and looks the class up in a list.
-Sizes are compared with the size of the file before anything is allocated. The hash covers what the file
-means; that the header says it in exactly the bytes that we would write covers the rest, so ANY changed byte
-is refused. It is a check against damage, not a signature: who can write a file can write its hash.
+The SHA-256 is that of the whole file with 64 zeros in its own place. So ANY changed byte is refused, and nothing
+depends on how another release of safetensors orders or pads a header. It is a check against damage, not a
+signature: who can write a file can write its hash.
 
-We write and read the format ourselves, in a few lines, because that comparison needs bytes which no release
-of another package may change; the tests read the files with the safetensors package.
+Loading runs no code of the file: it parses JSON, copies bytes into arrays, and looks the class up in a list. The
+size of the file is compared with its header before the arrays are read. The header's metadata we parse ourselves:
+the package gives them only for a path, not for bytes, and a second look at the path may find another file.
 
 Writing is atomic: a temporary file in the same folder, fsync, then a rename over the old file.
 """
@@ -21,25 +20,21 @@ Writing is atomic: a temporary file in the same folder, fsync, then a rename ove
 import contextlib
 import hashlib
 import json
-import math
 import os
 import secrets
 import stat
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
 __all__ = ["ModelFileError", "load_estimator", "save_estimator"]
 
 FORMAT = 1
 _KEY = "rnnrnade"
-_MAX_HEADER = 100_000_000  # the format's own limit
-_DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2",
-    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1",
-    "BOOL": "|b1",
-}  # fmt: skip
-_CODES = {np.dtype(name): code for code, name in _DTYPES.items()}
+_ZEROS = "0" * 64
+_MAX_HEADER = 100_000_000  # the package reads no longer one
+_TYPE_CODES = "?bBhHiIlLqQefd"  # NumPy's, of bool, integers and float16 to float64
 
 
 class ModelFileError(ValueError):
@@ -59,14 +54,16 @@ def save_estimator(estimator, path):
     Raises
     ------
     TypeError
-        For an option that cannot be written, such as a random generator.
+        For an option that cannot be written, such as a random generator, or an array not of numbers.
+    ValueError
+        For options larger than a header can be, or such that the place of the hash would be in doubt.
     OSError
         Where the file cannot be written.
     """
     from . import __version__
 
     class_name, options, arrays = estimator._state()
-    arrays = {name: _little_endian(name, array) for name, array in arrays.items()}
+    arrays = {name: _contiguous(name, array) for name, array in arrays.items()}
     for name, option in options.items():
         try:
             _json(option)
@@ -75,11 +72,13 @@ def save_estimator(estimator, path):
                 f"{class_name} cannot be saved: its {name} is a {type(option).__name__}, but only numbers, "
                 "strings, None, and lists and dicts of them can be written."
             ) from error
-    content = {"format": FORMAT, "class": class_name, "options": options, "version": __version__}
-    content = json.loads(_json(content))  # as it will be read: tuples are lists, NumPy's numbers are Python's
-    content["sha256"] = _digest(content, arrays)
-    names = _file_order(arrays)
-    _write_atomically(path, [_header(content, arrays), *(arrays[name].tobytes() for name in names)])
+    content = {"format": FORMAT, "class": class_name, "options": options, "version": __version__, "sha256": _ZEROS}
+    data = memoryview(safetensors.numpy.save(arrays, metadata={_KEY: _json(content)}))
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"the options are too large to be saved: a header of {length} bytes.")
+    begin, end = _place_of_hash(data[: 8 + length], _ZEROS)
+    _write_atomically(path, [data[:begin], _digest(data, begin, end).encode(), data[end:]])
 
 
 def load_estimator(path, kind=None):
@@ -111,7 +110,7 @@ def load_estimator(path, kind=None):
     with open(path, "rb") as file:
         try:
             content, arrays = _read(file)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, SafetensorError) as error:
             raise ModelFileError(
                 f"{file_name} is no model file, or has changed since it was written: {error}. Copy it again "
                 "from its source, or save the model again."
@@ -129,8 +128,7 @@ def load_estimator(path, kind=None):
         )
     if kind is not None and not issubclass(ESTIMATORS[content["class"]], kind):
         raise ModelFileError(
-            f"{file_name} holds a {content['class']}, not a {kind.__name__}: load it with "
-            f"{content['class']}.load()."
+            f"{file_name} holds a {content['class']}, not a {kind.__name__}: load it with {content['class']}.load()."
         )
     try:
         return ESTIMATORS[content["class"]]._from_state(content["options"], arrays)
@@ -156,84 +154,66 @@ def _plain(value):
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _little_endian(name, array):
+def _contiguous(name, array):
+    """The array as the package wants it: C-contiguous, native, of a type that the format and NumPy share."""
     array = np.asarray(array)
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
-    if array.dtype not in _CODES:
+    if array.dtype.char not in _TYPE_CODES:
         raise TypeError(f"array {name!r} of type {array.dtype} cannot be saved.")
-    return array
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
 
 
-def _file_order(arrays):
-    """Names in the order of the file: the widest types first, so that each array is aligned."""
-    return sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+def _place_of_hash(head, sha256):
+    """(begin, end) of the hash in the first bytes of a file, where it is an entry of JSON inside a JSON string.
+
+    Such text within a string of the options has more backslashes; only a second key "sha256" of the same value, or
+    an array of such a name, would put the place in doubt, and is refused.
+    """
+    head = bytes(head)
+    entry = json.dumps(f'"sha256":"{sha256}"')[1:-1].encode()  # as it stands inside a JSON string
+    if head.count(entry) != 1:
+        raise ValueError(f"its header has {head.count(entry)} places for the SHA-256, not one")
+    begin = head.index(entry) + entry.index(sha256.encode())
+    return begin, begin + len(sha256)
 
 
-def _header(content, arrays):
-    """The file up to the arrays: the length of the header and the header, filled up to a multiple of 8."""
-    header = {"__metadata__": {_KEY: _json(content)}}
-    begin = 0
-    for name in _file_order(arrays):
-        array = arrays[name]
-        end = begin + array.nbytes
-        header[name] = {"dtype": _CODES[array.dtype], "shape": array.shape, "data_offsets": [begin, end]}
-        begin = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    if len(text) > _MAX_HEADER:
-        raise ValueError(f"the options are too large to be saved: a header of {len(text)} bytes.")
-    return len(text).to_bytes(8, "little") + text
+def _digest(data, begin, end):
+    """SHA-256 of a whole file with zeros in the place of the hash."""
+    digest = hashlib.sha256(data[:begin])
+    digest.update(_ZEROS.encode())
+    digest.update(data[end:])
+    return digest.hexdigest()
 
 
 def _read(file):
-    """(content, arrays) of an open file; an exception where a byte is not as `save_estimator` writes it."""
+    """(content, arrays) of an open file; an exception where a byte is not as `save_estimator` wrote it."""
     size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
+    head = file.read(8)
+    length = int.from_bytes(head, "little")
     if length > min(size - 8, _MAX_HEADER):
         raise ValueError("it is cut short or begins with no header")
-    text = file.read(length)
-    header = json.loads(text)
+    head += file.read(length)
+    header = json.loads(head[8:])
     metadata = header.pop("__metadata__", {})
-    if _KEY not in metadata:
+    if list(metadata) != [_KEY]:
         raise ValueError("it is a safetensors file of something else")
     content = json.loads(metadata[_KEY])
-    if not isinstance(content["class"], str) or not isinstance(content["options"], dict):
-        raise ValueError("its metadata are not those of a model")
     if content["format"] != FORMAT:
         return content, {}  # the rest may be of any form
-
-    layout = {}
-    for name, entry in header.items():  # in the order of the file
-        dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"]
-        if len(shape) > 8 or not all(type(n) is int and 0 <= n <= size for n in shape):
-            raise ValueError(f"array {name!r} has shape {shape}")
-        layout[name] = dtype, shape, dtype.itemsize * math.prod(shape)
-    expected = 8 + length + sum(n_bytes for _, _, n_bytes in layout.values())
+    for key, kind in (("class", str), ("options", dict), ("sha256", str)):
+        if not isinstance(content.get(key), kind):
+            raise ValueError("its metadata are not those of a model")
+    expected = len(head) + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if size != expected:
         raise ValueError(f"it has {size} bytes, but its header describes {expected}")
 
-    arrays = {}
-    for name, (dtype, shape, n_bytes) in layout.items():
-        data = bytearray(n_bytes)
-        if file.readinto(data) != n_bytes:
-            raise ValueError("it was cut short while it was read")
-        arrays[name] = np.frombuffer(data, dtype=dtype).reshape(shape)
-    if content.get("sha256") != _digest(content, arrays):
+    data = head + file.read(size - len(head))
+    if content["sha256"] != _digest(memoryview(data), *_place_of_hash(head, content["sha256"])):
         raise ValueError("its content does not have the SHA-256 that was written with it")
-    if length.to_bytes(8, "little") + text != _header(content, arrays):
-        raise ValueError("its header is not as save() writes it")
-    native = {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
-    return content, native
-
-
-def _digest(content, arrays):
-    """SHA-256 of the content without its own entry, and of name, type, shape and bytes of each array."""
-    digest = hashlib.sha256(_json({key: value for key, value in content.items() if key != "sha256"}).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(_json([name, _CODES[array.dtype], array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    arrays = safetensors.numpy.load(data)
+    for name, array in arrays.items():
+        if array.dtype.char not in _TYPE_CODES:
+            raise ValueError(f"array {name!r} has type {array.dtype}")
+    return content, arrays
 
 
 def _write_atomically(path, chunks):

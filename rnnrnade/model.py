@@ -344,9 +344,7 @@ class Model:
         gradient = np.empty_like(self.theta) if out is None else out
         frames = np.empty(len(x))
         offsets, order, fresh, states = self._batch(offsets, initial)
-        _core.gradient(
-            self.network, gradient, frames, self.theta, x, offsets, order, fresh, states, weight, n_threads
-        )
+        _core.gradient(self.network, gradient, frames, self.theta, x, offsets, order, fresh, states, weight, n_threads)
         return gradient, frames
 
     def initial_state(self, n):

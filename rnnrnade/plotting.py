@@ -105,9 +105,7 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
     """
     X = np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(
-            f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {X.ndim} dimensions."
-        )
+        raise ValueError(f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {X.ndim} dimensions.")
     surprise = -np.asarray(estimator.score_dims(X))  # (T, D)
     n_frames, n_features = surprise.shape
     names = _feature_names(estimator, n_features, feature_names)
@@ -229,9 +227,7 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     if X.ndim != 2 or X.shape[1] != 2:
         raise ValueError(f"two_dimensional_density draws data of shape (M, 2); it got shape {X.shape}.")
     if "n_recurrent" in estimator.get_params():
-        raise ValueError(
-            "two_dimensional_density draws static models; one of sequences has a density for every past."
-        )
+        raise ValueError("two_dimensional_density draws static models; one of sequences has a density for every past.")
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.1 * np.where(high > low, high - low, 1.0)
     x, y = (np.linspace(a, b, n_grid) for a, b in zip(low - margin, high + margin, strict=True))
@@ -245,7 +241,7 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
         x, y, log_density, shading="nearest", cmap=COLOUR_MAP, vmin=top - 12, vmax=top, rasterized=True
     )
     ax.figure.colorbar(mesh, ax=ax, label="log-density (nats)", extend="min")
-    ax.plot(X[:, 0], X[:, 1], ".", color="white", markersize=2.5, alpha=0.5)
+    ax.plot(X[:, 0], X[:, 1], ".", color=VERMILION, markersize=2.5, alpha=0.7)
     ax.set(
         xlabel=names[0],
         ylabel=names[1],

@@ -203,9 +203,7 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
         n_sequences, n_frames, n_features = X.shape
         for size, axis in zip(X.shape, ("sequence(s)", "frame(s)", "feature(s)"), strict=True):
             if size == 0:
-                raise ValueError(
-                    f"X is (N, T, D) with 0 {axis} (shape={X.shape}) while a minimum of 1 is required."
-                )
+                raise ValueError(f"X is (N, T, D) with 0 {axis} (shape={X.shape}) while a minimum of 1 is required.")
         frames = _matrix(estimator, X.reshape(-1, n_features), reset)
         offsets = n_frames * np.arange(n_sequences + 1, dtype=np.int64)
         return _checked(estimator, frames, offsets, "3d", binary)
@@ -253,14 +251,11 @@ def check_frame_weights(sample_weight, sequences):
         input_name="sample_weight",
     )
     if weights.shape != (n_items,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}, expected ({n_items},): one weight for each {item}."
-        )
+        raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n_items},): one weight for each {item}.")
     bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))  # NaN too: its comparisons are False
     if len(bad):
         raise ValueError(
-            f"sample_weight[{bad[0]}] is {weights[bad[0]]}: the weight of a {item} must be finite and not "
-            "negative."
+            f"sample_weight[{bad[0]}] is {weights[bad[0]]}: the weight of a {item} must be finite and not negative."
         )
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere: at least one weight must be positive.")
@@ -387,9 +382,7 @@ def _items_or_array(X):
     if len(X) == 0:
         raise ValueError("X is an empty list: at least one sequence is required.")
     ndims = [_ndim(x) for x in X]
-    if max(ndims) <= 1 and all(
-        isinstance(x, list | tuple) or ndim == 0 for x, ndim in zip(X, ndims, strict=True)
-    ):
+    if max(ndims) <= 1 and all(isinstance(x, list | tuple) or ndim == 0 for x, ndim in zip(X, ndims, strict=True)):
         return None, list(X)
     for i, (x, ndim) in enumerate(zip(X, ndims, strict=True)):
         if ndim != 2:
@@ -473,9 +466,7 @@ def _refuse_non_numbers(x, name):
         widths = [len(row) if hasattr(row, "__len__") else None for row in x]
         for i, width in enumerate(widths):
             if width != widths[0]:
-                row_0, row_i = (
-                    "is a number" if n is None else f"has {n} entries" for n in (widths[0], width)
-                )
+                row_0, row_i = ("is a number" if n is None else f"has {n} entries" for n in (widths[0], width))
                 raise ValueError(f"{name} is ragged: row 0 {row_0}, but row {i} {row_i}.")
     if np.ma.is_masked(x):
         where = np.argwhere(np.ma.getmaskarray(x))[0].tolist()

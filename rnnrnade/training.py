@@ -52,7 +52,7 @@ class Data:
     def score(self, model, n_threads):
         """Mean log-density of the counted frames, nats, in the units of X."""
         scores = model.log_density(self.frames, self.offsets, n_threads=n_threads)
-        return (float(np.dot(scores.frames, self.counted)) + self.constant) / self.total
+        return (float((scores.frames * self.counted).sum()) + self.constant) / self.total
 
 
 def batches(data, batch_size, window, generator, model, n_threads):
@@ -110,8 +110,7 @@ class Trainer:
         self.updates = 0
         self.trained = trained
         self.history = {
-            name: []
-            for name in ("epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
+            name: [] for name in ("epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
         }
         self.scale = 1.0  # of the learning rate, by annealing
         self.steps = 1  # updates until the learning rate of a falling recipe is 0
@@ -145,7 +144,7 @@ class Trainer:
                 frames, offsets, (-weight / share).astype(model.dtype), initial=initial, out=gradient,
                 n_threads=self.n_threads,
             )  # fmt: skip
-            total += float(np.dot(scores, weight))
+            total += float((scores * weight).sum())
             norm = _core.norm(gradient)
             if not np.isfinite(total) or not np.isfinite(norm):
                 raise FloatingPointError
@@ -198,12 +197,11 @@ class Trainer:
                     )
                     break
                 self.record(loss, score, norm, began)
-                bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
-                if not validation:
-                    best_epoch, best = epoch, averaged.theta.copy()
-                    continue
-                if score > best_score:
+                better = not validation or score > best_score  # without validation the last is the best
+                if better:
                     best_score, best_epoch, best, since = score, epoch, averaged.theta.copy(), 0
+                bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
+                if better:
                     continue
                 since += 1
                 if since >= options.patience:

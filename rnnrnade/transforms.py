@@ -1,5 +1,7 @@
 """The invertible transform in front of a model: standardisation, whitening or a linear predictor, one class."""
 
+from functools import cached_property
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
@@ -76,6 +78,7 @@ class Linear(BaseEstimator):
             raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r} instead.")
         if not self.ridge >= 0 or not self.floor > 0:
             raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
+        self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         frames = np.asarray(frames, np.float64)
         offsets = np.asarray(offsets, np.int64)
         D, lags = frames.shape[1], self.lags
@@ -120,6 +123,17 @@ class Linear(BaseEstimator):
         else:
             self.factors_[q] = np.linalg.cholesky(covariance)
 
+    @cached_property
+    def _inverse_factors(self):
+        """L_q^{-1} by forward substitution, without BLAS: the same bits for any number of its threads."""
+        inverses = np.zeros_like(self.factors_)
+        for L, inverse in zip(self.factors_, inverses, strict=True):
+            for i in range(len(L)):
+                inverse[i, i] = 1
+                inverse[i, :i] -= (L[i, :i, None] * inverse[:i, :i]).sum(axis=0)
+                inverse[i] /= L[i, i]
+        return inverses
+
     @property
     def is_diagonal(self):
         """Whether this is standardisation and nothing else."""
@@ -143,7 +157,7 @@ class Linear(BaseEstimator):
         left = z - self._prediction(z, offsets)
         e = np.zeros_like(z)
         for q, begin, end in self._pieces(offsets):
-            _core.add_product(e[begin:end], left[begin:end], np.linalg.inv(self.factors_[q]))
+            _core.add_product(e[begin:end], left[begin:end], self._inverse_factors[q])
         return e
 
     def _prediction(self, z, offsets):
@@ -167,10 +181,9 @@ class Linear(BaseEstimator):
                 yield self.lags, first + self.lags, last
 
     def log_jacobian(self, offsets):
-        """log |de_d / dx_d| of every frame and dimension, (M, D)."""
-        diagonals = np.array([np.diag(L) for L in self.factors_])
-        by_lag = -np.log(self.scale_) - np.log(diagonals)
-        return by_lag[self._lag_of_rows(offsets)]
+        """log |de_d / dx_d| of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
+        table = -np.log(self.scale_) - np.log(np.diagonal(self.factors_, axis1=1, axis2=2))
+        return table[0] if self.lags == 0 else table[self._lag_of_rows(offsets)]
 
     def _lag_of_rows(self, offsets):
         position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))

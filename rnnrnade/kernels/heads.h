@@ -79,9 +79,9 @@ static void mixture_gradient(real *log_density, real *scratch, real *z, const re
 
 /* Component: the first k whose cumulative weight exceeds uniform times the total. */
 static void mixture_draw(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
-                         const struct outputs *at) {
+                         const struct outputs *at, ptrdiff_t lanes) {
     const ptrdiff_t K = at->K;
-    for (int v = 0; v < WIDTH; v += LANES) {
+    for (int v = 0; v < lanes; v += LANES) {
         const real *z_alpha = z + at->alpha * WIDTH + v, *z_mu = z + at->mu * WIDTH + v, *z_sigma = z + at->sigma * WIDTH + v;
         real *cumulative = scratch + v;
         vec m0 = splat(LOWEST), s0 = splat(0);
@@ -137,9 +137,9 @@ static void bernoulli_gradient(real *log_density, real *scratch, real *z, const 
 }
 
 static void bernoulli_draw(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
-                           const struct outputs *at) {
+                           const struct outputs *at, ptrdiff_t lanes) {
     (void)scratch, (void)normal, (void)at;
-    for (int v = 0; v < WIDTH; v += LANES)
+    for (int v = 0; v < lanes; v += LANES)
         store(x + v, (vec)((ivec)(load(uniform + v) < sigmoid_(load(z + v))) & (ivec)splat(1)));
 }
 

@@ -8,9 +8,10 @@ struct TYPED(head_kernels) {
     /* the same bits of log_density, and z <- weight * d log p / d z */
     void (*gradient)(real *log_density, real *scratch, real *z, const real *x, const real *weight,
                      const struct outputs *at);
-    /* x ~ p(. | z), from one uniform on [0, 1) and one standard normal a lane */
+    /* x ~ p(. | z), from one uniform on [0, 1) and one standard normal a lane, for the first `lanes` of them at
+       least */
     void (*draw)(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
-                 const struct outputs *at);
+                 const struct outputs *at, ptrdiff_t lanes);
     /* the parameters of the density in natural order (mixture: alpha, mu, sigma, K rows each; Bernoulli: p) */
     void (*link)(real *parameters, const real *z, const struct outputs *at);
 };
@@ -26,6 +27,11 @@ struct TYPED(kernels) {
                     const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
                     const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
 
+    /* The same chains for one frame, with the outputs in the lanes:  c[m] = bias[m] (or c[m]) + sum_{i < n} A[m, i] x[i]
+       for m < M.  The rows of A are contiguous, a_m apart, and can be read up to a multiple of PAD. */
+    void (*product_one)(real *c, const real *A, ptrdiff_t a_m, const real *x, const real *bias, ptrdiff_t M,
+                        ptrdiff_t n);
+
     /* panel[j, l] = rows[l * stride + j] for l < valid, else 0;   j < n */
     void (*pack)(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n);
     /* rows[l * stride + j] = panel[j, l] for l < valid;   j < n */
@@ -35,6 +41,8 @@ struct TYPED(kernels) {
        a, h, a_prev: (H, W), a may be a_prev.  x: (W).  w: (H). */
     void (*hidden_forward)(real *a, real *h, const real *a_prev, const real *x, const real *w, real rho,
                            int activation, ptrdiff_t H);
+    /* The same for one frame:  a += x w;  h = s(rho a).  a, h: (H), written up to a multiple of PAD; w likewise read. */
+    void (*hidden_one)(real *a, real *h, real x, const real *w, real rho, int activation, ptrdiff_t H);
     /* dh = V' dz;  dpsi = dh * s'(rho a);  dw_j = sum of x da_j over the lanes (da of the later dimensions only);
        returns sum of dpsi a, the gradient of rho;  da += rho dpsi.
        da, a, h: (H, W).  dz: (P, W).  V: (P, stride).  dw: (H). */

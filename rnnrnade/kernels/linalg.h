@@ -11,6 +11,10 @@ enum { ROWS = 12 };
 enum { ROWS = 6 };
 #endif
 
+/* One output alone (a recurrent net on one sequence) takes more vectors, or each multiply-add would wait for the one
+   before it. */
+enum { WIDE = 8 };
+
 struct product_args {
     real *C;
     const real *A, *B, *bias;
@@ -20,14 +24,14 @@ struct product_args {
 /* rows and vectors are constants where this is inlined.  The rows of A are reached from four base pointers, so
    that each address is base + {0, 1, 2} * a_m and fits the addressing modes. */
 INLINE void product_tile(const int rows, const int vectors, struct product_args p) {
-    vec sum[ROWS][VECTORS];
+    vec sum[ROWS][WIDE];
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < vectors; v++) sum[m][v] = p.bias ? splat(p.bias[m]) : load(p.C + m * p.c_m + v * LANES);
     for (ptrdiff_t o = 0; o < p.n_outer; o++) {
         const real *B = p.B + o * p.b_o, *A_o = p.A + o * p.a_o;
         const real *A[4] = {A_o, A_o + 3 * p.a_m, A_o + 6 * p.a_m, A_o + 9 * p.a_m};
         for (ptrdiff_t i = 0; i < p.n; i++) {
-            vec b[VECTORS];
+            vec b[WIDE];
             for (int v = 0; v < vectors; v++) b[v] = load(B + v * LANES);
             B += p.b_i;
 #pragma GCC unroll 12
@@ -76,13 +80,39 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
     for (ptrdiff_t l = 0; l < L;) {
         p.C = C + l;
         p.B = B + l;
-        if (L - l >= WIDTH) {
+        if (M == 1 && L - l >= WIDE * LANES) {
+            product_tile(1, WIDE, p);
+            l += WIDE * LANES;
+        } else if (L - l >= WIDTH) {
             product_strip(VECTORS, p, M);
             l += WIDTH;
         } else {
             product_strip(1, p, M);
             l += LANES;
         }
+    }
+}
+
+/* LANES rows of A at a time, transposed in registers, so that no copy of the weights is needed: 80 operations on
+   vectors for LANES^2 weights (16 lanes), which one frame at a time is bound by memory anyway. */
+static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, const real *bias, ptrdiff_t M,
+                        ptrdiff_t n) {
+    for (ptrdiff_t m0 = 0; m0 < M; m0 += LANES) {
+        real sums[LANES] = {0};
+        const ptrdiff_t here = M - m0 < LANES ? M - m0 : LANES;
+        memcpy(sums, (bias ? bias : c) + m0, here * sizeof(real));
+        vec sum = load(sums);
+        for (ptrdiff_t i0 = 0; i0 < n; i0 += LANES) {
+            vec block[LANES];
+            for (int l = 0; l < LANES; l++) block[l] = load(A + (m0 + (l < here ? l : here - 1)) * a_m + i0);
+            transpose(block);
+            if (n - i0 >= LANES)
+                for (int i = 0; i < LANES; i++) sum = fused(block[i], splat(x[i0 + i]), sum);
+            else
+                for (int i = 0; i < n - i0; i++) sum = fused(block[i], splat(x[i0 + i]), sum);
+        }
+        store(sums, sum);
+        memcpy(c + m0, sums, here * sizeof(real));
     }
 }
 

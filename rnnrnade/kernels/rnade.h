@@ -31,6 +31,14 @@ static void hidden_forward(real *a, real *h, const real *a_prev, const real *x, 
         hidden_forward_as(RELU_UNIT, a, h, a_prev, x, w, rho, H);
 }
 
+static void hidden_one(real *a, real *h, real x, const real *w, real rho, int activation, ptrdiff_t H) {
+    for (ptrdiff_t j = 0; j < H; j += LANES) {
+        vec a_j = fused(splat(x), load(w + j), load(a + j));
+        store(a + j, a_j);
+        store(h + j, activation == SIGMOID_UNIT ? unit(rho * a_j, SIGMOID_UNIT) : unit(rho * a_j, RELU_UNIT));
+    }
+}
+
 /* rows hidden units at once: dh stays in registers from V' dz to the update of da */
 INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[VECTORS], real *da, real *dw,
                                  const real *a, const real *h, const real *dz, const real *x, const real *V,

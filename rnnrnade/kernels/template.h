@@ -15,9 +15,11 @@ const struct kernels_f64 TABLE = {
 #endif
     .width = WIDTH,
     .product = product,
+    .product_one = product_one,
     .pack = pack,
     .unpack = unpack,
     .hidden_forward = hidden_forward,
+    .hidden_one = hidden_one,
     .hidden_backward = hidden_backward,
     .cell_forward = cell_forward,
     .cell_backward = cell_backward,

@@ -1,0 +1,106 @@
+"""The compiled module: what model.py, optim.py, transforms.py and the tests call."""
+
+from types import TracebackType
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import Layout
+
+# All real arrays of a call have one type, float32 or float64.
+Real = TypeVar("Real", np.float32, np.float64)
+
+FUNCTIONS: Final[dict[str, int]]
+
+def kernel_row_names() -> list[str]: ...
+def row_in_use() -> str: ...
+def has_openmp() -> bool: ...
+def effective_threads(n_jobs: int | None) -> int: ...
+def last_team_size() -> int: ...
+def free_workspace() -> None: ...
+
+class use_kernels:
+    name: str
+    def __init__(self, name: str) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class use_all_threads:
+    def __init__(self) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class Workspace:
+    KEPT: Final[int]
+    @property
+    def team(self) -> int: ...
+
+class Network:
+    def __init__(self, layout: Layout) -> None: ...
+
+def forward(
+    network: Network,
+    theta: NDArray[Real],  # (size,)
+    x: NDArray[Real],  # (M, D)
+    offsets: NDArray[np.int64],  # (N + 1,)
+    order: NDArray[np.int64],  # (N,)
+    fresh: NDArray[np.uint8],  # (N,)
+    initial: NDArray[Real],  # (N, Rp)
+    frames: NDArray[np.float64],  # (M,)
+    dims: NDArray[np.float64] | None = None,  # (M, D)
+    parameters: NDArray[Real] | None = None,  # (M, D, P)
+    last: NDArray[Real] | None = None,  # (N, Rp)
+    n_threads: int = 1,
+) -> None: ...
+def gradient(
+    network: Network,
+    grad: NDArray[Real],  # (size,)
+    frames: NDArray[np.float64],  # (M,)
+    theta: NDArray[Real],  # (size,)
+    x: NDArray[Real],  # (M, D)
+    offsets: NDArray[np.int64],  # (N + 1,)
+    order: NDArray[np.int64],  # (N,)
+    fresh: NDArray[np.uint8],  # (N,)
+    initial: NDArray[Real],  # (N, Rp)
+    weight: NDArray[Real],  # (M,)
+    n_threads: int = 1,
+) -> None: ...
+def sample(
+    network: Network,
+    x: NDArray[Real],  # (N, T, D)
+    theta: NDArray[Real],  # (size,)
+    uniform: NDArray[Real],  # (N, T, D)
+    normal: NDArray[Real],  # (N, T, D)
+    state: NDArray[Real] | None,  # (N, Rp)
+    n_threads: int = 1,
+) -> None: ...
+def states(
+    network: Network,
+    out: NDArray[Real],  # (len(rows), Rp)
+    rows: NDArray[np.int64],
+    theta: NDArray[Real],  # (size,)
+    x: NDArray[Real],  # (M, D)
+    offsets: NDArray[np.int64],  # (N + 1,)
+    order: NDArray[np.int64],  # (N,)
+    fresh: NDArray[np.uint8],  # (N,)
+    initial: NDArray[Real],  # (N, Rp)
+    last: NDArray[Real],  # (N, Rp)
+    n_threads: int = 1,
+) -> None: ...
+def add_product(C: NDArray[np.float64], A: NDArray[np.float64], B: NDArray[np.float64]) -> None: ...
+def adam(
+    gradient: NDArray[Real],
+    m: NDArray[Real],
+    v: NDArray[Real],
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: int,
+) -> None: ...
+def norm(x: NDArray[np.float32] | NDArray[np.float64]) -> float: ...
+def apply(function: str, x: NDArray[Real], out: NDArray[Real]) -> None: ...
