@@ -16,7 +16,7 @@ from .io import load_estimator, save_estimator
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
 from .optim import OPTIMIZERS
 from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors, naming
-from .training import Data, Trainer
+from .training import Data, Trainer, weight_decays
 from .transforms import Linear
 
 TRANSFORMS = {"standardize": Linear(), "whiten": Linear(covariance="full")}
@@ -285,6 +285,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         n_threads = self._n_threads()
         data = self._check(X, lengths, reset=reset)
         layout = self._layout(data.n_features)
+        weight_decays(layout, self.weight_decay)  # raises
         order = self._check_order(data.n_features)
         weight = check_frame_weights(sample_weight, data)
         check = check_sequences if self._recurrent else check_vectors
@@ -437,6 +438,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 raise FloatingPointError
         except FloatingPointError:
             self._model.theta[...] = before
+            self._trainer_state = None  # its moments may not be finite
             warnings.warn(
                 "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",
                 ConvergenceWarning,

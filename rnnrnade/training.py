@@ -113,26 +113,34 @@ class Trainer:
             name: [] for name in ("epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
         }
         self.scale = 1.0  # of the learning rate, by annealing
-        self.steps = 1  # updates until the learning rate of a falling recipe is 0
-        recipe = optim.OPTIMIZERS[options.optimizer]
-        self.falls = recipe["falls"]
-        self.clip = optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm)
-        self.optimizer = optim.chain(
-            optim.keep(trained),
-            self.clip,
-            recipe["direction"](),
-            optim.decay_weights(weight_decays(model.layout, options.weight_decay)),
+        self.steps = np.inf  # updates until the learning rate of a falling recipe is 0; fit knows it
+        self.falls = optim.OPTIMIZERS[options.optimizer]["falls"]
+        self.optimizer = self.chain()
+        self.state = self.optimizer.init(model.theta)
+
+    def chain(self):
+        """The optimiser that the options ask for."""
+        options = self.options
+        return optim.chain(
+            optim.keep(self.trained),
+            optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm),
+            optim.OPTIMIZERS[options.optimizer]["direction"](),
+            optim.decay_weights(weight_decays(self.model.layout, options.weight_decay)),
             optim.step(self.learning_rate),
         )
-        self.state = self.optimizer.init(model.theta)
+
+    def __getstate__(self):
+        return vars(self) | {"optimizer": None}  # closures: no pickle
 
     def learning_rate(self, step):
         falling = max(0.0, 1 - step / self.steps) if self.falls else 1.0
         return self.options.learning_rate * self.scale * falling
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is seen and said
     def epoch(self, data, window, on_update=None):
         """One pass over the data; returns (loss, mean norm of the gradient) or raises FloatingPointError."""
         model, total, norms = self.model, 0.0, []
+        self.optimizer = self.optimizer or self.chain()
         gradient = np.empty_like(model.theta)
         for frames, offsets, weight, initial in batches(
             data, self.options.batch_size, window, self.generator, model, self.n_threads
@@ -162,7 +170,7 @@ class Trainer:
     def record(self, loss, validation_score, norm, began):
         """Append an epoch to the history."""
         values = (len(self.history["epoch"]) + 1, loss, validation_score, norm)
-        values += (self.options.learning_rate * self.scale, time.perf_counter() - began)
+        values += (self.learning_rate(self.state[-1]["step"]), time.perf_counter() - began)
         for column, value in zip(self.history.values(), values, strict=True):
             column.append(value)
 

@@ -79,7 +79,7 @@ class Linear(BaseEstimator):
         if not self.ridge >= 0 or not self.floor > 0:
             raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
         self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
-        frames = np.asarray(frames, np.float64)
+        frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
         offsets = np.asarray(offsets, np.int64)
         D, lags = frames.shape[1], self.lags
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)

@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+import safetensors
 from numpy.testing import assert_array_equal
 
 import rnnrnade
@@ -87,9 +88,7 @@ def saved(toys, tmp_path):
 
 def test_round_trip(saved):
     loaded = load_estimator(saved)
-    assert repr(loaded.options) == repr(
-        dict(sorted(OPTIONS.items())) | {"history": loaded.options["history"]}
-    )
+    assert repr(loaded.options) == repr(dict(sorted(OPTIONS.items())) | {"history": loaded.options["history"]})
     assert repr(loaded.options["history"]["loss"]) == "[1.5, nan, inf, -0.0]"
     arrays = toy_arrays()
     assert set(loaded.arrays) == set(arrays)
@@ -125,7 +124,6 @@ def test_numpy_numbers_and_tuples_in_options(toys, tmp_path):
 
 
 def test_other_readers_of_the_format_read_it(saved):
-    safetensors = pytest.importorskip("safetensors")
     with safetensors.safe_open(saved, framework="numpy") as file:
         assert list(file.metadata()) == ["rnnrnade"]
         content = json.loads(file.metadata()["rnnrnade"])
@@ -137,23 +135,26 @@ def test_other_readers_of_the_format_read_it(saved):
 
 
 def test_the_hash_is_as_documented(saved):
-    safetensors = pytest.importorskip("safetensors")
+    """That of the whole file with zeros in its own place, which is in the header."""
     with safetensors.safe_open(saved, framework="numpy") as file:
-        content = json.loads(file.metadata()["rnnrnade"])
-    sha256 = content.pop("sha256")
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-    codes = {
-        "float64": "F64",
-        "float32": "F32",
-        "float16": "F16",
-        "int64": "I64",
-        "uint8": "U8",
-        "bool": "BOOL",
-    }
-    for name, array in sorted(toy_arrays().items()):
-        entry = [name, codes[array.dtype.name], list(array.shape)]
-        digest.update(json.dumps(entry, separators=(",", ":")).encode() + array.tobytes())
-    assert digest.hexdigest() == sha256
+        sha256 = json.loads(file.metadata()["rnnrnade"])["sha256"].encode()
+    data = saved.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert len(sha256) == 64 and data.count(sha256) == 1 and 8 < data.index(sha256) < 8 + length
+    assert hashlib.sha256(data.replace(sha256, b"0" * 64)).hexdigest().encode() == sha256
+
+
+def test_options_that_look_like_the_hash(toys, tmp_path):
+    path, zeros = tmp_path / "m", "0" * 64
+    entry = f'"sha256":"{zeros}"'
+    for options in ({"text": entry}, {"escaped": json.dumps(entry)}, {entry: 1}, {"sha256": "1" * 64}, {"sha256": 0}):
+        save_estimator(Toy(options, {entry[1:]: np.ones(3)}), path)
+        assert load_estimator(path).options == options
+    before = path.read_bytes()
+    for options, arrays in (({"deep": {"sha256": zeros}}, {}), ({}, {entry: np.ones(3)})):
+        with pytest.raises(ValueError, match="2 places for the SHA-256"):
+            save_estimator(Toy(options, arrays), path)
+    assert path.read_bytes() == before
 
 
 # any changed byte is refused
@@ -225,12 +226,31 @@ def rewritten(path, change):
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     content = json.loads(header["__metadata__"]["rnnrnade"])
+    content["sha256"] = "0" * 64
     change(header, content)
-    content["sha256"] = io._digest(content, load_estimator(path).arrays)
-    header["__metadata__"]["rnnrnade"] = io._json(content)
+    header["__metadata__"]["rnnrnade"] = json.dumps(content, separators=(",", ":"))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+    forged = struct.pack("<Q", len(text)) + text + data[8 + length :]
+    return forged.replace(b"0" * 64, hashlib.sha256(forged).hexdigest().encode())
+
+
+def test_a_header_laid_out_otherwise_is_read(saved):
+    """What another release of safetensors may do: another order, more padding."""
+    before = load_estimator(saved)
+
+    def reorder(header, content):
+        entries = list(header.items())
+        header.clear()
+        header.update(reversed(entries))
+        content["version"] += " " * 1000
+
+    saved.write_bytes(rewritten(saved, reorder))
+    after = load_estimator(saved)
+    assert repr(after.options) == repr(before.options)
+    for name, array in before.arrays.items():
+        same_bits(after.arrays[name], array)
+    refused(saved, saved.read_bytes(), 200, seed=2)
 
 
 def test_a_model_of_another_kind_is_refused(saved):
@@ -249,13 +269,21 @@ FORGED = {
         "holds a os.system .* knows only Toy",
     ),
     "a state that does not fit": (lambda h, c: c["options"].update(unknown=1), "cannot rebuild: 'unknown'"),
-    "more metadata": (lambda h, c: h["__metadata__"].update(more="1"), "its header is not as"),
-    "other offsets": (lambda h, c: h["W"].update(data_offsets=[0, 1]), "its header is not as"),
-    "a missing array": (lambda h, c: h.pop("W"), r"it has \d+ bytes, but its header describes"),
-    "a huge array": (lambda h, c: h["W"].update(shape=[2**60, 2**60]), "array 'W' has shape"),
-    "a negative shape": (lambda h, c: h["W"].update(shape=[-3, -5]), "array 'W' has shape"),
-    "many axes": (lambda h, c: h["W"].update(shape=[1] * 10**5), "array 'W' has shape"),
-    "an unknown type": (lambda h, c: h["W"].update(dtype="C64"), "'C64'"),
+    "more metadata": (lambda h, c: h["__metadata__"].update(more="1"), "safetensors file of something else"),
+    "other offsets": (lambda h, c: h["W"].update(data_offsets=[0, 1]), "deserializing"),
+    "a missing array": (lambda h, c: h.pop("W"), "deserializing"),
+    "no arrays": (lambda h, c: [h.pop(k) for k in list(h)[1:]], r"it has \d+ bytes, but its header describes"),
+    "more bytes": (lambda h, c: h["small"].update(data_offsets=[0, 10**18]), r"\d+ bytes, but its header describes"),
+    "offsets that are none": (lambda h, c: h["W"].update(data_offsets=[]), "no model file"),
+    "a huge array": (lambda h, c: h["W"].update(shape=[2**60, 2**60]), "deserializing"),
+    "a negative shape": (lambda h, c: h["W"].update(shape=[-3, -5]), "deserializing"),
+    "many axes": (lambda h, c: h["W"].update(shape=[1] * 10**5 + [3, 5]), "no model file"),
+    "an unknown type": (lambda h, c: h["W"].update(dtype="C64"), "deserializing|'W' has type complex64"),
+    "a type that NumPy lacks": (lambda h, c: h["half"].update(dtype="BF16"), "BF16"),
+    "no hash": (lambda h, c: c.pop("sha256"), "metadata are not those of a model"),
+    "a hash that is none": (lambda h, c: c.update(sha256=0), "metadata are not those of a model"),
+    "an empty hash": (lambda h, c: c.update(sha256=""), "does not have the SHA-256"),
+    "two places for the hash": (lambda h, c: h.update({'"sha256":"' + "0" * 64 + '"': h.pop("W")}), "2 places"),
     "options that are none": (lambda h, c: c.update(options=[]), "metadata are not those of a model"),
     "a class that is none": (lambda h, c: c.update({"class": ["Toy"]}), "metadata are not those of a model"),
 }
@@ -303,6 +331,13 @@ def test_a_large_file_is_refused_without_reading_it(toys, tmp_path):
         load_estimator(path)
 
 
+def test_a_header_that_does_not_fit_is_refused_without_reading_the_rest(saved):
+    with open(saved, "r+b") as file:
+        file.truncate(2**40)  # a hole: no disk is used
+    with pytest.raises(ModelFileError, match="it has 1099511627776 bytes, but its header describes"):
+        load_estimator(saved)
+
+
 def test_what_is_no_file(toys, tmp_path):
     with pytest.raises(FileNotFoundError):
         load_estimator(tmp_path / "missing")
@@ -332,6 +367,14 @@ def test_what_cannot_be_written(toys, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         save_estimator(Toy({}, {}), tmp_path / "no" / "m")
     assert os.listdir(tmp_path) == []
+
+
+def test_options_larger_than_a_header(saved, monkeypatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr(io, "_MAX_HEADER", 1000)
+    with pytest.raises(ValueError, match=r"too large to be saved: a header of \d+ bytes"):
+        save_estimator(Toy({"text": "x" * 1000}, toy_arrays()), saved)
+    assert saved.read_bytes() == before and os.listdir(saved.parent) == [saved.name]
 
 
 # whole or not at all
@@ -393,9 +436,7 @@ def test_the_order_of_writing(saved, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace
     is_folder = lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode)  # noqa: E731
-    monkeypatch.setattr(
-        os, "fsync", lambda d: (calls.append("folder" if is_folder(d) else "file"), fsync(d))[1]
-    )
+    monkeypatch.setattr(os, "fsync", lambda d: (calls.append("folder" if is_folder(d) else "file"), fsync(d))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b))[1])
     save_estimator(Toy({}, {}), saved)
     assert calls[:2] == ["file", "replace"] and calls[2:] in ([], ["folder"])
