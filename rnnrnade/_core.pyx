@@ -49,6 +49,7 @@ cdef enum:
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
 cdef Py_ssize_t GROUP = 48 * 1024 * 1024    # bytes of the panels of one group in the gradient
+cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
 cdef double SMALL = 3e5                     # multiply-adds worth one more thread
 
 
@@ -262,6 +263,10 @@ cdef class Network:
         return net
 
 
+cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
+
+
 # ---- the recurrence (2) --------------------------------------------------------------------------------------------
 
 cdef struct Group:
@@ -447,66 +452,119 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
 
 # ---- the frames, backward: the same lines from the bottom up -------------------------------------------------------
 
-cdef void group_starts(const Net* net, real* starts, real* x_p, real* r_p, const real* theta, const real* x,
-                       const real* r, Py_ssize_t panel, Py_ssize_t M, Py_ssize_t blocks) noexcept nogil:
-    """x and r of a panel, and a at the start of each block of dimensions: starts (blocks, H, W)."""
+cdef struct Panel:
+    # What a panel keeps from phase A to phase B, in one piece of `size` reals: where each array begins.
+    Py_ssize_t starts             # (n_blocks, H, W)        a at the start of each block
+    Py_ssize_t x                  # (D, W)
+    Py_ssize_t r                  # (R, W)
+    Py_ssize_t weight             # (W)
+    Py_ssize_t da                 # (H, W)
+    Py_ssize_t dr                 # (Rp, W)
+    Py_ssize_t dz                 # (span * BLOCK, P, W)
+    Py_ssize_t h_rows             # (span * BLOCK, strips, W, W)  h with the frames as rows, W units in a strip
+    Py_ssize_t dw                 # (span * BLOCK, H)
+    Py_ssize_t drho               # (span * BLOCK)
+    Py_ssize_t size, n_blocks, span, strips
+
+
+cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept nogil:
+    cdef Panel at
+    cdef Py_ssize_t dims = span * BLOCK
+    at.n_blocks, at.span, at.strips = pieces(net.D, BLOCK), span, pieces(net.H, W)
+    at.starts = 0
+    at.x = at.starts + at.n_blocks * net.H * W
+    at.r = at.x + net.D * W
+    at.weight = at.r + net.R * W
+    at.da = at.weight + W
+    at.dr = at.da + net.H * W
+    at.dz = at.dr + net.Rp * W
+    at.h_rows = at.dz + dims * net.P * W
+    at.dw = at.h_rows + dims * at.strips * W * W
+    at.drho = at.dw + dims * net.H
+    at.size = pieces(at.drho + dims, PAD) * PAD
+    return at
+
+
+cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* theta, const real* x, const real* r,
+                      const real* weight, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
+    """x, r and weights of a panel's frames, a at the start of each block of dimensions, and zeros in da, dr and the
+    padding of h_rows."""
     cdef Py_ssize_t block, W = width_of(net.row, theta), HW = net.H * W
-    load_frames(net, x_p, r_p, starts, theta, x, r, panel * W, min(W, M - panel * W))
-    for block in range(blocks - 1):
+    cdef real* starts = panel + at.starts
+    load_frames(net, panel + at.x, panel + at.r, starts, theta, x, r, first, valid)
+    pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
+    for block in range(at.n_blocks - 1):
         memcpy(starts + (block + 1) * HW, starts + block * HW, HW * sizeof(real))
         product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * BLOCK * net.H, 0, 1, net.H,
-                x_p + block * BLOCK * W, 0, W, <const real*>NULL, net.H, W, 1, BLOCK)
+                panel + at.x + block * BLOCK * W, 0, W, <const real*>NULL, net.H, W, 1, BLOCK)
+    memset(panel + at.da, 0, (at.dz - at.da) * sizeof(real))
+    memset(panel + at.h_rows, 0, (at.dw - at.h_rows) * sizeof(real))
 
 
-cdef void block_backward(const Net* net, double* sums, real* dz, real* h_rows, real* dw, real* drho, real* da,
-                         real* dr, real* space, const real* theta, const real* start, const real* x_p,
-                         const real* r_p, const real* weight, Py_ssize_t d0, Py_ssize_t n) noexcept nogil:
-    """Phase A of dimensions d0 ... d0 + n - 1 of one panel.  Forward again from the start of the block; then, from the
-    last dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dr.
+cdef void block_backward(const Net* net, const Panel* at, double* sums, real* panel, real* space, const real* theta,
+                         Py_ssize_t block) noexcept nogil:
+    """Phase A of a block of dimensions of one panel.  Forward again from the start of the block; then, from the last
+    dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dr.
 
-    dz: (BLOCK, P, W).  h_rows: (BLOCK, strips, W, W), h with the frames as rows, W units in a strip.  dw: (BLOCK, H).  drho: (BLOCK).
-    da: (H, W).  dr: (R, W).  sums (W): the log-densities of the block, summed as panels_forward does."""
-    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta), strips = pieces(H, W)
-    cdef Py_ssize_t d, e, l, j
+    sums (W): the log-densities of the block, summed as panels_forward does."""
+    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
+    cdef Py_ssize_t d, e, l, j, d0 = block * BLOCK, n = min(<Py_ssize_t>BLOCK, net.D - d0)
+    cdef Py_ssize_t slot = block % at.span * BLOCK            # of the first dimension among those that are kept
     cdef real *a = space                                      # (BLOCK, H, W)
     cdef real *h = a + BLOCK * H * W                          # (BLOCK, H, W)
     cdef real *scratch = h + BLOCK * H * W                    # (P, W)
     cdef real *log_density = scratch + P * W                  # (W)
-    outputs_of_context(net, dz, theta, r_p, d0, n)
+    cdef real *dz = panel + at.dz + slot * P * W              # (n, P, W)
+    cdef real *h_rows = panel + at.h_rows + slot * at.strips * W * W
+    cdef real *x = panel + at.x + d0 * W                      # (n, W)
+    cdef real *start = panel + at.starts + block * H * W      # (H, W)
+    outputs_of_context(net, dz, theta, panel + at.r, d0, n)
     memset(sums, 0, W * sizeof(double))
     for e in range(n):
-        d = d0 + e
         hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
-                           a + (e - 1) * H * W if e > 0 else start, x_p + (d - 1) * W if e > 0 else <real*>NULL, d)
-        for j in range(0, strips):
-            unpack(net.row, h_rows + (e * strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
-        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x_p + d * W, weight, &net.at)
+                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e)
+        for j in range(at.strips):
+            unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
+        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
         for l in range(W):
             sums[l] += log_density[l]
     for e in range(n - 1, -1, -1):
         d = d0 + e
-        drho[e] = hidden_backward(net.row, da, dw + e * H, a + e * H * W, h + e * H * W, dz + e * P * W, x_p + d * W,
-                                  theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
+        panel[at.drho + slot + e] = hidden_backward(
+            net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
+            x + e * W, theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
     if Q == P:                                                # dr^{t-1} += U_d' dz
-        product(net.row, dr, W, theta + net.U + d0 * P * net.Rp, 0, 1, net.Rp, dz, 0, W, <const real*>NULL,
-                net.R, W, 1, n * P)
+        product(net.row, panel + at.dr, W, theta + net.U + d0 * P * net.Rp, 0, 1, net.Rp, dz, 0, W,
+                <const real*>NULL, net.R, W, 1, n * P)
     else:
-        product(net.row, dr, W, theta + net.U + d0 * Q * net.Rp, Q * net.Rp, 1, net.Rp, dz, P * W, W,
+        product(net.row, panel + at.dr, W, theta + net.U + d0 * Q * net.Rp, Q * net.Rp, 1, net.Rp, dz, P * W, W,
                 <const real*>NULL, net.R, W, n, Q)
 
 
-cdef void panel_end(const Net* net, double* frames, real* dr, real* dr_p, const real* theta, const real* da,
-                    const double* sums, Py_ssize_t panel, Py_ssize_t blocks, Py_ssize_t M) noexcept nogil:
+cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* panels, real* space, const real* theta,
+                          Py_ssize_t first, Py_ssize_t end, Py_ssize_t block_begin,
+                          Py_ssize_t block_end) noexcept nogil:
+    """Phase A of some blocks of some panels, the weights of a block serving all of them from the cache."""
+    cdef Py_ssize_t p, block
+    for block in range(block_end - 1, block_begin - 1, -1):
+        for p in range(first, end):
+            block_backward(net, at, sums + (p * at.n_blocks + block) * width_of(net.row, theta), panels + p * at.size,
+                           space, theta, block)
+
+
+cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dr, real* panel, const double* sums,
+                    const real* theta, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
     """After the first dimension: dr += W_c' da, dr as rows, and the log-density of each frame."""
-    cdef Py_ssize_t l, block, W = width_of(net.row, theta), valid = min(W, M - panel * W)
+    cdef Py_ssize_t l, block, W = width_of(net.row, theta)
     if net.hidden_context:
-        product(net.row, dr_p, W, theta + net.W_c, 0, 1, net.Rp, da, 0, W, <const real*>NULL, net.R, W, 1, net.H)
+        product(net.row, panel + at.dr, W, theta + net.W_c, 0, 1, net.Rp, panel + at.da, 0, W, <const real*>NULL,
+                net.R, W, 1, net.H)
     if net.R:
-        unpack(net.row, dr + panel * W * net.Rp, net.Rp, valid, dr_p, net.Rp)
+        unpack(net.row, dr + first * net.Rp, net.Rp, valid, panel + at.dr, net.Rp)
     for l in range(valid):
-        frames[panel * W + l] = 0
-        for block in range(blocks):
-            frames[panel * W + l] += sums[block * W + l]
+        frames[first + l] = 0
+        for block in range(at.n_blocks):
+            frames[first + l] += sums[block * W + l]
 
 
 # Phase B.  Each function does one piece of one gradient; pieces have different owners and never meet.
@@ -525,51 +583,55 @@ cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
     return total
 
 
-cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
-    return (n + size - 1) // size
-
-
-cdef void gradient_of_V(const Net* net, real* grad, const real* dz, const real* h_rows, Py_ssize_t d0, Py_ssize_t piece,
-                        Py_ssize_t n_panels) noexcept nogil:
+cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* panels, Py_ssize_t d0,
+                        Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
     """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units."""
-    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.H, W)
-    cdef Py_ssize_t e = piece // strips, j = piece % strips * W
-    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp,
-            dz + e * net.P * W, BLOCK * net.P * W, W, 1, h_rows + piece * W * W, BLOCK * strips * W * W, W,
-            <const real*>NULL, net.P, min(W, net.Hp - j), n_panels, W)
+    cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
+    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W, 1,
+            panels + at.h_rows + piece * W * W, at.size, W, <const real*>NULL, net.P, min(W, net.Hp - j), n_panels, W)
 
 
 cdef inline Py_ssize_t driven_at_once(const Net* net) noexcept nogil:
     return OUTPUTS if net.Q == net.P else max(net.Q, 1)           # rows of dz next to each other
 
 
-cdef void gradient_of_U(const Net* net, real* grad, const real* dz, const real* r, Py_ssize_t d0, Py_ssize_t n,
-                        Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dU += dz r' over the frames of a group, for some driven outputs of a block and one strip of the state."""
-    cdef Py_ssize_t W = width_of(net.row, dz), strips = pieces(net.Rp, W), size = driven_at_once(net)
+cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* panels, const real* r, Py_ssize_t d0,
+                        Py_ssize_t n_outputs, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
+    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the state."""
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net)
     cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
     product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
-            dz + m // net.Q * net.P * W + m % net.Q * W, BLOCK * net.P * W, W, 1, r + j, W * net.Rp, net.Rp,
-            <const real*>NULL, min(size, n * net.Q - m), min(W, net.Rp - j), n_panels, W)
+            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Rp, net.Rp,
+            <const real*>NULL, min(size, n_outputs - m), min(W, net.Rp - j), n_panels, W)
 
 
-cdef void gradient_of_dimension(const Net* net, real* grad, real* db, const real* dz, const real* dw, const real* drho,
+cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, real* db, const real* panels,
                                 Py_ssize_t d0, Py_ssize_t e, Py_ssize_t n_panels) noexcept nogil:
     """dW[:, d], drho_d and db_d (lanes still apart: db (D, P, W)) over the panels of a group."""
-    cdef Py_ssize_t p, W = width_of(net.row, dz), PW = net.P * W
+    cdef Py_ssize_t p, PW = net.P * width_of(net.row, grad)
+    cdef const real* panel
     for p in range(n_panels):
-        add(grad + net.W + (d0 + e) * net.H, dw + (p * BLOCK + e) * net.H, net.H)
-        add(grad + net.rho + d0 + e, drho + p * BLOCK + e, 1)
-        add(db + (d0 + e) * PW, dz + (p * BLOCK + e) * PW, PW)
+        panel = panels + p * at.size
+        add(grad + net.W + (d0 + e) * net.H, panel + at.dw + e * net.H, net.H)
+        add(grad + net.rho + d0 + e, panel + at.drho + e, 1)
+        add(db + (d0 + e) * PW, panel + at.dz + e * PW, PW)
 
 
-cdef void gradient_of_W_c(const Net* net, real* grad, const real* da, const real* r, Py_ssize_t piece,
-                          Py_ssize_t n_panels) noexcept nogil:
+cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const real* panels, const real* r,
+                          Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
     """dW_c += da r' over the frames of a group, for some hidden units and one strip of the state."""
-    cdef Py_ssize_t W = width_of(net.row, da), strips = pieces(net.Rp, W)
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W)
     cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
-    product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, da + m * W, net.H * W, W, 1, r + j, W * net.Rp, net.Rp,
-            <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
+    product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, panels + at.da + m * W, at.size, W, 1, r + j,
+            W * net.Rp, net.Rp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
+
+
+cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t j,
+                        Py_ssize_t n_panels) noexcept nogil:
+    """dc_j += da_j over the panels of a group, lanes still apart: dc (H, W)."""
+    cdef Py_ssize_t p, W = width_of(net.row, dc)
+    for p in range(n_panels):
+        add(dc + j * W, panels + p * at.size + at.da + j * W, W)
 
 
 cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
@@ -660,31 +722,24 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef double* frames_ = &frames[0]
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp
-    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, block, d0, width_of_block
-    cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, of_rows = BLOCK * pieces(H, W) * W * W
+    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, begin, end, d0, n_dims
+    cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, span
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M))
 
-    # Panels that are in flight together, and what each of them keeps from phase A to phase B.
-    cdef Py_ssize_t of_panel = ((n_blocks + 1) * H + D + R + Rp + BLOCK * P + 1) * W + of_rows + BLOCK * (H + 1)
-    most = max(<Py_ssize_t>n_threads, GROUP // <Py_ssize_t>(of_panel * sizeof(real)))
+    # Panels that are in flight together, and blocks from one barrier to the next.
+    cdef Panel at = panel_layout(&net, W, 1)
+    most = max(<Py_ssize_t>n_threads, GROUP // <Py_ssize_t>(at.size * sizeof(real)))
     most = pieces(n_panels, pieces(n_panels, most))
-    cdef real* starts = <real*>space.take(most * n_blocks * H * W * sizeof(real))     # (most, n_blocks, H, W)
-    cdef real* x_p = <real*>space.take(most * D * W * sizeof(real))                   # (most, D, W)
-    cdef real* r_p = <real*>space.take(most * R * W * sizeof(real))                   # (most, R, W)
-    cdef real* w_p = <real*>space.take(most * W * sizeof(real))                       # (most, W)
-    cdef real* da = <real*>space.take(most * H * W * sizeof(real))                    # (most, H, W)
-    cdef real* dr_p = <real*>space.take(most * Rp * W * sizeof(real))                 # (most, Rp, W)
-    cdef real* dz = <real*>space.take(most * BLOCK * P * W * sizeof(real))            # (most, BLOCK, P, W)
-    cdef real* h_rows = <real*>space.take(most * of_rows * sizeof(real))              # (most, BLOCK, strips, W, W)
-    cdef real* dw = <real*>space.take(most * BLOCK * H * sizeof(real))                # (most, BLOCK, H)
-    cdef real* drho = <real*>space.take(most * BLOCK * sizeof(real))                  # (most, BLOCK)
+    span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
+    span = max(1, min(span, n_blocks))
+    at = panel_layout(&net, W, pieces(n_blocks, pieces(n_blocks, span)))
+    cdef real* panels = <real*>space.take(most * at.size * sizeof(real))
     cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
     cdef real* db = <real*>space.take(D * P * W * sizeof(real))                       # (D, P, W)
     cdef real* dc = <real*>space.take(H * W * sizeof(real))                           # (H, W)
     cdef Py_ssize_t of_thread = pieces((2 * BLOCK * H + P + 1) * W, 64) * 64
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
-    memset(h_rows, 0, most * of_rows * sizeof(real))                                  # the padding stays 0
     memset(db, 0, D * P * W * sizeof(real))
     memset(dc, 0, H * W * sizeof(real))
     memset(grad_, 0, net.size * sizeof(real))
@@ -708,42 +763,37 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
 
     for first in range(0, n_panels, most):
         n = min(most, n_panels - first)
-        memset(da, 0, n * H * W * sizeof(real))
-        memset(dr_p, 0, n * Rp * W * sizeof(real))
         with nogil, parallel(num_threads=n_threads):
             if threadid() == 0:
                 team[0] = omp_get_num_threads()
             for p in prange(n, schedule="static"):
-                pack(net.row, w_p + p * W, weight_ + (first + p) * W, 1, min(W, M - (first + p) * W), 1)
-                group_starts(&net, starts + p * n_blocks * H * W, x_p + p * D * W, r_p + p * R * W, theta_, x_, r,
-                             first + p, M, n_blocks)
-            for block in range(n_blocks - 1, -1, -1):
-                d0 = block * BLOCK
-                width_of_block = min(<Py_ssize_t>BLOCK, D - d0)
-                for p in prange(n, schedule="static"):
-                    block_backward(&net, sums + (p * n_blocks + block) * W, dz + p * BLOCK * P * W,
-                                   h_rows + p * of_rows, dw + p * BLOCK * H, drho + p * BLOCK,
-                                   da + p * H * W, dr_p + p * Rp * W, buffers + threadid() * of_thread, theta_,
-                                   starts + (p * n_blocks + block) * H * W, x_p + p * D * W, r_p + p * R * W,
-                                   w_p + p * W, d0, width_of_block)
-                n_V = width_of_block * pieces(H, W)
-                n_U = pieces(width_of_block * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
-                for i in prange(n_V + n_U + width_of_block, schedule="static"):
+                panel_start(&net, &at, panels + p * at.size, theta_, x_, r, weight_, (first + p) * W,
+                            min(W, M - (first + p) * W))
+            for q in range(pieces(n_blocks, at.span) - 1, -1, -1):
+                begin = q * at.span
+                end = min(begin + at.span, n_blocks)
+                d0 = begin * BLOCK
+                n_dims = min(end * BLOCK, D) - d0
+                for g in prange(n_threads, schedule="static", chunksize=1):
+                    panels_backward(&net, &at, sums, panels, buffers + threadid() * of_thread, theta_,
+                                    n * g // n_threads, n * (g + 1) // n_threads, begin, end)
+                n_V = n_dims * at.strips
+                n_U = pieces(n_dims * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
+                for i in prange(n_V + n_U + n_dims, schedule="static"):
                     if i < n_V:
-                        gradient_of_V(&net, grad_, dz, h_rows, d0, i, n)
+                        gradient_of_V(&net, &at, grad_, panels, d0, i, n)
                     elif i < n_V + n_U:
-                        gradient_of_U(&net, grad_, dz, r + first * W * Rp, d0, width_of_block, i - n_V, n)
+                        gradient_of_U(&net, &at, grad_, panels, r + first * W * Rp, d0, n_dims * Q, i - n_V, n)
                     else:
-                        gradient_of_dimension(&net, grad_, db, dz, dw, drho, d0, i - n_V - n_U, n)
+                        gradient_of_dimension(&net, &at, grad_, db, panels, d0, i - n_V - n_U, n)
             for p in prange(n, schedule="static"):
-                panel_end(&net, frames_, dr, dr_p + p * Rp * W, theta_, da + p * H * W, sums + p * n_blocks * W,
-                          first + p, n_blocks, M)
+                panel_end(&net, &at, frames_, dr, panels + p * at.size, sums + p * n_blocks * W, theta_,
+                          (first + p) * W, min(W, M - (first + p) * W))
             if net.hidden_context:
                 for i in prange(pieces(H, OUTPUTS) * pieces(Rp, W), schedule="static"):
-                    gradient_of_W_c(&net, grad_, da, r + first * W * Rp, i, n)
-            for j in prange(H, schedule="static"):            # dc += da
-                for q in range(n):
-                    add(dc + j * W, da + (q * H + j) * W, W)
+                    gradient_of_W_c(&net, &at, grad_, panels, r + first * W * Rp, i, n)
+            for j in prange(H, schedule="static"):
+                gradient_of_c(&net, &at, dc, panels, j, n)
 
     for i in range(D * P):                                    # the lanes last
         grad_[net.b + i] = sum_in_order(db + i * W, W)

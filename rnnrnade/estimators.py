@@ -187,7 +187,26 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         return tags
 
     def _option(self, name, default=None):
-        return getattr(self, name, default)
+        return vars(self).get(name, default)
+
+    # scikit-learn takes for a transformer whatever has an attribute `transform`: that option is read by get_params.
+    @property
+    def transform(self):
+        raise AttributeError(
+            f"{type(self).__name__} is no transformer: get_params()['transform'] is the option, transform_ the fitted."
+        )
+
+    @transform.setter
+    def transform(self, value):
+        vars(self)["transform"] = value
+
+    def get_params(self, deep=True):
+        """The options by name; with deep those of a Linear in `transform` too, as transform__lags and so on."""
+        params = {name: vars(self)[name] for name in self._get_param_names()}
+        transform = params.get("transform")
+        if deep and isinstance(transform, Linear):
+            params |= {f"transform__{name}": value for name, value in transform.get_params().items()}
+        return params
 
     def _layout(self, D):
         """The network's sizes and choices for data of D dimensions."""

@@ -88,17 +88,17 @@ class Linear(BaseEstimator):
             deviation = np.sqrt(_weighted_mean((frames - self.mean_) ** 2, w))
             # What is left of a constant column by rounding is not a scale.
             constant = deviation <= 1e-12 * np.abs(self.mean_)
-            self.scale_ = np.where(constant | (deviation == 0), 1.0, deviation)
+            self.scale_ = np.where(constant, 1.0, deviation)
             z = (frames - self.mean_) / self.scale_
             self.coefficients_ = np.zeros((lags + 1, lags, D, D))
             self.intercepts_ = np.zeros((lags + 1, D))
             self.factors_ = np.tile(np.eye(D), (lags + 1, 1, 1))
             position = np.arange(len(z)) - np.repeat(offsets[:-1], np.diff(offsets))
             for q in range(lags + 1):
-                self._fit_predictor(z, w, np.flatnonzero(position >= q), q)
+                self._fit_predictor(z, w, np.flatnonzero(position >= q), q, constant)
         return self
 
-    def _fit_predictor(self, z, w, rows, q):
+    def _fit_predictor(self, z, w, rows, q, constant):
         """A_q and L_q from the frames that have q predecessors."""
         if q > 0 and w[rows].sum() <= 0:  # no sequence is so long: as the shorter past
             self.coefficients_[q, : q - 1] = self.coefficients_[q - 1, : q - 1]
@@ -118,6 +118,8 @@ class Linear(BaseEstimator):
             target_mean = target_mean - past_mean @ A
         self.intercepts_[q] = target_mean
         covariance = centred.T @ (weight * centred) / weight.sum() + self.floor**2 * np.eye(D)
+        covariance[constant], covariance[:, constant] = 0, 0
+        covariance[constant, constant] = 1
         if self.covariance == "diagonal":
             self.factors_[q] = np.diag(np.sqrt(np.diag(covariance)))
         else:

@@ -595,24 +595,37 @@ def test_as_a_process(folder):
     assert "Traceback" not in done.stderr
 
 
+def interrupted(*argv):
+    """Send Ctrl-C to the process after a few epochs; its code, its output, the last line of its errors."""
+    command = [sys.executable, "-m", "rnnrnade", *map(str, argv)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    shown = b""
+    while shown.count(b"validation") < 3:  # the progress bar, after each epoch
+        byte = running.stderr.read(1)
+        assert byte, shown
+        shown += byte
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    return running.returncode, out.decode(), err.decode().splitlines()[-1]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
 def test_control_c_in_a_fit_saves_the_best_model_so_far(folder, tmp_path):
     output = tmp_path / "model.safetensors"
     argv = ["fit", folder / "data.csv", "-o", output, "--epochs", "1000000", "--patience", "1000000"]
-    fit = subprocess.Popen(
-        [sys.executable, "-m", "rnnrnade", *map(str, argv)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    shown = b""
-    while shown.count(b"validation") < 3:  # the progress bar, after each epoch
-        byte = fit.stderr.read(1)
-        assert byte, shown
-        shown += byte
-    fit.send_signal(signal.SIGINT)
-    out, err = fit.communicate(timeout=60)
-    assert (fit.returncode, out) == (130, b"")
-    last = err.decode().splitlines()[-1]
+    code, out, last = interrupted(*argv)
+    assert (code, out) == (130, "")
     assert last.startswith(f"rnnrnade: interrupted: {output} has the best model so far, of epoch ")
     assert rnnrnade.RNNRNADE.load(output).best_epoch_ >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+def test_control_c_ends_the_demo(tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("hmmlearn")
+    code, _, last = interrupted("demo", tmp_path / "demo")
+    assert (code, last) == (130, "rnnrnade: interrupted")
+    assert not list((tmp_path / "demo").iterdir())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pipe of a POSIX shell")

@@ -4,6 +4,8 @@ At tiny sizes every coordinate, against complex steps through the definition. At
 against the package's own log-likelihood by extrapolated central differences and against the definition.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 import reference
@@ -66,9 +68,23 @@ REAL = [
 ]
 
 
-def reference_total(case, X):
-    sequences = X if case.R else [X]
+def reference_total(case):
+    _, sequences = case.make()
     return lambda p: reference.log_density(p, sequences, **case.choices)
+
+
+@cache
+def exact_gradient(case):
+    return complex_step_gradient(reference_total(case), case.make()[0])
+
+
+@cache
+def exact_directions(case, n=3):
+    """Random directions and the derivatives along them."""
+    parameters, _ = case.make()
+    generator = np.random.default_rng(0)
+    directions = [random_direction(generator, parameters) for _ in range(n)]
+    return [(d, complex_step(reference_total(case), parameters, d)) for d in directions]
 
 
 @pytest.mark.parametrize("case", TINY, ids=ids(TINY))
@@ -77,7 +93,7 @@ def test_every_coordinate_at_tiny_sizes(case, row):
     _, gradient = model.log_likelihood_and_gradient(X)
     parameters, _ = case.make()
     assert set(gradient) == set(parameters)
-    exact = complex_step_gradient(reference_total(case, X), parameters)
+    exact = exact_gradient(case)
     for name, value in exact.items():
         assert gradient[name].shape == value.shape
         error = np.abs(gradient[name] - value)
@@ -91,11 +107,7 @@ def test_every_coordinate_at_tiny_sizes(case, row):
 def test_random_directions_at_real_sizes_against_the_definition(case, row):
     model, X = case.model()
     _, gradient = model.log_likelihood_and_gradient(X)
-    parameters, _ = case.make()
-    generator = np.random.default_rng(0)
-    for _ in range(3):
-        direction = random_direction(generator, parameters)
-        exact = complex_step(reference_total(case, X), parameters, direction)
+    for direction, exact in exact_directions(case):
         assert abs(dot(gradient, direction) - exact) <= TOLERANCE["derivative"] * abs(exact)
 
 

@@ -27,7 +27,7 @@ from helpers import (
 import rnnrnade.model
 from rnnrnade import _core
 
-SOME = EDGES + EVERY_CONTEXT + cases(7)
+SOME = EDGES + EVERY_CONTEXT + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
