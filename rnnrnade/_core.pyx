@@ -50,7 +50,7 @@ cdef enum:
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
 cdef Py_ssize_t GROUP = 48 * 1024 * 1024    # bytes of the panels of one group in the gradient
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
-cdef double SMALL = 3e5                     # multiply-adds worth one more thread
+cdef double SMALL = 1e6                     # multiply-adds worth one more thread
 
 
 # ---- what this build and machine have ------------------------------------------------------------------------------
@@ -151,10 +151,11 @@ def effective_threads(n_jobs):
     return min(n_jobs, limit) if limit < _threads_by_default else n_jobs
 
 
-cdef int worth_threads(int n_threads, double multiply_adds) noexcept:
-    """Small work stays on few threads: starting one costs more than it saves."""
-    cdef double worth = multiply_adds / SMALL if SMALL > 0 else n_threads
-    return n_threads if worth >= n_threads else max(1, <int>worth)
+cdef int worth_threads(int n_threads, double multiply_adds, Py_ssize_t n_pieces) noexcept:
+    """Small work, or work in few pieces, stays on few threads: starting one costs more than it saves."""
+    if SMALL == 0:
+        return n_threads
+    return max(1, min(n_threads, <int>min(multiply_adds / SMALL, <double>n_pieces)))
 
 
 # ---- workspace -----------------------------------------------------------------------------------------------------
@@ -686,7 +687,7 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
     cdef real* r = <real*>NULL
     cdef real* buffers
     cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, M))
+    n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, W))
     if net.R:
         r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
         recurrence(&net, r, <real*>NULL if last is None else &last[0, 0],
@@ -725,7 +726,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, begin, end, d0, n_dims
     cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, span
     cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M))
+    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
 
     # Panels that are in flight together, and blocks from one barrier to the next.
     cdef Panel at = panel_layout(&net, W, 1)
@@ -841,7 +842,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef Py_ssize_t n_panels = N if one_at_a_time else pieces(N, W)
     cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P) * W + W * net.Rp, 64) * 64
     cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * T * (FEW if one_at_a_time else W)))
+    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * T * (FEW if one_at_a_time else W)), n_panels)
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
@@ -969,7 +970,7 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
     cdef Workspace space = workspace()
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, k
     cdef real* r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
-    n_threads = worth_threads(n_threads, <double>M * net.R * (net.D + net.R))
+    n_threads = worth_threads(n_threads, <double>M * net.R * (net.D + net.R), N)
     recurrence(&net, r, &last[0, 0], <real*>space.take(n_threads * 2 * LOCKSTEP * net.Rp * sizeof(real)),
                <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
                &initial[0, 0], &fresh[0], N, n_threads, &space.team)

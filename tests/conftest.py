@@ -16,3 +16,12 @@ def row(request):
 
     with _core.use_kernels(request.param):
         yield request.param
+
+
+@pytest.fixture
+def all_threads():
+    """Even small work starts as many threads as `n_jobs` says while the test runs."""
+    from rnnrnade import _core
+
+    with _core.use_all_threads():
+        yield

@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -380,24 +379,18 @@ def everything(model, case, X):
     }
 
 
-def busy(case):
-    """The case with enough work for eight threads: small work is left to fewer."""
-    return replace(case, D=3 * case.D, lengths=case.lengths * 40)
-
-
 def tasks(model, case, X):
     """Calls that are each one piece of parallel work."""
     return {
         "dims": lambda: model.score_dims(X),
         "gradient": lambda: model.log_likelihood_and_gradient(X),
-        "draws": lambda: model.sample(*((3000, 3) if case.R else (9000,)), random_state=1),
+        "draws": lambda: model.sample(*((300, 3) if case.R else (300,)), random_state=1),
     }
 
 
 @dtypes
 @every_model
-def test_threads_leave_the_bits(case, dtype, row):
-    case = busy(case)
+def test_threads_leave_the_bits(case, dtype, row, all_threads):
     expected = None
     for n_jobs in N_JOBS:
         model, X = case.model(dtype, n_jobs=n_jobs)
@@ -420,7 +413,7 @@ def of_a_fit(model, X):
 
 @dtypes
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_threads_leave_the_bits_of_a_fit(name, dtype):
+def test_threads_leave_the_bits_of_a_fit(name, dtype, all_threads):
     expected = None
     large = {"n_hidden": 80, "batch_size": 5000, "validation_fraction": 0.5}  # the last call scores one half
     for n_jobs in N_JOBS:
@@ -433,7 +426,7 @@ def test_threads_leave_the_bits_of_a_fit(name, dtype):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_threads_leave_the_bits_of_a_fit_in_small_batches(name):
+def test_threads_leave_the_bits_of_a_fit_in_small_batches(name, all_threads):
     expected = None
     for n_jobs in N_JOBS:
         model, X = toy(name, n_jobs=n_jobs, batch_size=7)
@@ -442,7 +435,7 @@ def test_threads_leave_the_bits_of_a_fit_in_small_batches(name):
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
-def test_threads_leave_the_bits_of_a_fit_on_windows_of_one_long_recording():
+def test_threads_leave_the_bits_of_a_fit_on_windows_of_one_long_recording(all_threads):
     x = np.concatenate(toy_sequences(n=100))
     expected = None
     for n_jobs in N_JOBS:
@@ -463,8 +456,8 @@ def test_threads_of_blas_leave_the_bits_of_a_fit(transform):
     assert_same_bits(found[1], found[0])
 
 
-def test_a_limit_of_threadpoolctl_caps_n_jobs():
-    case = busy(MODELS[0])
+def test_a_limit_of_threadpoolctl_caps_n_jobs(all_threads):
+    case = MODELS[0]
     model, X = case.model(n_jobs=8)
     model.score_samples(X)
     assert _core.last_team_size() == 8
@@ -476,8 +469,7 @@ def test_a_limit_of_threadpoolctl_caps_n_jobs():
 
 
 @every_model
-def test_four_python_threads_score_one_model(case):
-    case = busy(case)
+def test_four_python_threads_score_one_model(case, all_threads):
     model, X = case.model(FLOAT32, n_jobs=2)
     expected = everything(model, case, X)
     start = threading.Barrier(4)
