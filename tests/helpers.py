@@ -94,9 +94,7 @@ class Case:
 
         parameters, sequences = self.make(dtype)
         estimator = getattr(rnnrnade, self.estimator_name)
-        return estimator.from_parameters(parameters, dtype=dtype, **self.options, **options), self.X(
-            sequences
-        )
+        return estimator.from_parameters(parameters, dtype=dtype, **self.options, **options), self.X(sequences)
 
     def core(self, dtype=FLOAT64):
         """The package's model of this case as the estimators hold it, and packed frames and offsets."""
@@ -104,9 +102,7 @@ class Case:
 
         parameters, sequences = self.make(dtype)
         K = self.K if self.head == "gaussian" else 1
-        layout = Layout(
-            self.head, self.D, self.H, K, self.R, self.activation, self.cell, self.context, self.min_scale
-        )
+        layout = Layout(self.head, self.D, self.H, K, self.R, self.activation, self.cell, self.context, self.min_scale)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
 
@@ -298,9 +294,7 @@ def assert_same_bits(actual, desired, name="value"):
     assert not (desired.dtype.kind == "f" and np.isnan(desired).any()), f"{name} has NaN"
     if actual.tobytes() != desired.tobytes():
         different = np.flatnonzero(actual.ravel() != desired.ravel())  # none: zeros of different sign
-        raise AssertionError(
-            f"{name}: {different.size} of {actual.size} numbers differ, the first at {different[:1]}"
-        )
+        raise AssertionError(f"{name}: {different.size} of {actual.size} numbers differ, the first at {different[:1]}")
 
 
 # ---- derivatives -------------------------------------------------------------------------------------------

@@ -293,9 +293,7 @@ TABLE = [
     on_data("RNNNADE", "score_frames", "0.5", entry(0.5, 1, 2, 0), rf"0\.5: {PLACE}.* 0 or 1"),
     # what is no data
     on_data("RNNRNADE", "fit", "empty list", lambda X: [], "empty list"),
-    on_data(
-        "RNNRNADE", "fit", "a sequence of no frames", lambda X: [X[0], X[1][:0]], "sequence 1 has no frames"
-    ),
+    on_data("RNNRNADE", "fit", "a sequence of no frames", lambda X: [X[0], X[1][:0]], "sequence 1 has no frames"),
     on_data("RNNRNADE", "score", "no frames", lambda X: X[0][:0], r"0 sample\(s\)"),
     on_data(
         "RNNRNADE",
@@ -306,9 +304,7 @@ TABLE = [
     ),
     on_data("RNNRNADE", "score_samples", "1-D", lambda X: X[0][:, 0], "Reshape your data"),
     on_data("RNNRNADE", "fit", "4-D", lambda X: np.zeros((2, 2, 2, D)), "4 axes"),
-    on_data(
-        "RNNRNADE", "fit", "complex", lambda X: [X[0], X[1] * 1j], "sequence 1: Complex data not supported"
-    ),
+    on_data("RNNRNADE", "fit", "complex", lambda X: [X[0], X[1] * 1j], "sequence 1: Complex data not supported"),
     on_data("RNNRNADE", "fit", "text", lambda X: [X[0], X[1].astype(str)], "sequence 1: .*strings"),
     on_data("RNNRNADE", "fit", "None", lambda X: None, "X is None", TypeError),
     on_data("RNNRNADE", "score", "a dict", lambda X: {"a": X[0]}, "X is a dict", TypeError),
@@ -317,24 +313,18 @@ TABLE = [
     on_data("RNADE", "fit", "list of arrays", lambda X: [X, X], "X is a list of 2-D arrays"),
     on_data("RNADE", "fit", "no features", lambda X: X[:, :0], r"0 feature\(s\)"),
     # lengths
-    keyword(
-        "RNNRNADE", "lengths of another sum", "lengths sum to 11, but X has 12", X=FRAMES, lengths=[5, 6]
-    ),
+    keyword("RNNRNADE", "lengths of another sum", "lengths sum to 11, but X has 12", X=FRAMES, lengths=[5, 6]),
     keyword("RNNRNADE", "lengths with 0", r"lengths\[1\] is 0", X=FRAMES, lengths=[6, 0, 6]),
     keyword("RNNRNADE", "lengths of floats", "lengths", TypeError, X=FRAMES, lengths=[6.5, 5.5]),
     keyword("RNNRNADE", "lengths with a list", "leave lengths out", lengths=[6, 6]),
     *(
-        keyword(
-            "RNNRNADE", "lengths below 0", r"lengths\[0\] is -1", method=method, X=FRAMES, lengths=[-1, 13]
-        )
+        keyword("RNNRNADE", "lengths below 0", r"lengths\[0\] is -1", method=method, X=FRAMES, lengths=[-1, 13])
         for method in ("score_samples", "score", "score_frames", "score_dims", "predict_params")
     ),
     # weights
     keyword("RNADE", "negative weight", r"sample_weight\[3\] is -1", sample_weight=[1, 1, 1, -1] + [1] * 26),
     keyword("RNNRNADE", "NaN weight", r"sample_weight\[2\] is nan", sample_weight=[1, 1, NAN] + [1] * 9),
-    keyword(
-        "RNADE", "too few weights", r"sample_weight has shape \(5,\), expected \(30,\)", sample_weight=[1] * 5
-    ),
+    keyword("RNADE", "too few weights", r"sample_weight has shape \(5,\), expected \(30,\)", sample_weight=[1] * 5),
     keyword(
         "RNNRNADE",
         "a weight a frame",
@@ -344,27 +334,21 @@ TABLE = [
     keyword("RNNNADE", "all weights zero", "sample_weight is zero everywhere", sample_weight=np.zeros(12)),
     keyword("RNADE", "2-D weights", r"sample_weight has shape \(30, 1\)", sample_weight=np.ones((30, 1))),
     # validation data
-    keyword(
-        "RNADE", "validation_data of another D", "validation_data: X has 2 fe", validation_data=FRAMES[:, :2]
-    ),
+    keyword("RNADE", "validation_data of another D", "validation_data: X has 2 fe", validation_data=FRAMES[:, :2]),
     keyword(
         "RNNRNADE",
         "NaN in validation_data",
         "validation_data: .*NaN: sequence 0",
         validation_data=FRAMES * NAN,
     ),
-    keyword(
-        "RNNNADE", "validation_data not binary", "validation_data: .*0 or 1", validation_data=(FRAMES, None)
-    ),
+    keyword("RNNNADE", "validation_data not binary", "validation_data: .*0 or 1", validation_data=(FRAMES, None)),
     keyword(
         "NADE",
         "validation_data with y",
         r"validation_data is \(X, y\)",
         validation_data=(FRAMES, np.ones(12)),
     ),
-    keyword(
-        "RNNRNADE", "validation_data is text", "validation_data: X is 'abc'", TypeError, validation_data="abc"
-    ),
+    keyword("RNNRNADE", "validation_data is text", "validation_data: X is 'abc'", TypeError, validation_data="abc"),
     keyword("RNNRNADE", "no validation_data", "validation_data: .*empty list", validation_data=[]),
     # sample
     sampling("RNADE", "n_samples=0", "n_samples", n_samples=0),
@@ -374,16 +358,10 @@ TABLE = [
     sampling("RNNRNADE", "n_samples=-1", "n_samples", n_samples=-1, n_frames=3),
     sampling("RNNRNADE", "n_frames=0", "n_frames", n_samples=1, n_frames=0),
     sampling("RNNNADE", "n_frames=1.5", "n_frames", (ValueError, TypeError), n_samples=1, n_frames=1.5),
-    sampling(
-        "RNNRNADE", "given of another D", "given: X has 2", n_samples=1, n_frames=2, given=FRAMES[:, :2]
-    ),
-    sampling(
-        "RNNRNADE", "NaN in given", "given: .*NaN: .*frame 0", n_samples=1, n_frames=2, given=FRAMES * NAN
-    ),
+    sampling("RNNRNADE", "given of another D", "given: X has 2", n_samples=1, n_frames=2, given=FRAMES[:, :2]),
+    sampling("RNNRNADE", "NaN in given", "given: .*NaN: .*frame 0", n_samples=1, n_frames=2, given=FRAMES * NAN),
     sampling("RNNRNADE", "1-D given", "given: .*Reshape your data", n_samples=1, n_frames=2, given=FRAMES[0]),
-    sampling(
-        "RNNRNADE", "several given", "given.*one sequence", n_samples=1, n_frames=2, given=[FRAMES, FRAMES]
-    ),
+    sampling("RNNRNADE", "several given", "given.*one sequence", n_samples=1, n_frames=2, given=[FRAMES, FRAMES]),
     sampling("RNNNADE", "given not binary", "given: .*0 or 1", n_samples=1, n_frames=2, given=FRAMES),
     # forecast
     forecast("horizon=0", "horizon", horizon=0),
@@ -411,10 +389,7 @@ TABLE = [
     rebuilt("RNNRNADE", "context contradicts", copied(), "context", context=("mu",)),
     rebuilt("RNADE", "activation='foo'", copied(), "activation", activation="foo"),
     # not fitted
-    *(
-        unfitted("RNNRNADE", x)
-        for x in ("score_samples", "score", "score_frames", "score_dims", "predict_params")
-    ),
+    *(unfitted("RNNRNADE", x) for x in ("score_samples", "score", "score_frames", "score_dims", "predict_params")),
     unfitted("RNADE", "score_samples"),
     unfitted("NADE", "sample", 1),
     unfitted("RNNNADE", "sample", 1, 2),
@@ -443,9 +418,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("call", "exception", "pattern"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
-)
+@pytest.mark.parametrize(("call", "exception", "pattern"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # too few frames for validation data
 def test_bad_input(m, call, exception, pattern):
     with pytest.raises(exception, match=f"(?s){pattern}"):

@@ -88,9 +88,7 @@ def test_fit_saves_a_model_of_each_kind(model, run, folder, sequences, tmp_path)
 def test_fit_passes_its_options_on(run, folder, tmp_path):
     output = tmp_path / "model.safetensors"
     options = "--components 2 --hidden 3 --recurrent 5 --cell tanh --context mu,hidden --transform var:1"
-    more = (
-        "--dtype float64 --window 6 --batch-size 4 --epochs 1 --learning-rate 0.01 --seed 3 --jobs 1 --quiet"
-    )
+    more = "--dtype float64 --window 6 --batch-size 4 --epochs 1 --learning-rate 0.01 --seed 3 --jobs 1 --quiet"
     argv = ["fit", folder / "data.npz", "-o", output, *options.split(), *more.split()]
     code, out, err = run(*argv, "--validation-data", folder / "named.npz")
     assert (code, err) == (0, "")
@@ -168,9 +166,7 @@ def test_score_per_frame_and_dimension_adds_up(run, folder, sequences, tmp_path)
     ]
     dims = sum(column(rows, f"log_density_{name}") for name in FEATURES)
     np.testing.assert_allclose(dims, column(rows, "log_density"), rtol=1e-9, atol=1e-9)
-    _, plain, _ = run(
-        "score", folder / "model.safetensors", folder / "data.csv", "--per", "frame", "--jobs", 2
-    )
+    _, plain, _ = run("score", folder / "model.safetensors", folder / "data.csv", "--per", "frame", "--jobs", 2)
     assert np.array_equal(column(table(plain), "log_density"), column(rows, "log_density"))
 
 
@@ -531,9 +527,7 @@ def test_what_cannot_be_used_is_one_sentence_and_code_2(case, run, folder, tmp_p
     assert not list(tmp_path.glob("*m*.safetensors")) or case in ("model_empty",)
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything"
-)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything")
 def test_missing_permission_is_one_sentence_and_code_2(run, folder, tmp_path):
     (tmp_path / "secret.csv").write_text("x\n1\n")
     (tmp_path / "secret.csv").chmod(0)

@@ -97,9 +97,7 @@ def test_every_coordinate_at_tiny_sizes(case, row):
     for name, value in exact.items():
         assert gradient[name].shape == value.shape
         error = np.abs(gradient[name] - value)
-        floor = 1e-4 * max(
-            1.0, np.max(np.abs(value), initial=0.0)
-        )  # a coordinate that is zero but for rounding
+        floor = 1e-4 * max(1.0, np.max(np.abs(value), initial=0.0))  # a coordinate that is zero but for rounding
         assert np.all(error <= TOLERANCE["derivative"] * np.maximum(np.abs(value), floor)), name
 
 
@@ -130,9 +128,7 @@ def check_against_the_log_likelihood(case, directions):
 @pytest.mark.parametrize("case", REAL, ids=ids(REAL))
 def test_random_directions_at_real_sizes_against_the_log_likelihood(case, row):
     generator = np.random.default_rng(0)
-    check_against_the_log_likelihood(
-        case, lambda p: [("all", random_direction(generator, p)) for _ in range(2)]
-    )
+    check_against_the_log_likelihood(case, lambda p: [("all", random_direction(generator, p)) for _ in range(2)])
 
 
 @pytest.mark.full

@@ -87,9 +87,7 @@ def check_sample(case, dtype, n=19, n_frames=4):
     draws = model.sample(uniforms, normals)
     assert draws.shape == uniforms.shape and draws.dtype == dtype
     for i in (0, n - 1):
-        expected = reference.draw(
-            parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices
-        )
+        expected = reference.draw(parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices)
         assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
 
 
@@ -124,9 +122,7 @@ def test_many_samples_equal_the_definition(case, dtype, row):
 @pytest.mark.parametrize("size", [30.0, 1e3])
 def test_outliers_keep_their_digits(size, dtype, row):
     """A frame far from every component, where float32 could lose what comes after it."""
-    case = Case(
-        D=9, H=7, K=3, R=4, lengths=(6, 3), context=("alpha", "mu", "sigma", "hidden"), min_scale=1e-3
-    )
+    case = Case(D=9, H=7, K=3, R=4, lengths=(6, 3), context=("alpha", "mu", "sigma", "hidden"), min_scale=1e-3)
     model, X = case.model(dtype)
     parameters, _ = case.make(dtype)
     for x in X:
@@ -146,9 +142,7 @@ def test_outliers_keep_their_digits(size, dtype, row):
 def test_saturated_units_and_vanishing_components(dtype, row):
     """Raw outputs so large that exp of them overflows: log-sum-exp and sigmoid must not."""
     for head in reference.HEADS:
-        case = Case(
-            D=3, H=5, K=4, R=3, lengths=(5, 2), head=head, min_scale=0.1 if head == "gaussian" else 0.0
-        )
+        case = Case(D=3, H=5, K=4, R=3, lengths=(5, 2), head=head, min_scale=0.1 if head == "gaussian" else 0.0)
         model, X = case.model(dtype)
         parameters, _ = case.make(dtype)
         for name in ("c", "b_r", "b_alpha", "b"):
@@ -197,9 +191,7 @@ def test_the_definition_has_every_member_of_the_lists():
         ("cell", rnnrnade.model.CELLS, reference.CELLS),
         ("activation", rnnrnade.model.ACTIVATIONS, reference.ACTIVATIONS),
     ):
-        assert set(ours) == set(defined), (
-            f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
-        )
+        assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
 
 
 # ---- nothing is written beside the outputs -----------------------------------------------------------------
@@ -242,9 +234,7 @@ def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     state = Guarded((5, layout.Rp), dtype) if case.R else None
     if state is not None:
         state.array[:] = model.initial_state(5)
-    _core.sample(
-        model.network, draws.array, model.theta, numbers, numbers, None if state is None else state.array, 2
-    )
+    _core.sample(model.network, draws.array, model.theta, numbers, numbers, None if state is None else state.array, 2)
     for name, guarded in (
         ("frames", frames),
         ("dims", dims),

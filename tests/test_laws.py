@@ -76,9 +76,7 @@ def test_the_density_in_the_units_of_the_data_integrates_to_one():
     transform = fitted(Linear(lags=1, covariance="full"), [data])
     model, _ = case.model(transform=transform)
     points, weights = grid(2)
-    X = np.concatenate(
-        [np.broadcast_to(data[:1], (len(points), 1, 2)), points[:, None] + data.mean(0)], axis=1
-    )
+    X = np.concatenate([np.broadcast_to(data[:1], (len(points), 1, 2)), points[:, None] + data.mean(0)], axis=1)
     last = np.array([frames[-1] for frames in model.score_frames(X)])
     assert abs(weights @ np.exp(last) - 1) < 1e-6
 
@@ -124,9 +122,7 @@ def test_a_number_leaves_the_bits_of_every_earlier_conditional(case, dtype, row)
     T = 6
     generator = np.random.default_rng(3)
     binary = case.head == "bernoulli"
-    x = (generator.integers(0, 2, (T, case.D)) if binary else generator.standard_normal((T, case.D))).astype(
-        dtype
-    )
+    x = (generator.integers(0, 2, (T, case.D)) if binary else generator.standard_normal((T, case.D))).astype(dtype)
     before = model.score_dims(x)
     for t in range(T):
         for d in range(case.D):
@@ -152,9 +148,7 @@ every_transform = pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
 @every_transform
 def test_a_number_leaves_the_bits_of_every_earlier_conditional_behind_a_transform(transform, dtype):
     case = Case(D=6, H=7, K=2, R=5, lengths=(8,))
-    common = np.random.default_rng(0).standard_normal(
-        (300, 1)
-    )  # columns nearly equal: L is far from diagonal
+    common = np.random.default_rng(0).standard_normal((300, 1))  # columns nearly equal: L is far from diagonal
     data = common + 0.05 * np.random.default_rng(1).standard_normal((300, 6))
     model, _ = case.model(dtype, transform=fitted(transform, [data]))
     x = data[:8].astype(dtype)
@@ -546,9 +540,7 @@ def test_forms_of_the_same_data_have_the_same_bits():
     ):
         assert_same_bits(model.score_dims(same), expected, name)
     assert_same_bits(model.score_dims(batch)[0], expected, "3-D")
-    assert_same_bits(
-        model.score_dims(np.concatenate([x, X[2]]), lengths=[len(x), len(X[2])])[0], expected, "lengths"
-    )
+    assert_same_bits(model.score_dims(np.concatenate([x, X[2]]), lengths=[len(x), len(X[2])])[0], expected, "lengths")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -558,9 +550,7 @@ def test_from_parameters_reproduces_a_fitted_model_to_the_bit(name, dtype):
     if "RNN" in name:
         model.set_params(cell="tanh")
     if name == "RNNRNADE":
-        model.set_params(
-            transform=Linear(lags=2, covariance="full"), context=("mu", "hidden"), order=[2, 0, 1]
-        )
+        model.set_params(transform=Linear(lags=2, covariance="full"), context=("mu", "hidden"), order=[2, 0, 1])
     model.fit(X)
     chosen = model.get_params()
     options = {name: chosen[name] for name in ("activation", "cell", "min_scale", "order") if name in chosen}

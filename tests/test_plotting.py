@@ -109,9 +109,7 @@ def test_two_dimensional_density(X, tmp_path):
     ax = plotting.two_dimensional_density(Model(), X, n_grid=11, feature_names=["left", "right"])
     (mesh,) = ax.collections
     assert mesh.get_array().shape == (11, 11)
-    x, y = (
-        np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), 11) for a, b in zip(X.min(0), X.max(0), strict=True)
-    )
+    x, y = (np.linspace(a - 0.1 * (b - a), b + 0.1 * (b - a), 11) for a, b in zip(X.min(0), X.max(0), strict=True))
     assert mesh.get_array()[7, 2] == pytest.approx(Model().score_samples(np.array([[x[2], y[7]]]))[0])
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), X)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("left", "right")
@@ -151,7 +149,5 @@ except ImportError as error:
 else:
     raise AssertionError
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -85,8 +85,7 @@ def test_probabilities_of_binary_frames_add_up_to_one():
     parameters, (x,) = Case(D=3, H=3, K=1, R=2, lengths=(2,), head="bernoulli").make()
     frames = np.array(np.meshgrid(*[[0.0, 1.0]] * 3)).reshape(3, -1).T
     total = sum(
-        np.exp(reference.log_density_dims(parameters, np.array([x[0], y]), head="bernoulli")[1].sum())
-        for y in frames
+        np.exp(reference.log_density_dims(parameters, np.array([x[0], y]), head="bernoulli")[1].sum()) for y in frames
     )
     assert abs(total - 1) < 1e-14
 
@@ -105,9 +104,7 @@ def test_draws_have_uniform_probability_integral_transforms():
     parameters, _ = case.make()
     generator = np.random.default_rng(0)
     shape = (400, 2)
-    x = reference.draw(
-        parameters, 400, generator.random(shape), generator.standard_normal(shape), **case.choices
-    )
+    x = reference.draw(parameters, 400, generator.random(shape), generator.standard_normal(shape), **case.choices)
     alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
     pit = (alpha * ndtr((x[..., None] - mu) / sigma)).sum(-1)
     assert kstest(pit.ravel(), "uniform").pvalue > 0.01

@@ -436,9 +436,7 @@ def test_binary():
     for value in (2, 0.5, -1, 1 + 1e-12):
         X = [np.ones((2, 2)), np.zeros((3, 2))]
         X[1][2, 1] = value
-        with pytest.raises(
-            ValueError, match=f"contains {float(value)}: sequence 1, frame 2, dimension 1.*0 or 1"
-        ):
+        with pytest.raises(ValueError, match=f"contains {float(value)}: sequence 1, frame 2, dimension 1.*0 or 1"):
             check_sequences(Model(2), X, reset=False, binary=True)
         with pytest.raises(ValueError, match="row 4, dimension 1"):
             check_vectors(Model(2), np.concatenate(X), reset=False, binary=True)
@@ -470,9 +468,7 @@ def test_frame_weights():
         check_sequences(Model(), FRAMES, LENGTHS, reset=True),
         check_vectors(Model(), FRAMES, reset=True),
     ):
-        assert_array_equal(
-            check_frame_weights(np.arange(8, dtype=np.float32), sequences), np.arange(8.0), strict=True
-        )
+        assert_array_equal(check_frame_weights(np.arange(8, dtype=np.float32), sequences), np.arange(8.0), strict=True)
     pd = pytest.importorskip("pandas")
     assert_array_equal(check_frame_weights(pd.Series([1, 0, 2]), as_list)[:4], [1, 1, 1, 0])
 
