@@ -50,7 +50,7 @@ cdef enum:
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
 cdef Py_ssize_t GROUP = 48 * 1024 * 1024    # bytes of the panels of one group in the gradient
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
-cdef double SMALL = 1e6                     # multiply-adds worth one more thread
+cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 
 
 # ---- what this build and machine have ------------------------------------------------------------------------------

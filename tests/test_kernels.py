@@ -17,6 +17,7 @@ from helpers import (
     Case,
     assert_near,
     assert_near_gradient,
+    assert_same_bits,
     cases,
     expected_dims,
     expected_gradient,
@@ -89,6 +90,8 @@ def check_sample(case, dtype, n=19, n_frames=4):
     for i in (0, n - 1):
         expected = reference.draw(parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices)
         assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
+    for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
+        assert_same_bits(model.sample(uniforms[:few], normals[:few]), draws[:few], f"{few} alone")
 
 
 @dtypes

@@ -1,0 +1,54 @@
+"""This library, through its public calls only: checks of the input and copies of the answer are in the times."""
+
+import numpy as np
+
+from rnnrnade import RNADE, RNNRNADE
+
+from . import LEARNING_RATE
+
+
+class Ours:
+    def __init__(self, workload, parameters, threads):
+        self.static = workload.R == 0
+        self.model = (RNADE if self.static else RNNRNADE).from_parameters(
+            parameters,
+            n_jobs=threads,
+            batch_size=workload.N,
+            learning_rate=LEARNING_RATE,
+            weight_decay=0.0,
+            clip_norm=None,
+            validation_fraction=None,
+            random_state=0,
+        )
+        self.generator = np.random.default_rng(0)
+
+    def rows(self, x):
+        return x[:, 0] if self.static else x
+
+    def forward(self, x):
+        return self.model.score_samples(self.rows(x))
+
+    def gradient(self, x):
+        return self.model.log_likelihood_and_gradient(self.rows(x))
+
+    def named(self, gradient):
+        return gradient
+
+    def step(self, x):
+        """One epoch of partial_fit whose one batch is x; batch assembly and bookkeeping are in the time."""
+        self.model.partial_fit(self.rows(x))
+        return self.model.history_["loss"][-1]
+
+    def sample(self, n, frames):
+        if self.static:
+            return self.model.sample(n, random_state=self.generator)[:, None]
+        return self.model.sample(n, frames, random_state=self.generator)
+
+    def epochs(self, x, batch_size, n):
+        """n epochs of fit from the present parameters, without validation; the loss of the last."""
+        self.model.set_params(warm_start=True, batch_size=batch_size, max_epochs=n)
+        return self.model.fit(self.rows(x)).history_["loss"][-1]
+
+
+def prepare(workload, parameters, dtype, threads, variant):
+    return Ours(workload, parameters, threads)

@@ -1,0 +1,1 @@
+"""Quality of fits on real data, in nats."""

@@ -1,0 +1,111 @@
+"""What is timed: sizes, random parameters and data, useful operations, tolerances.
+
+N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units (0: a static model, whose N rows
+are sequences of one frame).  The recurrent state drives alpha, mu, sigma and the hidden units; min_scale is 0, so that
+sigma = exp(z_sigma) for every opponent.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+OPERATIONS = ("forward", "gradient", "sample", "sample-one", "step")  # "step" last: it changes the parameters
+
+# (log-density, gradient): largest relative error against the same model in float64.
+TOLERANCES = {"float64": (1e-11, 1e-9), "float32": (2e-4, 2e-3)}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Sizes; `frames` is how many frames one timed call of sampling draws (times are given for one frame)."""
+
+    name: str
+    D: int
+    H: int
+    K: int
+    R: int
+    T: int
+    N: int
+    frames: int = 1
+
+    @property
+    def M(self):
+        """Frames in all."""
+        return self.N * self.T
+
+    @property
+    def P(self):
+        """Raw outputs a dimension."""
+        return 3 * self.K
+
+    def flops(self, operation):
+        """Useful floating-point operations of one call, or None: two for each multiply-add of the products.
+
+        The gradient has three products for each one of the forward pass: recomputing a product, exponentials and
+        normalisation are work but not useful, the same for everyone."""
+        forward = 2 * self.M * self.D * (self.P * (self.H + self.R) + self.H)
+        forward += 2 * self.M * self.R * (self.D + self.R + self.H)
+        return {"forward": forward, "gradient": 3 * forward}.get(operation)
+
+
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload("S", D=2, H=50, K=10, R=50, T=100, N=64, frames=20),
+        Workload("M", D=49, H=100, K=10, R=200, T=100, N=32, frames=5),
+        Workload("L", D=225, H=200, K=5, R=400, T=50, N=16, frames=2),
+        Workload("XL", D=900, H=300, K=3, R=600, T=20, N=16, frames=2),
+        Workload("P", D=64, H=512, K=20, R=0, T=1, N=2048),
+        *(Workload(f"D{D}", D=D, H=128, K=5, R=0, T=1, N=512) for D in (16, 32, 64, 128, 256, 512, 1024)),
+    )
+}
+MAIN = ("S", "M", "L", "XL", "P")
+SWEEP = tuple(name for name in WORKLOADS if name.startswith("D"))
+
+
+def random_parameters(workload, dtype, seed=0):
+    """Parameters under the users' names and in the users' shapes."""
+    D, H, K, R = workload.D, workload.H, workload.K, workload.R
+    generator = np.random.default_rng(seed)
+
+    def normal(*shape, scale):
+        return (scale * generator.standard_normal(shape)).astype(dtype)
+
+    p = {"W": normal(H, D, scale=0.5 * D**-0.5), "c": normal(H, scale=0.3)}
+    p["rho"] = 1 + normal(D, scale=0.1)
+    for q in ("alpha", "mu", "sigma"):
+        p[f"V_{q}"] = normal(D, H, K, scale=0.5 * H**-0.5)
+        p[f"b_{q}"] = normal(D, K, scale=0.3)
+        if R:
+            p[f"W_{q}"] = normal(D, K, R, scale=0.5 * R**-0.5)
+    if R:
+        p["W_c"] = normal(H, R, scale=0.5 * R**-0.5)
+        p["W_in"] = normal(R, D, scale=0.5 * D**-0.5)
+        p["W_rec"] = normal(R, R, scale=0.5 * R**-0.5)
+        p["b_r"] = normal(R, scale=0.1)
+        p["r0"] = 0.5 + normal(R, scale=0.1)
+    return p
+
+
+def random_data(workload, dtype, seed=1):
+    """(N, T, D), standard normal."""
+    shape = (workload.N, workload.T, workload.D)
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def log_density_error(found, expected):
+    """Largest error relative to max(1, |expected|)."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    return float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected))))
+
+
+def gradient_error(found, expected):
+    """(error, name): the worst block's largest error relative to its largest element."""
+    if set(found) != set(expected):
+        raise ValueError(f"blocks {sorted(set(found) ^ set(expected))} are in one gradient only")
+    errors = {}
+    for name, block in expected.items():
+        largest = np.max(np.abs(block), initial=np.finfo(np.float32).tiny)
+        errors[name] = float(np.max(np.abs(np.asarray(found[name], np.float64) - block), initial=0.0) / largest)
+    worst = max(errors, key=lambda name: (np.isnan(errors[name]), errors[name]))
+    return errors[worst], worst
