@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
 
-.PHONY: demo test test-full lint format clean
+.PHONY: demo test test-full bench lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -16,6 +16,10 @@ test: .venv/installed-dev
 # make test-full: the laws at their full counts
 test-full: .venv/installed-dev
 	$(BIN)/python -m pytest -m full
+
+# make bench: the short benchmark of speed against torch and JAX, under ten minutes after installation
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks.speed --short
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

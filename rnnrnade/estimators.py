@@ -126,8 +126,7 @@ validation_fraction : float or None, default=0.1
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
     scored with their past as context.  0 or None: train for max_epochs.
 patience : int, default=15 (vectors: 20)
-    Epochs without a better validation score before training returns to the best parameters with a smaller
-    learning rate, and, at the fourth time, ends; >= 1.
+    Epochs without a better validation score before training ends; >= 1.
 warm_start : bool, default=False
     `fit` goes on from the parameters of the last fit.
 n_jobs : int or None, default=None

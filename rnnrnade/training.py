@@ -6,8 +6,9 @@ An epoch goes once over all frames: whole sequences, or windows of long ones, in
 an update.  A window that does not begin its sequence starts in the state that the parameters of the epoch's begin give
 it after all frames before (the state is carried in; no gradient flows through it), so training sees what scoring sees.
 
-Early stopping: when the validation score has not risen for `patience` epochs, training goes back to the best
-parameters with a smaller learning rate; when it has done so ANNEALINGS times, it ends there.
+Early stopping: training ends when the validation score has not risen for `patience` epochs.  (Going back to the best
+parameters with a smaller learning rate, up to three times, was tried: with the average below it gained nothing on
+either set that the defaults were chosen on, and cost as many epochs again.)
 
 What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - AVERAGING) updates
 (Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992): it is worth more than any other
@@ -26,8 +27,6 @@ from . import _core, optim
 from .model import Model
 from .sequences import windows
 
-ANNEALINGS = 3
-ANNEALING = 0.3  # of the learning rate at each return to the best parameters
 AVERAGING = 0.99  # decay of the moving average of the parameters, for each update
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
@@ -112,7 +111,6 @@ class Trainer:
         self.history = {
             name: [] for name in ("epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
         }
-        self.scale = 1.0  # of the learning rate, by annealing
         self.steps = np.inf  # updates until the learning rate of a falling recipe is 0; fit knows it
         self.falls = optim.OPTIMIZERS[options.optimizer]["falls"]
         self.optimizer = self.chain()
@@ -134,7 +132,7 @@ class Trainer:
 
     def learning_rate(self, step):
         falling = max(0.0, 1 - step / self.steps) if self.falls else 1.0
-        return self.options.learning_rate * self.scale * falling
+        return self.options.learning_rate * falling
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is seen and said
     def epoch(self, data, window, on_update=None):
@@ -182,7 +180,7 @@ class Trainer:
         options, model, averaged = self.options, self.model, self.averaged
         began = time.perf_counter()
         best_score, best_epoch, best = -np.inf, 0, model.theta.copy()
-        since, returns = 0, 0
+        since = 0
         longest = int(np.diff(data.offsets).max())
         pieces = window or (WINDOW if longest > LONG else longest)
         updates = -(-int(np.ceil(np.diff(data.offsets) / pieces).sum()) // options.batch_size)
@@ -213,12 +211,7 @@ class Trainer:
                     continue
                 since += 1
                 if since >= options.patience:
-                    if returns == ANNEALINGS or self.falls:
-                        break
-                    returns, since = returns + 1, 0
-                    self.scale *= ANNEALING
-                    model.theta[...] = averaged.theta[...] = best
-                    self.state = self.optimizer.init(model.theta)
+                    break
         except KeyboardInterrupt:
             warnings.warn(
                 f"training was interrupted: the estimator has the parameters of epoch {best_epoch}.",

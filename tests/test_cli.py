@@ -592,7 +592,13 @@ def test_as_a_process(folder):
 def interrupted(*argv):
     """Send Ctrl-C to the process after a few epochs; its code, its output, the last line of its errors."""
     command = [sys.executable, "-m", "rnnrnade", *map(str, argv)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # As at a terminal; a background job starts with Ctrl-C ignored, and passes that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     shown = b""
     while shown.count(b"validation") < 3:  # the progress bar, after each epoch
         byte = running.stderr.read(1)

@@ -147,18 +147,12 @@ def test_held_out_items_are_not_trained_on(name):
         assert_near((n - n_valid) * loss + n_valid * valid, scores.sum(), 1e-11)
 
 
-def test_early_stopping_with_falling_learning_rates():
+def test_early_stopping():
     model = small(max_epochs=5000, patience=3, learning_rate=0.05)
-    X = walks()
-    model.fit(X)
-    assert model.n_iter_ < 5000
-    rates = np.array(model.history_["learning_rate"])
-    found = sorted(set(rates), reverse=True)
-    assert_near(found, 0.05 * training.ANNEALING ** np.arange(training.ANNEALINGS + 1), 1e-12)
-    assert np.all(np.diff(rates) <= 0)
+    model.fit(walks())
     scores = np.array(model.history_["validation_score"])
     assert model.best_epoch_ == 1 + np.argmax(scores)
-    assert np.all(scores[-3:] <= scores.max()) and model.n_iter_ >= model.best_epoch_ + 3
+    assert model.n_iter_ == model.best_epoch_ + 3
 
 
 def test_one_long_recording_is_validated_on_its_end_given_its_past():
