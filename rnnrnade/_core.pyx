@@ -48,7 +48,7 @@ cdef enum:
     MAX_WIDTH = 64                  # no panel is wider
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
-cdef Py_ssize_t GROUP = 48 * 1024 * 1024    # bytes of the panels of one group in the gradient
+cdef Py_ssize_t GROUP = 20 * 1024 * 1024    # bytes of the panels of one group in the gradient, or as many as parameters
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 
@@ -461,16 +461,16 @@ cdef struct Panel:
     Py_ssize_t weight             # (W)
     Py_ssize_t da                 # (H, W)
     Py_ssize_t dr                 # (Rp, W)
-    Py_ssize_t dz                 # (span * BLOCK, P, W)
-    Py_ssize_t h_rows             # (span * BLOCK, strips, W, W)  h with the frames as rows, W units in a strip
-    Py_ssize_t dw                 # (span * BLOCK, H)
-    Py_ssize_t drho               # (span * BLOCK)
+    Py_ssize_t dz                 # (dims, P, W)             dims of the span, at most span * BLOCK
+    Py_ssize_t h_rows             # (dims, strips, W, W)     h with the frames as rows, W units in a strip
+    Py_ssize_t dw                 # (dims, H)
+    Py_ssize_t drho               # (dims)
     Py_ssize_t size, n_blocks, span, strips
 
 
 cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept nogil:
     cdef Panel at
-    cdef Py_ssize_t dims = span * BLOCK
+    cdef Py_ssize_t dims = min(span * BLOCK, net.D)
     at.n_blocks, at.span, at.strips = pieces(net.D, BLOCK), span, pieces(net.H, W)
     at.starts = 0
     at.x = at.starts + at.n_blocks * net.H * W
@@ -489,8 +489,8 @@ cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept 
 cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* theta, const real* x, const real* r,
                       const real* weight, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
     """x, r and weights of a panel's frames, a at the start of each block of dimensions, and zeros in da, dr and the
-    padding of h_rows."""
-    cdef Py_ssize_t block, W = width_of(net.row, theta), HW = net.H * W
+    padding of h_rows: the units behind H of each last strip."""
+    cdef Py_ssize_t block, e, W = width_of(net.row, theta), HW = net.H * W, strip = W * W
     cdef real* starts = panel + at.starts
     load_frames(net, panel + at.x, panel + at.r, starts, theta, x, r, first, valid)
     pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
@@ -499,7 +499,9 @@ cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* 
         product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * BLOCK * net.H, 0, 1, net.H,
                 panel + at.x + block * BLOCK * W, 0, W, <const real*>NULL, net.H, W, 1, BLOCK)
     memset(panel + at.da, 0, (at.dz - at.da) * sizeof(real))
-    memset(panel + at.h_rows, 0, (at.dw - at.h_rows) * sizeof(real))
+    if net.H % W:
+        for e in range((at.dw - at.h_rows) // (at.strips * strip)):
+            memset(panel + at.h_rows + ((e + 1) * at.strips - 1) * strip, 0, strip * sizeof(real))
 
 
 cdef void block_backward(const Net* net, const Panel* at, double* sums, real* panel, real* space, const real* theta,
@@ -730,7 +732,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
 
     # Panels that are in flight together, and blocks from one barrier to the next.
     cdef Panel at = panel_layout(&net, W, 1)
-    most = max(<Py_ssize_t>n_threads, GROUP // <Py_ssize_t>(at.size * sizeof(real)))
+    most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), net.size) // at.size)
     most = pieces(n_panels, pieces(n_panels, most))
     span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
     span = max(1, min(span, n_blocks))
