@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
 
-.PHONY: demo test test-full bench lint format clean
+.PHONY: demo test test-full sanitize bench lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -16,6 +16,20 @@ test: .venv/installed-dev
 # make test-full: the laws at their full counts
 test-full: .venv/installed-dev
 	$(BIN)/python -m pytest -m full
+
+# make sanitize: the tests of the compiled core under the address and undefined-behaviour sanitizers (GCC)
+sanitize: .venv-sanitize/installed
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	.venv-sanitize/bin/python -m pytest -m "not full" tests/test_kernels.py tests/test_gradient.py \
+	    tests/test_functions.py tests/test_guards.py tests/test_laws.py tests/test_transforms.py
+
+.venv-sanitize/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-sanitize
+	rm -rf build
+	CFLAGS="-g -fsanitize=address,undefined -fno-sanitize-recover=undefined" LDFLAGS="-fsanitize=address,undefined" \
+	.venv-sanitize/bin/python -m pip install --quiet ".[dev]"
+	touch $@
 
 # make bench: the short benchmark of speed against torch and JAX, under ten minutes after installation
 bench: .venv/installed-bench
@@ -40,4 +54,4 @@ format: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build demo rnnrnade/*.so *.egg-info
+	rm -rf .venv .venv-sanitize build demo rnnrnade/*.so *.egg-info

@@ -45,7 +45,6 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const float*, Py_ssize_t, Py_ssize_t, const float*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*product_one)(float*, const float*, Py_ssize_t, const float*, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(float*, float*, const float*, const float*, const float*, float,
@@ -63,7 +62,6 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const double*, Py_ssize_t, Py_ssize_t, const double*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*product_one)(double*, const double*, Py_ssize_t, const double*, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(double*, double*, const double*, const double*, const double*, double,
@@ -99,14 +97,6 @@ cdef inline void product(const kernel_row* row, real* C, Py_ssize_t c_m,
         row.f32.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
     else:
         row.f64.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
-
-
-cdef inline void product_one(const kernel_row* row, real* c, const real* A, Py_ssize_t a_m, const real* x,
-                             const real* bias, Py_ssize_t M, Py_ssize_t n) noexcept nogil:
-    if real is float:
-        row.f32.product_one(c, A, a_m, x, bias, M, n)
-    else:
-        row.f64.product_one(c, A, a_m, x, bias, M, n)
 
 
 cdef inline void pack(const kernel_row* row, real* panel, const real* rows, Py_ssize_t stride,

@@ -42,6 +42,7 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
 cdef enum:
     BLOCK = 8                       # dimensions whose product with r is done at once
     FEW = 8                         # lanes of a panel that one frame alone is worth
+    FEWEST = 4                      # frames that a copy of the weights pays for
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
     OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
@@ -379,30 +380,36 @@ cdef void load_frames(const Net* net, real* x_p, real* r_p, real* a, const real*
             net.R if net.hidden_context else 0)
 
 
+cdef inline Py_ssize_t lanes_for(Py_ssize_t valid, Py_ssize_t W) noexcept nogil:
+    """Lanes that a product has to fill for so many frames: all, or the first of the two vectors."""
+    return W // 2 if 2 * valid <= W else W
+
+
 cdef void outputs_of_context(const Net* net, real* z, const real* theta, const real* r_p, Py_ssize_t d,
-                          Py_ssize_t n) noexcept nogil:
-    """z_d = b_d + U_d r for n dimensions from d on: what the recurrent state adds to (5).  z: (n, P, W)."""
+                             Py_ssize_t n, Py_ssize_t L) noexcept nogil:
+    """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the recurrent state adds to (5).
+    z: (n, P, W)."""
     cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
     if Q == P:
         product(net.row, z, W, theta + net.U + d * P * net.Rp, 0, net.Rp, 1, r_p, 0, W, theta + net.b + d * P,
-                n * P, W, 1, net.R)
+                n * P, L, 1, net.R)
         return
     for e in range(n):
         product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Rp, 0, net.Rp, 1, r_p, 0, W,
-                theta + net.b + (d + e) * P, Q, W, 1, net.R)
+                theta + net.b + (d + e) * P, Q, L, 1, net.R)
         product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, r_p, 0, W, theta + net.b + (d + e) * P + Q,
-                P - Q, W, 1, 0)
+                P - Q, L, 1, 0)
 
 
 cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const real* theta, const real* a_prev,
-                             const real* x_prev, Py_ssize_t d) noexcept nogil:
+                             const real* x_prev, Py_ssize_t d, Py_ssize_t L) noexcept nogil:
     """(3) to (5) of dimension d:  a_d = a_{d-1} + x_{d-1} W[:, d-1];  h = s(rho_d a);  z += V_d' h.
     x_prev is NULL where a_prev is a_d already."""
     cdef Py_ssize_t W = width_of(net.row, theta)
     hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
                    net.activation, net.H)
     product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
-            net.P, W, 1, net.H)
+            net.P, L, 1, net.H)
 
 
 cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
@@ -430,11 +437,11 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
         for p in range(n):
             valid = min(W, M - (first + p) * W)
             memset(sums, 0, sizeof(sums))
-            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(<Py_ssize_t>BLOCK, D - d0))
+            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(<Py_ssize_t>BLOCK, D - d0), lanes_for(valid, W))
             for d in range(d0, min(D, d0 + BLOCK)):
                 e = d - d0
                 hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
-                                   x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d)
+                                   x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
                 if parameters != NULL:
                     head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
                     for l in range(valid):
@@ -521,11 +528,11 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
     cdef real *h_rows = panel + at.h_rows + slot * at.strips * W * W
     cdef real *x = panel + at.x + d0 * W                      # (n, W)
     cdef real *start = panel + at.starts + block * H * W      # (H, W)
-    outputs_of_context(net, dz, theta, panel + at.r, d0, n)
+    outputs_of_context(net, dz, theta, panel + at.r, d0, n, W)
     memset(sums, 0, W * sizeof(double))
     for e in range(n):
         hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
-                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e)
+                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e, W)
         for j in range(at.strips):
             unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
         head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
@@ -839,30 +846,42 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef const real* normal_ = &normal[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1], W = width_of(net.row, theta_), p
-    # A panel costs the same however many of its lanes are taken; FEW frames one at a time cost less.
-    cdef bint one_at_a_time = N * FEW <= W
-    cdef Py_ssize_t n_panels = N if one_at_a_time else pieces(N, W)
-    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P) * W + W * net.Rp, 64) * 64
+    # A panel costs the same however many of its lanes are taken: few sequences cost less one at a time, if there are
+    # frames enough to pay for a copy of the weights.
+    cdef bint one_at_a_time = N * FEW <= W and N * T >= FEWEST
+    # Half panels where that gives every thread one.
+    cdef Py_ssize_t n_panels = N if one_at_a_time else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+    cdef Py_ssize_t first, n
+    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W + W * net.Rp + PAD, 64) * 64
+    cdef Copies at = copies_layout(&net)
+    cdef real* copies = <real*>NULL
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * T * (FEW if one_at_a_time else W)), n_panels)
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
+    if one_at_a_time:
+        copies = <real*>space.take(max(1, at.size) * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
             team[0] = omp_get_num_threads()
+        if one_at_a_time:
+            for p in prange(net.D + at.n_matrices + 1, schedule="static"):
+                copy_weights(&net, &at, copies, theta_, p, buffers + threadid() * of_thread)
         for p in prange(n_panels, schedule="static"):
             if one_at_a_time:
-                sequence_sample(&net, x_ + p * T * net.D, state_ + p * net.Rp, buffers + threadid() * of_thread, theta_,
-                                uniform_ + p * T * net.D, normal_ + p * T * net.D, T)
+                sequence_sample(&net, &at, x_ + p * T * net.D, state_ + p * net.Rp, buffers + threadid() * of_thread,
+                                theta_, copies, uniform_ + p * T * net.D, normal_ + p * T * net.D, T)
                 continue
-            panel_sample(&net, x_ + p * W * T * net.D, state_ + p * W * net.Rp, buffers + threadid() * of_thread,
-                         theta_, uniform_ + p * W * T * net.D, normal_ + p * W * T * net.D, T, min(W, N - p * W))
+            first = N * p // n_panels
+            n = N * (p + 1) // n_panels - first
+            panel_sample(&net, x_ + first * T * net.D, state_ + first * net.Rp, buffers + threadid() * of_thread,
+                         theta_, uniform_ + first * T * net.D, normal_ + first * T * net.D, T, n)
 
 
 cdef void panel_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
                        const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """T frames of up to W sequences: x, uniform, normal (valid, T, D), state (valid, Rp)."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
-    cdef Py_ssize_t t, d, d0, e, i, block
+    cdef Py_ssize_t t, d, d0, e, i, block, L = lanes_for(valid, W)
     cdef real *x_p = space                                    # (D, W)
     cdef real *u_p = x_p + D * W                              # (D, W)
     cdef real *n_p = u_p + D * W                              # (D, W)
@@ -881,10 +900,11 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
                 R if net.hidden_context else 0)
         for block in range(pieces(D, BLOCK)):
             d0 = block * BLOCK
-            outputs_of_context(net, z, theta, r_p, d0, min(<Py_ssize_t>BLOCK, D - d0))
+            outputs_of_context(net, z, theta, r_p, d0, min(<Py_ssize_t>BLOCK, D - d0), L)
             for d in range(d0, min(D, d0 + BLOCK)):
                 e = d - d0
-                hidden_and_outputs(net, a, h, z + e * P * W, theta, a, x_p + (d - 1) * W if d > 0 else <real*>NULL, d)
+                hidden_and_outputs(net, a, h, z + e * P * W, theta, a, x_p + (d - 1) * W if d > 0 else <real*>NULL, d,
+                                   L)
                 head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at, valid)
         unpack(net.row, x + t * D, T * D, valid, x_p, D)
         if R:
@@ -896,39 +916,93 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
             memcpy(state, then, valid * Rp * sizeof(real))
 
 
-cdef void sequence_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
-                          const real* normal, Py_ssize_t T) noexcept nogil:
-    """T frames of one sequence, with the outputs in the lanes and the same chains as panel_sample, so the same bits.
-    x, uniform, normal: (T, D).  state: (Rp)."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
-    cdef Py_ssize_t t, d, e, d0, n, k
+# One sequence: the outputs lie in the lanes, so the weights are copied with their last axis first.  The chains are those
+# of panel_sample, so the bits are too.
+
+cdef struct Copies:
+    # Where each transposed matrix (inputs, outputs rounded up to PAD) begins in the copy, and the sizes of one of them.
+    Py_ssize_t V, U, W_c, size
+    Py_ssize_t Pp                 # lanes of the outputs of one dimension
+    Py_ssize_t n_U, n_matrices    # dimensions that one matrix of U serves (a block, where all are driven); how many
+    Py_ssize_t Up                 # lanes of the outputs of one matrix of U
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    return pieces(n, PAD) * PAD
+
+
+cdef Copies copies_layout(const Net* net) noexcept nogil:
+    cdef Copies at
+    at.Pp = padded(net.P)
+    at.n_U = BLOCK if net.Q == net.P else 1
+    at.n_matrices = pieces(net.D, at.n_U) if net.Q else 0
+    at.Up = padded(at.n_U * net.Q)
+    at.V = 0
+    at.U = at.V + net.D * net.H * at.Pp
+    at.W_c = at.U + at.n_matrices * net.R * at.Up
+    at.size = at.W_c + (net.R * net.Hp if net.hidden_context else 0)
+    return at
+
+
+cdef void transposed(const Net* net, real* copy, const real* weights, Py_ssize_t stride, Py_ssize_t n_outputs,
+                     Py_ssize_t n_inputs, real* strip) noexcept nogil:
+    """copy (n_inputs, padded(n_outputs)) = weights (n_outputs, stride)'.  strip: (n_inputs, W)."""
+    cdef Py_ssize_t m, i, W = width_of(net.row, copy), L = padded(n_outputs)
+    for m in range(pieces(L, W)):
+        pack(net.row, strip, weights + m * W * stride, stride, max(0, min(W, n_outputs - m * W)), n_inputs)
+        for i in range(n_inputs):
+            memcpy(copy + i * L + m * W, strip + i * W, min(W, L - m * W) * sizeof(real))
+
+
+cdef void copy_weights(const Net* net, const Copies* at, real* copies, const real* theta, Py_ssize_t piece,
+                       real* strip) noexcept nogil:
+    """One piece of the copies: V_d of each dimension, then the matrices of U, then W_c."""
+    cdef Py_ssize_t matrix = piece - net.D, d = matrix * at.n_U
+    if matrix < 0:
+        transposed(net, copies + at.V + piece * net.H * at.Pp, theta + net.V + piece * net.P * net.Hp, net.Hp, net.P,
+                   net.H, strip)
+    elif matrix < at.n_matrices:
+        transposed(net, copies + at.U + matrix * net.R * at.Up, theta + net.U + d * net.Q * net.Rp, net.Rp,
+                   min(at.n_U, net.D - d) * net.Q, net.R, strip)
+    elif net.hidden_context:
+        transposed(net, copies + at.W_c, theta + net.W_c, net.Rp, net.H, net.R, strip)
+
+
+cdef inline void add_outputs(const Net* net, real* c, const real* copy, const real* x, Py_ssize_t n_outputs,
+                             Py_ssize_t n_inputs) noexcept nogil:
+    """c += weights x, for one frame; c has room for padded(n_outputs) numbers, of which the last stay as they are."""
+    product(net.row, c, 0, x, 0, 0, 1, copy, 0, padded(n_outputs), <const real*>NULL, 1, padded(n_outputs), 1, n_inputs)
+
+
+cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state, real* space, const real* theta,
+                          const real* copies, const real* uniform, const real* normal, Py_ssize_t T) noexcept nogil:
+    """T frames of one sequence.  x, uniform, normal: (T, D).  state: (Rp)."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
+    cdef Py_ssize_t t, d, e, k
     cdef real *x_d = space                                    # (W), the first lane
     cdef real *u_d = x_d + W                                  # (W)
     cdef real *n_d = u_d + W                                  # (W)
     cdef real *a = n_d + W                                    # (Hp)
     cdef real *h = a + net.Hp                                 # (Hp)
-    cdef real *z = h + net.Hp                                 # (BLOCK, P)
-    cdef real *z_p = z + BLOCK * P                            # (P, W), the first lane
+    cdef real *z_p = h + net.Hp                               # (P, W), the first lane
     cdef real *scratch = z_p + P * W                          # (P, W)
     cdef real *then = scratch + P * W                         # (Rp)
-    memset(space, 0, (3 * W + 2 * net.Hp + BLOCK * P + 2 * P * W) * sizeof(real))
+    cdef real *z = then + Rp                                  # (BLOCK, P) and room for padding
+    memset(space, 0, (3 * W + 2 * net.Hp + 2 * P * W) * sizeof(real))
     for t in range(T):
-        product_one(net.row, a, theta + net.W_c, Rp, state, theta + net.c, H, R if net.hidden_context else 0)
+        memcpy(a, theta + net.c, H * sizeof(real))
+        if net.hidden_context:
+            add_outputs(net, a, copies + at.W_c, state, H, R)
         for d in range(D):
-            d0 = d // BLOCK * BLOCK
-            e = d - d0
+            e = d % BLOCK
             if e == 0:                                        # b_d + U_d r of a block
-                n = min(<Py_ssize_t>BLOCK, D - d0)
-                memcpy(z, theta + net.b + d0 * P, n * P * sizeof(real))
-                if Q == P:
-                    product_one(net.row, z, theta + net.U + d0 * P * Rp, Rp, state, <const real*>NULL, n * P, R)
-                else:
-                    for k in range(n):
-                        product_one(net.row, z + k * P, theta + net.U + (d0 + k) * Q * Rp, Rp, state,
-                                    <const real*>NULL, Q, R)
+                memcpy(z, theta + net.b + d * P, min(<Py_ssize_t>BLOCK, D - d) * P * sizeof(real))
+            if net.Q and d % at.n_U == 0:
+                add_outputs(net, z + e * P, copies + at.U + d // at.n_U * R * at.Up, state,
+                            min(at.n_U, D - d) * net.Q, R)
             hidden_one(net.row, a, h, x_d[0] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * H,
                        theta[net.rho + d], net.activation, H)
-            product_one(net.row, z + e * P, theta + net.V + d * P * net.Hp, net.Hp, h, <const real*>NULL, P, H)
+            add_outputs(net, z + e * P, copies + at.V + d * H * at.Pp, h, P, H)
             for k in range(P):
                 z_p[k * W] = z[e * P + k]
             u_d[0] = uniform[t * D + d]

@@ -45,7 +45,7 @@ def log_jacobian(transform, offsets):
 
 
 def in_units_of_X(transform):
-    """A_q0, A_qi and L_q as DESIGN has them; the fitted arrays are those of the standardised columns."""
+    """A_q0, A_qi and L_q in the units of the data; the fitted arrays are those of the standardised columns."""
     mean, scale = transform.mean_, transform.scale_
     A = [
         scale[:, None] * coefficients[:q] / scale

@@ -1,6 +1,6 @@
 /* The table of kernels for one type.  Included twice by kernels.h, with `real` and TYPED(name) defined. */
 
-/* A head: the density of one number x given its P raw outputs z (DESIGN: link, log density, gradient, draw).
+/* A head: the density of one number x given its P raw outputs z (link, log density, gradient, draw).
    z, scratch: (P, W).  x, log_density, weight, uniform, normal: (W). */
 struct TYPED(head_kernels) {
     /* log_density = log p(x | z); may overwrite z */
@@ -26,11 +26,6 @@ struct TYPED(kernels) {
                     const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
                     const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
                     const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
-
-    /* The same chains for one frame, with the outputs in the lanes:  c[m] = bias[m] (or c[m]) + sum_{i < n} A[m, i] x[i]
-       for m < M.  The rows of A are contiguous, a_m apart, and can be read up to a multiple of PAD. */
-    void (*product_one)(real *c, const real *A, ptrdiff_t a_m, const real *x, const real *bias, ptrdiff_t M,
-                        ptrdiff_t n);
 
     /* panel[j, l] = rows[l * stride + j] for l < valid, else 0;   j < n */
     void (*pack)(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n);

@@ -93,37 +93,16 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
     }
 }
 
-/* LANES rows of A at a time, transposed in registers, so that no copy of the weights is needed: 80 operations on
-   vectors for LANES^2 weights (16 lanes), which one frame at a time is bound by memory anyway. */
-static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, const real *bias, ptrdiff_t M,
-                        ptrdiff_t n) {
-    for (ptrdiff_t m0 = 0; m0 < M; m0 += LANES) {
-        real sums[LANES] = {0};
-        const ptrdiff_t here = M - m0 < LANES ? M - m0 : LANES;
-        memcpy(sums, (bias ? bias : c) + m0, here * sizeof(real));
-        vec sum = load(sums);
-        for (ptrdiff_t i0 = 0; i0 < n; i0 += LANES) {
-            vec block[LANES];
-            for (int l = 0; l < LANES; l++) block[l] = load(A + (m0 + (l < here ? l : here - 1)) * a_m + i0);
-            transpose(block);
-            if (n - i0 >= LANES)
-                for (int i = 0; i < LANES; i++) sum = fused(block[i], splat(x[i0 + i]), sum);
-            else
-                for (int i = 0; i < n - i0; i++) sum = fused(block[i], splat(x[i0 + i]), sum);
-        }
-        store(sums, sum);
-        memcpy(c + m0, sums, here * sizeof(real));
-    }
-}
-
 /* Blocks of LANES by LANES through registers; the edges one number at a time. */
 static void pack(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n) {
     for (ptrdiff_t l0 = 0; l0 < WIDTH; l0 += LANES) {
         ptrdiff_t j0 = 0, here = valid - l0 < 0 ? 0 : valid - l0 < LANES ? valid - l0 : LANES;
         for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
             vec block[LANES];
+#pragma GCC unroll 16
             for (int l = 0; l < LANES; l++) block[l] = load(rows + (l0 + l) * stride + j0);
             transpose(block);
+#pragma GCC unroll 16
             for (int j = 0; j < LANES; j++) store(panel + (j0 + j) * WIDTH + l0, block[j]);
         }
         for (ptrdiff_t j = j0; j < n; j++)
@@ -136,8 +115,10 @@ static void unpack(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *pa
         ptrdiff_t j0 = 0, here = valid - l0 < LANES ? valid - l0 : LANES;
         for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
             vec block[LANES];
+#pragma GCC unroll 16
             for (int j = 0; j < LANES; j++) block[j] = load(panel + (j0 + j) * WIDTH + l0);
             transpose(block);
+#pragma GCC unroll 16
             for (int l = 0; l < LANES; l++) store(rows + (l0 + l) * stride + j0, block[l]);
         }
         for (ptrdiff_t l = 0; l < here; l++)

@@ -91,7 +91,8 @@ INLINE void exchange(vec *a, vec *b, const int half) {
         (*b)[l] = l & half ? b0[l] : a0[l ^ half];
     }
 #else
-    ivec from_a, from_b;
+    ivec from_a, from_b; /* constants, once the loop is unrolled */
+#pragma GCC unroll 16
     for (int l = 0; l < LANES; l++) {
         from_a[l] = l & half ? LANES + (l ^ half) : l;
         from_b[l] = l & half ? LANES + l : l ^ half;

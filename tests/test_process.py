@@ -1,0 +1,87 @@
+"""Forks, imports and memory of the process."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rnnrnade import RNNRNADE, _core
+from rnnrnade.model import Layout, Model, initial_parameters
+
+
+def model(D=4, H=8, K=2, R=8, **options):
+    layout = Layout("gaussian", D, H, K, R, context=("alpha", "mu", "sigma"))
+    parameters = Model(layout, initial_parameters(layout, np.random.default_rng(0), np.float32)).parameters
+    return RNNRNADE.from_parameters(parameters, **options)
+
+
+def _in_child(connection, fitted, X):
+    scores = fitted.score_samples(X)
+    connection.send((scores, fitted.log_likelihood_and_gradient(X)[0], _core.last_team_size()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_after_threads_were_used_does_not_hang(all_threads):
+    fitted, X = model(n_jobs=3), list(np.random.default_rng(1).normal(size=(5, 40, 4)))
+    expected = fitted.score_samples(X)
+    assert _core.last_team_size() == 3
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(there, fitted, X))
+    child.start()
+    assert here.poll(60), "the child hangs"
+    scores, total, team = here.recv()
+    child.join(60)
+    np.testing.assert_array_equal(scores, expected)  # the same bits
+    assert total == sum(expected.tolist())
+    assert team == 1
+    np.testing.assert_array_equal(fitted.score_samples(X), expected)
+    assert _core.last_team_size() == 3  # the parent goes on as before
+
+
+def test_importing_changes_nothing():
+    code = """
+import os, sys, warnings, numpy
+before = dict(os.environ), numpy.geterr(), list(warnings.filters), numpy.get_printoptions()
+import rnnrnade
+assert before == (dict(os.environ), numpy.geterr(), list(warnings.filters), numpy.get_printoptions())
+assert not [m for m in ("sklearn", "matplotlib", "pandas", "rnnrnade._core") if m in sys.modules]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_a_score_of_many_frames_needs_constant_memory():
+    """Beyond input and output, 150,000 and 600,000 frames take the same, to 8 MiB."""
+    code = """
+import sys, numpy as np
+sys.path[:0] = {path!r}
+from test_process import model
+def peak():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+M = int(sys.argv[1])
+fitted, x = model(R=64, n_jobs=2), np.random.default_rng(0).normal(size=(M, 4)).astype(np.float32)
+fitted.score_samples(x[:20000])
+before = peak()
+scores = fitted.score_samples(x)
+print(peak() - before - scores.nbytes // 1024)
+"""
+    grown = [
+        int(subprocess.run([sys.executable, "-c", code.format(path=sys.path), str(M)], capture_output=True, text=True,
+                           check=True).stdout)
+        for M in (150_000, 600_000)
+    ]  # fmt: skip
+    # 64 recurrent units of 600,000 frames would be 150 MiB.
+    assert grown[1] - grown[0] < 8 * 1024
+
+
+def test_workspace_is_given_back():
+    fitted, X = model(), np.random.default_rng(0).normal(size=(100, 4))
+    expected = fitted.score_samples(X)
+    _core.free_workspace()
+    assert _core.last_team_size() == 0
+    np.testing.assert_array_equal(fitted.score_samples(X), expected)
