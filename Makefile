@@ -19,10 +19,10 @@ test-full: .venv/installed-dev
 
 # make sanitize: the tests of the compiled core under the address and undefined-behaviour sanitizers (GCC)
 sanitize: .venv-sanitize/installed
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
+	cd tests && LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	.venv-sanitize/bin/python -m pytest -m "not full" tests/test_kernels.py tests/test_gradient.py \
-	    tests/test_functions.py tests/test_guards.py tests/test_laws.py tests/test_transforms.py
+	../.venv-sanitize/bin/pytest -m "not full" test_kernels.py test_gradient.py test_functions.py test_guards.py \
+	    test_laws.py test_transforms.py
 
 .venv-sanitize/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-sanitize

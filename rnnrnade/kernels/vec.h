@@ -22,13 +22,16 @@
 #if REAL_BITS == 32
 typedef float real;
 typedef int32_t integer;
+typedef uint32_t natural;
 #else
 typedef double real;
 typedef int64_t integer;
+typedef uint64_t natural;
 #endif
 
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+typedef natural uvec __attribute__((vector_size(VECTOR_BYTES))); /* bits: sums and shifts wrap */
 
 /* Two vectors to a panel: enough independent chains to hide the latency of a multiply-add. */
 enum { LANES = VECTOR_BYTES / sizeof(real), VECTORS = 2, WIDTH = VECTORS * LANES };
@@ -151,26 +154,26 @@ INLINE vec exp_(vec x) {
     vec r = fused(n, splat(-ln2_low), fused(n, splat(-ln2_high), x));
     vec p = splat(c[0]);
     for (size_t i = 1; i < sizeof c / sizeof *c; i++) p = fused(p, r, splat(c[i]));
-    return (vec)((ivec)p + ((ivec)shifted << mantissa));
+    return (vec)((uvec)p + ((uvec)shifted << mantissa));
 }
 
 /* log(x) = k log(2) + log(m), m in [1/sqrt(2), sqrt(2)), and log(m) = f - s (f - q(s^2)) with f = m - 1,
    s = f / (2 + f): the series of 2 artanh(s) with its leading terms taken exactly.  Positive normal x. */
 INLINE vec log_(vec x) {
 #if REAL_BITS == 32
-    const integer half_root = 0x3f3504f3;
+    const natural half_root = 0x3f3504f3;
     const real ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;
     static const real c[] = {2 / 11.f, 2 / 9.f, 2 / 7.f, 2 / 5.f, 2 / 3.f};
     enum { mantissa = 23 };
 #else
-    const integer half_root = 0x3fe6a09e667f3bcdLL;
+    const natural half_root = 0x3fe6a09e667f3bcdULL;
     const real ln2_high = 0x1.62e42fefap-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
     static const real c[] = {2 / 23., 2 / 21., 2 / 19., 2 / 17., 2 / 15., 2 / 13., 2 / 11., 2 / 9., 2 / 7., 2 / 5., 2 / 3.};
     enum { mantissa = 52 };
 #endif
-    ivec k_int = ((ivec)x - half_root) >> mantissa;
+    ivec k_int = (ivec)((uvec)x - half_root) >> mantissa;
     vec k = __builtin_convertvector(k_int, vec);
-    vec f = (vec)((ivec)x - (k_int << mantissa)) - 1;
+    vec f = (vec)((uvec)x - ((uvec)k_int << mantissa)) - 1;
     vec s = f / (f + 2), s2 = s * s;
     vec q = splat(c[0]);
     for (size_t i = 1; i < sizeof c / sizeof *c; i++) q = fused(q, s2, splat(c[i]));
