@@ -740,7 +740,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     # Panels that are in flight together, and blocks from one barrier to the next.
     cdef Panel at = panel_layout(&net, W, 1)
     most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), net.size) // at.size)
-    most = pieces(n_panels, pieces(n_panels, most))
+    most = pieces(pieces(n_panels, pieces(n_panels, most)), n_threads) * n_threads      # as many for each thread
     span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
     span = max(1, min(span, n_blocks))
     at = panel_layout(&net, W, pieces(n_blocks, pieces(n_blocks, span)))
