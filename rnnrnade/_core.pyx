@@ -1090,3 +1090,21 @@ def apply(str function, const real[::1] x, real[::1] out):
     """out = function(x) with the kernels in use; len(x) is a multiple of PAD.  For tests of their accuracy."""
     cdef int which = FUNCTIONS[function]
     elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])
+
+
+def add_elementwise(real[::1] total, const real[::1] a, const real[::1] b):
+    """total += a * b elementwise, in one pass."""
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(total.shape[0]):
+            total[i] = total[i] + a[i] * b[i]
+
+
+def move(real[::1] theta, real[::1] average, const real[::1] change, double share):
+    """theta += change and average += share * (theta - average), in one pass."""
+    cdef Py_ssize_t i
+    cdef real s = <real>share
+    with nogil:
+        for i in range(theta.shape[0]):
+            theta[i] = theta[i] + change[i]
+            average[i] = average[i] + s * (theta[i] - average[i])

@@ -49,8 +49,10 @@ def clip_norm(largest):
 def keep(mask):
     """Zero the gradient of what is not trained; mask is boolean, (size,)."""
 
+    zeroed = np.flatnonzero(~mask)
+
     def update(gradient, state, theta):
-        gradient[~mask] = 0
+        gradient[zeroed] = 0
 
     return Link(lambda theta: {}, update)
 
@@ -81,10 +83,10 @@ def momentum(decay=0.9):
 
 def decay_weights(strength):
     """Add strength * theta to the direction, decoupled from the moments (Loshchilov and Hutter, Decoupled weight decay
-    regularization, 2019); strength is a number for each parameter, (size,)."""
+    regularization, 2019); strength (size,) is a number for each parameter, of the type of theta."""
 
     def update(gradient, state, theta):
-        gradient += strength * theta
+        _core.add_elementwise(gradient, strength, theta)
 
     return Link(lambda theta: {}, update)
 

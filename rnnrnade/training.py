@@ -74,9 +74,9 @@ def batches(data, batch_size, window, generator, model, n_threads):
         yield data.frames[rows], offsets, data.counted[rows], initial
 
 
-def weight_decays(layout, weight_decay):
+def weight_decays(layout, weight_decay, dtype=np.float32):
     """The strength of the decay of each parameter, (size,): one number for all weight matrices, or one by name."""
-    strength = np.zeros(layout.size, np.float32)
+    strength = np.zeros(layout.size, dtype)
     views = layout.views(strength)
     if not isinstance(weight_decay, dict):
         weight_decay = {name: weight_decay for name, view in views.items() if name.startswith(("W", "V"))}
@@ -123,7 +123,7 @@ class Trainer:
             optim.keep(self.trained),
             optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm),
             optim.OPTIMIZERS[options.optimizer]["direction"](),
-            optim.decay_weights(weight_decays(self.model.layout, options.weight_decay)),
+            optim.decay_weights(weight_decays(self.model.layout, options.weight_decay, self.model.dtype)),
             optim.step(self.learning_rate),
         )
 
@@ -156,13 +156,9 @@ class Trainer:
                 raise FloatingPointError
             norms.append(norm)
             self.optimizer.update(gradient, self.state, model.theta)
-            model.theta += gradient
             self.updates += 1
-            # As a plain mean while there are few.
-            share = max(1 - AVERAGING, 1 / self.updates)
-            np.subtract(model.theta, self.averaged.theta, out=gradient)
-            gradient *= share
-            self.averaged.theta += gradient
+            # The average is a plain mean while there are few.
+            _core.move(model.theta, self.averaged.theta, gradient, max(1 - AVERAGING, 1 / self.updates))
         return -(total + data.constant) / data.total, float(np.mean(norms))
 
     def record(self, loss, validation_score, norm, began):
