@@ -23,10 +23,10 @@ def pointer(array):
 class Textbook:
     def __init__(self, workload, parameters, dtype, threads):
         try:
-            self.library = compiled(Path(__file__).with_name("textbook.c"), dtype)
+            self.compiled = compiled(Path(__file__).with_name("textbook.c"), dtype)
         except (OSError, RuntimeError) as error:
             raise Unavailable(str(error)) from error
-        self.library.gradient.restype = ctypes.c_double
+        self.compiled.gradient.restype = ctypes.c_double
         self.workload, self.threads = workload, threads
         self.real = ctypes.c_float if dtype == "float32" else ctypes.c_double
         packed = pack(parameters, dtype)
@@ -41,12 +41,12 @@ class Textbook:
 
     def forward(self, x):
         out = np.empty(len(x), x.dtype)
-        self.library.forward(self.sizes(x), pointer(self.theta), pointer(x), pointer(out), self.threads)
+        self.compiled.forward(self.sizes(x), pointer(self.theta), pointer(x), pointer(out), self.threads)
         return out
 
     def gradient(self, x):
         out = np.empty_like(self.theta)
-        total = self.library.gradient(self.sizes(x), pointer(self.theta), pointer(x), pointer(out), self.threads)
+        total = self.compiled.gradient(self.sizes(x), pointer(self.theta), pointer(x), pointer(out), self.threads)
         return total, out
 
     def named(self, gradient):
@@ -59,7 +59,7 @@ class Textbook:
         frames = x.shape[0] * x.shape[1]
         self.steps += 1
         numbers = (LEARNING_RATE / (1 - BETA1**self.steps), 1 / (1 - BETA2**self.steps), BETA1, BETA2, EPSILON)
-        self.library.adam(
+        self.compiled.adam(
             ctypes.c_long(self.theta.size), pointer(self.theta), pointer(gradient), self.real(-1 / frames),
             pointer(self.m), pointer(self.v), *map(self.real, numbers),
         )  # fmt: skip
@@ -71,7 +71,7 @@ class Textbook:
         normal = self.generator.standard_normal(shape, self.theta.dtype)
         out = np.empty_like(normal)
         arrays = (pointer(a) for a in (self.theta, uniform, normal, out))
-        self.library.sample(self.sizes(out), *arrays, self.threads)
+        self.compiled.sample(self.sizes(out), *arrays, self.threads)
         return out
 
 
