@@ -25,7 +25,6 @@ on the number of threads, on groups of panels or sequences, or on what else is i
 import os
 import threading
 
-cimport cython
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -269,6 +268,10 @@ cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size
 
 
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    return pieces(n, PAD) * PAD
+
+
 # ---- the recurrence (2) --------------------------------------------------------------------------------------------
 
 cdef struct Group:
@@ -489,7 +492,7 @@ cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept 
     at.h_rows = at.dz + dims * net.P * W
     at.dw = at.h_rows + dims * at.strips * W * W
     at.drho = at.dw + dims * net.H
-    at.size = pieces(at.drho + dims, PAD) * PAD
+    at.size = padded(at.drho + dims)
     return at
 
 
@@ -927,10 +930,6 @@ cdef struct Copies:
     Py_ssize_t Up                 # lanes of the outputs of one matrix of U
 
 
-cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
-    return pieces(n, PAD) * PAD
-
-
 cdef Copies copies_layout(const Net* net) noexcept nogil:
     cdef Copies at
     at.Pp = padded(net.P)
@@ -1019,7 +1018,7 @@ cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state
 def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
     """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
     cdef Net net
-    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = (m + PAD - 1) // PAD * PAD, i, j
+    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = padded(m), i, j
     cdef Workspace space = workspace()
     cdef double* rows = <double*>space.take(max(1, n * m_p) * sizeof(double))
     cdef double* lanes = <double*>space.take(max(1, k * m_p) * sizeof(double))

@@ -261,7 +261,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def _encode(self, data):
         """Frames in the model's order, unit and type."""
-        frames = data.frames if self._order is None else np.ascontiguousarray(data.frames[:, self._order])
+        frames = _in_order(data.frames, self.order_)
         if self.transform_ is not None:
             frames = self.transform_.forward(frames, data.offsets)
         with np.errstate(over="ignore"):
@@ -271,7 +271,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             if len(bad):
                 i, d = bad[0]
                 s = int(np.searchsorted(data.offsets, i, side="right")) - 1
-                d = d if self._order is None else self._order[d]
+                d = d if self.order_ is None else self.order_[d]
                 raise ValueError(
                     f"X is too large for float32 in sequence {s}, frame {i - data.offsets[s]}, dimension {d}: "
                     "scale X down or use dtype='float64'."
@@ -280,20 +280,16 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def _in_order_of_X(self, values):
         """Undo `order` in an array whose second axis are the dimensions."""
-        if self._order is None:
+        if self.order_ is None:
             return values
         out = np.empty_like(values)
-        out[:, self._order] = values
+        out[:, self.order_] = values
         return out
 
     def _log_jacobian(self, data):
         if self.transform_ is None:
             return None
         return self.transform_.log_jacobian(data.offsets)
-
-    @property
-    def _order(self):
-        return self.order_
 
     # ---- fit ----------------------------------------------------------------------------------------------------
 
@@ -368,8 +364,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         else:
             transform = self._new_transform()
             if transform is not None:
-                frames = train.frames if order is None else train.frames[:, order]
-                transform.fit(frames, train.offsets, train_weight)
+                transform.fit(_in_order(train.frames, order), train.offsets, train_weight)
             self._start(layout, order, transform, generator)
         training = self._training_data(train, train_weight)
         validation = None if valid is None else self._training_data(valid, valid_weight)
@@ -395,11 +390,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         if data.n_sequences >= FEW:
             index = generator.permutation(data.n_sequences)
             n_valid = max(1, round(fraction * data.n_sequences))
-            by_sequence = [data.subset(np.sort(part)) for part in (index[n_valid:], index[:n_valid])]
-            rows = [_rows_of(data, np.sort(part)) for part in (index[n_valid:], index[:n_valid])]
-            train, valid = by_sequence
-            if weight[rows[0]].sum() > 0 and weight[rows[1]].sum() > 0:
-                return train, weight[rows[0]], valid, weight[rows[1]]
+            kept, held = np.sort(index[n_valid:]), np.sort(index[:n_valid])
+            train_weight, valid_weight = weight[data.rows(kept)], weight[data.rows(held)]
+            if train_weight.sum() > 0 and valid_weight.sum() > 0:
+                return data.subset(kept), train_weight, data.subset(held), valid_weight
         elif self._recurrent and (data.lengths * fraction).sum() >= 2:
             # Few sequences: the end of each, scored with its past as context.
             last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
@@ -442,7 +436,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             generator = as_generator(self.random_state)
             transform = self._new_transform()
             if transform is not None:
-                transform.fit(data.frames if order is None else data.frames[:, order], data.offsets, weight)
+                transform.fit(_in_order(data.frames, order), data.offsets, weight)
             self._start(layout, order, transform, generator)
         if getattr(self, "_trainer_state", None) is None:
             trainer = Trainer(self._model, self, as_generator(self.random_state), self._trained(), n_threads)
@@ -567,7 +561,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         K = self._model.layout.K
         alpha, mu, sigma = (values[:, :, i * K : (i + 1) * K] for i in range(3))
         if self.transform_ is not None:
-            frames = data.frames if self._order is None else np.ascontiguousarray(data.frames[:, self._order])
+            frames = _in_order(data.frames, self.order_)
             location, scale = self.transform_.location_and_scale(frames, data.offsets)
             mu, sigma = location[:, :, None] + scale[:, :, None] * mu, scale[:, :, None] * sigma
         return MixtureParameters(*(data.split(self._in_order_of_X(part)) for part in (alpha, mu, sigma)))
@@ -608,7 +602,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 data, _, scores = self._scores(given, last=True)
                 if data.n_sequences != 1:
                     raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
-            past = data.frames if self._order is None else data.frames[:, self._order]
+            past = _in_order(data.frames, self.order_)
             if scores.last is not None:
                 state = np.tile(scores.last, (n_samples, 1))
         if state is None:
@@ -623,10 +617,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         x = np.concatenate(parts, axis=1).astype(np.float64)
         if self.transform_ is not None:
             x = self.transform_.inverse(x, past)
-        if self._order is None:
+        if self.order_ is None:
             return x
         out = np.empty_like(x)
-        out[:, :, self._order] = x
+        out[:, :, self.order_] = x
         return out
 
     def _sampler(self, random_state, **counts):
@@ -749,8 +743,9 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         return self
 
 
-def _rows_of(data, index):
-    return np.concatenate([np.arange(data.offsets[i], data.offsets[i + 1]) for i in index])
+def _in_order(frames, order):
+    """Frames with their dimensions in the model's order."""
+    return frames if order is None else np.ascontiguousarray(frames[:, order])
 
 
 def _from_parameters(cls, parameters, transform, options):

@@ -112,13 +112,16 @@ class Sequences:
             return values
         return [values[a:b] for a, b in pairwise(self.offsets.tolist())]
 
+    def rows(self, index):
+        """The rows of the frames of the sequences of an array of indices, in its order."""
+        lengths = self.lengths[index]
+        first = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(self.offsets[index] - first, lengths)
+
     def subset(self, index):
         """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
         index = np.asarray(index, dtype=np.int64)
-        lengths = self.lengths[index]
-        offsets = _offsets(lengths)
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], lengths)
-        return Sequences(self.frames[rows], offsets, "list")
+        return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list")
 
 
 # --------------------------------------------------------------------------------------- what estimators call

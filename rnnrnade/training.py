@@ -54,11 +54,17 @@ class Data:
         return (float((scores.frames * self.counted).sum()) + self.constant) / self.total
 
 
+def window_of(window, longest):
+    """Frames of a training window, for the option `window` and the longest sequence."""
+    if window is not None:
+        return window
+    return WINDOW if longest > LONG else longest
+
+
 def batches(data, batch_size, window, generator, model, n_threads):
     """The mini-batches of an epoch: (frames, offsets, weights, initial) in random order."""
     longest = int(np.diff(data.offsets).max())
-    if window is None:
-        window = WINDOW if longest > LONG else longest
+    window = window_of(window, longest)
     starts, lengths, sequence = windows(data.offsets, window, generator)
     states = None
     if model.layout.R and longest > window:
@@ -135,7 +141,7 @@ class Trainer:
         return self.options.learning_rate * falling
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is seen and said
-    def epoch(self, data, window, on_update=None):
+    def epoch(self, data, window):
         """One pass over the data; returns (loss, mean norm of the gradient) or raises FloatingPointError."""
         model, total, norms = self.model, 0.0, []
         self.optimizer = self.optimizer or self.chain()
@@ -178,8 +184,8 @@ class Trainer:
         best_score, best_epoch, best = -np.inf, 0, model.theta.copy()
         since = 0
         longest = int(np.diff(data.offsets).max())
-        pieces = window or (WINDOW if longest > LONG else longest)
-        updates = -(-int(np.ceil(np.diff(data.offsets) / pieces).sum()) // options.batch_size)
+        n_windows = int(np.ceil(np.diff(data.offsets) / window_of(window, longest)).sum())
+        updates = -(-n_windows // options.batch_size)
         self.steps = max(1, options.max_epochs * updates)
         bar = tqdm(range(1, options.max_epochs + 1), disable=not options.verbose, unit="epoch", desc="fit")
         try:
