@@ -45,10 +45,11 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const float*, Py_ssize_t, Py_ssize_t, const float*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_one)(float*, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(float*, float*, const float*, const float*, const float*, float,
-                               int, Py_ssize_t) noexcept nogil
+                               int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*hidden_one)(float*, float*, float, const float*, float, int, Py_ssize_t) noexcept nogil
         float (*hidden_backward)(float*, float*, const float*, const float*, const float*, const float*,
                                  const float*, Py_ssize_t, float, int, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -62,10 +63,11 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const double*, Py_ssize_t, Py_ssize_t, const double*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_one)(double*, const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t) noexcept nogil
         void (*hidden_forward)(double*, double*, const double*, const double*, const double*, double,
-                               int, Py_ssize_t) noexcept nogil
+                               int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*hidden_one)(double*, double*, double, const double*, double, int, Py_ssize_t) noexcept nogil
         double (*hidden_backward)(double*, double*, const double*, const double*, const double*, const double*,
                                   const double*, Py_ssize_t, double, int, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -99,6 +101,14 @@ cdef inline void product(const kernel_row* row, real* C, Py_ssize_t c_m,
         row.f64.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
 
 
+cdef inline void product_one(const kernel_row* row, real* c, const real* A, Py_ssize_t a_m, const real* x,
+                             Py_ssize_t M, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        row.f32.product_one(c, A, a_m, x, M, n)
+    else:
+        row.f64.product_one(c, A, a_m, x, M, n)
+
+
 cdef inline void pack(const kernel_row* row, real* panel, const real* rows, Py_ssize_t stride,
                       Py_ssize_t valid, Py_ssize_t n) noexcept nogil:
     if real is float:
@@ -116,11 +126,12 @@ cdef inline void unpack(const kernel_row* row, real* rows, Py_ssize_t stride, Py
 
 
 cdef inline void hidden_forward(const kernel_row* row, real* a, real* h, const real* a_prev, const real* x,
-                                const real* w, real rho, int activation, Py_ssize_t H) noexcept nogil:
+                                const real* w, real rho, int activation, Py_ssize_t H,
+                                Py_ssize_t lanes) noexcept nogil:
     if real is float:
-        row.f32.hidden_forward(a, h, a_prev, x, w, rho, activation, H)
+        row.f32.hidden_forward(a, h, a_prev, x, w, rho, activation, H, lanes)
     else:
-        row.f64.hidden_forward(a, h, a_prev, x, w, rho, activation, H)
+        row.f64.hidden_forward(a, h, a_prev, x, w, rho, activation, H, lanes)
 
 
 cdef inline void hidden_one(const kernel_row* row, real* a, real* h, real x, const real* w, real rho,

@@ -40,8 +40,6 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
 
 cdef enum:
     BLOCK = 8                       # dimensions whose product with r is done at once
-    FEW = 8                         # lanes of a panel that one frame alone is worth
-    FEWEST = 4                      # frames that a copy of the weights pays for
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
     OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
@@ -410,7 +408,7 @@ cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const re
     x_prev is NULL where a_prev is a_d already."""
     cdef Py_ssize_t W = width_of(net.row, theta)
     hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
-                   net.activation, net.H)
+                   net.activation, net.H, L)
     product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
             net.P, L, 1, net.H)
 
@@ -837,182 +835,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                 add(grad_ + net.r0, dr0 + i * Rp, Rp)
 
 
-def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
-           const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Rp) is the
-    recurrent state that conditions the first frame, and becomes the one after the last."""
-    cdef Net net = network.bound()
-    cdef Workspace space = workspace()
-    cdef const real* theta_ = &theta[0]
-    cdef real* x_ = &x[0, 0, 0]
-    cdef const real* uniform_ = &uniform[0, 0, 0]
-    cdef const real* normal_ = &normal[0, 0, 0]
-    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
-    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], W = width_of(net.row, theta_), p
-    # A panel costs the same however many of its lanes are taken: few sequences cost less one at a time, if there are
-    # frames enough to pay for a copy of the weights.
-    cdef bint one_at_a_time = N * FEW <= W and N * T >= FEWEST
-    # Half panels where that gives every thread one.
-    cdef Py_ssize_t n_panels = N if one_at_a_time else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
-    cdef Py_ssize_t first, n
-    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W + W * net.Rp + PAD, 64) * 64
-    cdef Copies at = copies_layout(&net)
-    cdef real* copies = <real*>NULL
-    cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, n_panels * T * (FEW if one_at_a_time else W)), n_panels)
-    cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
-    if one_at_a_time:
-        copies = <real*>space.take(max(1, at.size) * sizeof(real))
-    with nogil, parallel(num_threads=n_threads):
-        if threadid() == 0:
-            team[0] = omp_get_num_threads()
-        if one_at_a_time:
-            for p in prange(net.D + at.n_matrices + 1, schedule="static"):
-                copy_weights(&net, &at, copies, theta_, p, buffers + threadid() * of_thread)
-        for p in prange(n_panels, schedule="static"):
-            if one_at_a_time:
-                sequence_sample(&net, &at, x_ + p * T * net.D, state_ + p * net.Rp, buffers + threadid() * of_thread,
-                                theta_, copies, uniform_ + p * T * net.D, normal_ + p * T * net.D, T)
-                continue
-            first = N * p // n_panels
-            n = N * (p + 1) // n_panels - first
-            panel_sample(&net, x_ + first * T * net.D, state_ + first * net.Rp, buffers + threadid() * of_thread,
-                         theta_, uniform_ + first * T * net.D, normal_ + first * T * net.D, T, n)
-
-
-cdef void panel_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
-                       const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """T frames of up to W sequences: x, uniform, normal (valid, T, D), state (valid, Rp)."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
-    cdef Py_ssize_t t, d, d0, e, i, block, L = lanes_for(valid, W)
-    cdef real *x_p = space                                    # (D, W)
-    cdef real *u_p = x_p + D * W                              # (D, W)
-    cdef real *n_p = u_p + D * W                              # (D, W)
-    cdef real *r_p = n_p + D * W                              # (R, W)
-    cdef real *a = r_p + R * W                                # (H, W)
-    cdef real *h = a + H * W                                  # (H, W)
-    cdef real *z = h + H * W                                  # (BLOCK, P, W)
-    cdef real *scratch = z + BLOCK * P * W                    # (P, W)
-    cdef real *then = scratch + P * W                         # (W, Rp)
-    for t in range(T):
-        pack(net.row, u_p, uniform + t * D, T * D, valid, D)
-        pack(net.row, n_p, normal + t * D, T * D, valid, D)
-        if R:
-            pack(net.row, r_p, state, Rp, valid, R)
-        product(net.row, a, W, theta + net.W_c, 0, Rp, 1, r_p, 0, W, theta + net.c, H, W, 1,
-                R if net.hidden_context else 0)
-        for block in range(pieces(D, BLOCK)):
-            d0 = block * BLOCK
-            outputs_of_context(net, z, theta, r_p, d0, min(<Py_ssize_t>BLOCK, D - d0), L)
-            for d in range(d0, min(D, d0 + BLOCK)):
-                e = d - d0
-                hidden_and_outputs(net, a, h, z + e * P * W, theta, a, x_p + (d - 1) * W if d > 0 else <real*>NULL, d,
-                                   L)
-                head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at, valid)
-        unpack(net.row, x + t * D, T * D, valid, x_p, D)
-        if R:
-            for i in range(valid):
-                memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
-            product(net.row, then, Rp, x + t * D, 0, T * D, 1, theta + net.W_in, 0, Rp, <const real*>NULL,
-                    valid, Rp, 1, D)
-            state_step(net, then, state, theta, valid)
-            memcpy(state, then, valid * Rp * sizeof(real))
-
-
-# One sequence: the outputs lie in the lanes, so the weights are copied with their last axis first.  The chains are those
-# of panel_sample, so the bits are too.
-
-cdef struct Copies:
-    # Where each transposed matrix (inputs, outputs rounded up to PAD) begins in the copy, and the sizes of one of them.
-    Py_ssize_t V, U, W_c, size
-    Py_ssize_t Pp                 # lanes of the outputs of one dimension
-    Py_ssize_t n_U, n_matrices    # dimensions that one matrix of U serves (a block, where all are driven); how many
-    Py_ssize_t Up                 # lanes of the outputs of one matrix of U
-
-
-cdef Copies copies_layout(const Net* net) noexcept nogil:
-    cdef Copies at
-    at.Pp = padded(net.P)
-    at.n_U = BLOCK if net.Q == net.P else 1
-    at.n_matrices = pieces(net.D, at.n_U) if net.Q else 0
-    at.Up = padded(at.n_U * net.Q)
-    at.V = 0
-    at.U = at.V + net.D * net.H * at.Pp
-    at.W_c = at.U + at.n_matrices * net.R * at.Up
-    at.size = at.W_c + (net.R * net.Hp if net.hidden_context else 0)
-    return at
-
-
-cdef void transposed(const Net* net, real* copy, const real* weights, Py_ssize_t stride, Py_ssize_t n_outputs,
-                     Py_ssize_t n_inputs, real* strip) noexcept nogil:
-    """copy (n_inputs, padded(n_outputs)) = weights (n_outputs, stride)'.  strip: (n_inputs, W)."""
-    cdef Py_ssize_t m, i, W = width_of(net.row, copy), L = padded(n_outputs)
-    for m in range(pieces(L, W)):
-        pack(net.row, strip, weights + m * W * stride, stride, max(0, min(W, n_outputs - m * W)), n_inputs)
-        for i in range(n_inputs):
-            memcpy(copy + i * L + m * W, strip + i * W, min(W, L - m * W) * sizeof(real))
-
-
-cdef void copy_weights(const Net* net, const Copies* at, real* copies, const real* theta, Py_ssize_t piece,
-                       real* strip) noexcept nogil:
-    """One piece of the copies: V_d of each dimension, then the matrices of U, then W_c."""
-    cdef Py_ssize_t matrix = piece - net.D, d = matrix * at.n_U
-    if matrix < 0:
-        transposed(net, copies + at.V + piece * net.H * at.Pp, theta + net.V + piece * net.P * net.Hp, net.Hp, net.P,
-                   net.H, strip)
-    elif matrix < at.n_matrices:
-        transposed(net, copies + at.U + matrix * net.R * at.Up, theta + net.U + d * net.Q * net.Rp, net.Rp,
-                   min(at.n_U, net.D - d) * net.Q, net.R, strip)
-    elif net.hidden_context:
-        transposed(net, copies + at.W_c, theta + net.W_c, net.Rp, net.H, net.R, strip)
-
-
-cdef inline void add_outputs(const Net* net, real* c, const real* copy, const real* x, Py_ssize_t n_outputs,
-                             Py_ssize_t n_inputs) noexcept nogil:
-    """c += weights x, for one frame; c has room for padded(n_outputs) numbers, of which the last stay as they are."""
-    product(net.row, c, 0, x, 0, 0, 1, copy, 0, padded(n_outputs), <const real*>NULL, 1, padded(n_outputs), 1, n_inputs)
-
-
-cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state, real* space, const real* theta,
-                          const real* copies, const real* uniform, const real* normal, Py_ssize_t T) noexcept nogil:
-    """T frames of one sequence.  x, uniform, normal: (T, D).  state: (Rp)."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
-    cdef Py_ssize_t t, d, e, k
-    cdef real *x_d = space                                    # (W), the first lane
-    cdef real *u_d = x_d + W                                  # (W)
-    cdef real *n_d = u_d + W                                  # (W)
-    cdef real *a = n_d + W                                    # (Hp)
-    cdef real *h = a + net.Hp                                 # (Hp)
-    cdef real *z_p = h + net.Hp                               # (P, W), the first lane
-    cdef real *scratch = z_p + P * W                          # (P, W)
-    cdef real *then = scratch + P * W                         # (Rp)
-    cdef real *z = then + Rp                                  # (BLOCK, P) and room for padding
-    memset(space, 0, (3 * W + 2 * net.Hp + 2 * P * W) * sizeof(real))
-    for t in range(T):
-        memcpy(a, theta + net.c, H * sizeof(real))
-        if net.hidden_context:
-            add_outputs(net, a, copies + at.W_c, state, H, R)
-        for d in range(D):
-            e = d % BLOCK
-            if e == 0:                                        # b_d + U_d r of a block
-                memcpy(z, theta + net.b + d * P, min(<Py_ssize_t>BLOCK, D - d) * P * sizeof(real))
-            if net.Q and d % at.n_U == 0:
-                add_outputs(net, z + e * P, copies + at.U + d // at.n_U * R * at.Up, state,
-                            min(at.n_U, D - d) * net.Q, R)
-            hidden_one(net.row, a, h, x_d[0] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * H,
-                       theta[net.rho + d], net.activation, H)
-            add_outputs(net, z + e * P, copies + at.V + d * H * at.Pp, h, P, H)
-            for k in range(P):
-                z_p[k * W] = z[e * P + k]
-            u_d[0] = uniform[t * D + d]
-            n_d[0] = normal[t * D + d]
-            head_draw(net.row, net.head, x_d, scratch, z_p, u_d, n_d, &net.at, 1)
-            x[t * D + d] = x_d[0]
-        if R:
-            memcpy(then, theta + net.b_r, Rp * sizeof(real))
-            product(net.row, then, Rp, x + t * D, 0, D, 1, theta + net.W_in, 0, Rp, <const real*>NULL, 1, Rp, 1, D)
-            state_step(net, then, state, theta, 1)
-            memcpy(state, then, Rp * sizeof(real))
+include "_sample.pxi"
 
 
 def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):

@@ -30,6 +30,14 @@ cdef void plain_product(real* C, Py_ssize_t c_m, const real* A, Py_ssize_t a_o, 
                     C_m[l] = C_m[l] + a * B_oi[l]
 
 
+cdef void plain_product_one(real* c, const real* A, Py_ssize_t a_m, const real* x, Py_ssize_t M,
+                            Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t m, i
+    for m in range(M):
+        for i in range(n):
+            c[m] = c[m] + A[m * a_m + i] * x[i]
+
+
 cdef void plain_pack(real* panel, const real* rows, Py_ssize_t stride, Py_ssize_t valid,
                      Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t j, l
@@ -61,10 +69,10 @@ cdef inline real plain_unit_slope(real h, int activation) noexcept nogil:
 
 
 cdef void plain_hidden_forward(real* a, real* h, const real* a_prev, const real* x, const real* w, real rho,
-                               int activation, Py_ssize_t H) noexcept nogil:
+                               int activation, Py_ssize_t H, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t j, l, at
     for j in range(H):
-        for l in range(WIDTH):
+        for l in range(lanes):
             at = j * WIDTH + l
             a[at] = a_prev[at]
             if x != NULL:
@@ -253,6 +261,7 @@ cdef kernel_row plain_row = kernel_row(b"plain", &plain_f32, &plain_f64)
 
 plain_f32.width = plain_f64.width = WIDTH
 plain_f32.product, plain_f64.product = &plain_product[float], &plain_product[double]
+plain_f32.product_one, plain_f64.product_one = &plain_product_one[float], &plain_product_one[double]
 plain_f32.pack, plain_f64.pack = &plain_pack[float], &plain_pack[double]
 plain_f32.unpack, plain_f64.unpack = &plain_unpack[float], &plain_unpack[double]
 plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float], &plain_hidden_forward[double]

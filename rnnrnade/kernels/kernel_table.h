@@ -27,15 +27,19 @@ struct TYPED(kernels) {
                     const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
                     const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
 
+    /* The same for one frame:  c[m] += sum_{i < n} A[m, i] x[i]   for m < M.  Rows of A are read up to a multiple of
+       PAD; the outputs lie in the lanes. */
+    void (*product_one)(real *c, const real *A, ptrdiff_t a_m, const real *x, ptrdiff_t M, ptrdiff_t n);
+
     /* panel[j, l] = rows[l * stride + j] for l < valid, else 0;   j < n */
     void (*pack)(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n);
     /* rows[l * stride + j] = panel[j, l] for l < valid;   j < n */
     void (*unpack)(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *panel, ptrdiff_t n);
 
-    /* (3), (4):  a = a_prev + x w  (a = a_prev where x is NULL);  h = s(rho a).
-       a, h, a_prev: (H, W), a may be a_prev.  x: (W).  w: (H). */
+    /* (3), (4):  a = a_prev + x w  (a = a_prev where x is NULL);  h = s(rho a), for the first `lanes` of them at
+       least.  a, h, a_prev: (H, W), a may be a_prev.  x: (W).  w: (H). */
     void (*hidden_forward)(real *a, real *h, const real *a_prev, const real *x, const real *w, real rho,
-                           int activation, ptrdiff_t H);
+                           int activation, ptrdiff_t H, ptrdiff_t lanes);
     /* The same for one frame:  a += x w;  h = s(rho a).  a, h: (H), written up to a multiple of PAD; w likewise read. */
     void (*hidden_one)(real *a, real *h, real x, const real *w, real rho, int activation, ptrdiff_t H);
     /* dh = V' dz;  dpsi = dh * s'(rho a);  dw_j = sum of x da_j over the lanes (da of the later dimensions only);

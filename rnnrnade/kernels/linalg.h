@@ -34,6 +34,8 @@ INLINE void product_tile(const int rows, const int vectors, struct product_args 
             vec b[WIDE];
             for (int v = 0; v < vectors; v++) b[v] = load(B + v * LANES);
             B += p.b_i;
+            if (vectors == 1 && i % 16 == 0)
+                for (int m = 0; m < rows; m++) __builtin_prefetch(A[m / 3] + (rows + m % 3) * p.a_m);
 #pragma GCC unroll 12
             for (int m = 0; m < rows; m++) {
                 vec a = splat(A[m / 3][(m % 3) * p.a_m]);
@@ -90,6 +92,32 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
             product_strip(1, p, M);
             l += LANES;
         }
+    }
+}
+
+/* LANES outputs at a time; behind the last row the last row again. */
+static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, ptrdiff_t M, ptrdiff_t n) {
+    for (ptrdiff_t m = 0; m < M; m += LANES) {
+        ptrdiff_t here = M - m < LANES ? M - m : LANES, i = 0;
+        const real *rows[LANES];
+        real sums[LANES];
+        vec column[PIECE];
+        for (int l = 0; l < LANES; l++) {
+            rows[l] = A + (m + (l < here ? l : here - 1)) * a_m;
+            sums[l] = c[m + (l < here ? l : here - 1)];
+        }
+        vec sum = load(sums);
+        for (; i + PIECE <= n; i += PIECE) {
+            if (i % 16 == 0)
+                for (int l = 0; l < LANES; l++) __builtin_prefetch(rows[l] + LANES * a_m + i);
+            load_columns(column, rows, i);
+#pragma GCC unroll 4
+            for (int j = 0; j < PIECE; j++) sum = fused(column[j], splat(x[i + j]), sum);
+        }
+        if (i < n) load_columns(column, rows, i);
+        for (int j = 0; i + j < n; j++) sum = fused(column[j], splat(x[i + j]), sum);
+        store(sums, sum);
+        memcpy(c + m, sums, here * sizeof *c);
     }
 }
 

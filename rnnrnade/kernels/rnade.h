@@ -9,12 +9,12 @@ INLINE vec unit_slope(vec h, const int activation) {
     return activation == SIGMOID_UNIT ? h * (1 - h) : (vec)((ivec)(h > 0) & (ivec)splat(1));
 }
 
-INLINE void hidden_forward_as(const int activation, real *a, real *h, const real *a_prev, const real *x,
-                              const real *w, real rho, ptrdiff_t H) {
+INLINE void hidden_forward_as(const int activation, const int vectors, real *a, real *h, const real *a_prev,
+                              const real *x, const real *w, real rho, ptrdiff_t H) {
     vec x_v[VECTORS];
-    for (int v = 0; v < VECTORS; v++) x_v[v] = x ? load(x + v * LANES) : splat(0);
+    for (int v = 0; v < vectors; v++) x_v[v] = x ? load(x + v * LANES) : splat(0);
     for (ptrdiff_t j = 0; j < H; j++)
-        for (int v = 0; v < VECTORS; v++) {
+        for (int v = 0; v < vectors; v++) {
             ptrdiff_t at = j * WIDTH + v * LANES;
             vec a_j = load(a_prev + at);
             if (x) a_j = fused(x_v[v], splat(w[j]), a_j);          /* a_{d+1} = a_d + x_d W[:, d] */
@@ -24,11 +24,13 @@ INLINE void hidden_forward_as(const int activation, real *a, real *h, const real
 }
 
 static void hidden_forward(real *a, real *h, const real *a_prev, const real *x, const real *w, real rho,
-                           int activation, ptrdiff_t H) {
-    if (activation == SIGMOID_UNIT)
-        hidden_forward_as(SIGMOID_UNIT, a, h, a_prev, x, w, rho, H);
+                           int activation, ptrdiff_t H, ptrdiff_t lanes) {
+    if (activation == SIGMOID_UNIT && lanes > LANES)
+        hidden_forward_as(SIGMOID_UNIT, VECTORS, a, h, a_prev, x, w, rho, H);
+    else if (activation == SIGMOID_UNIT)
+        hidden_forward_as(SIGMOID_UNIT, 1, a, h, a_prev, x, w, rho, H);
     else
-        hidden_forward_as(RELU_UNIT, a, h, a_prev, x, w, rho, H);
+        hidden_forward_as(RELU_UNIT, VECTORS, a, h, a_prev, x, w, rho, H);
 }
 
 static void hidden_one(real *a, real *h, real x, const real *w, real rho, int activation, ptrdiff_t H) {

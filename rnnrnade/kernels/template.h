@@ -15,6 +15,7 @@ const struct kernels_f64 TABLE = {
 #endif
     .width = WIDTH,
     .product = product,
+    .product_one = product_one,
     .pack = pack,
     .unpack = unpack,
     .hidden_forward = hidden_forward,

@@ -83,6 +83,14 @@ INLINE real sum_lanes(vec v) {
     return s[0];
 }
 
+/* 0, 1, 2, ...: the index vectors of shuffles are arithmetic on it, which the compiler does. */
+INLINE ivec lane_numbers(void) {
+    static const integer numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    ivec lane;
+    memcpy(&lane, numbers, sizeof lane);
+    return lane;
+}
+
 /* One step of a butterfly over pairs of vectors: with half = 1, 2, 4, ... exchange the lanes that have that bit of
    their number set in a with those that have it clear in b.  All steps together transpose LANES vectors; adding the
    pair instead of keeping it sums over lanes. */
@@ -94,15 +102,58 @@ INLINE void exchange(vec *a, vec *b, const int half) {
         (*b)[l] = l & half ? b0[l] : a0[l ^ half];
     }
 #else
-    ivec from_a, from_b; /* constants, once the loop is unrolled */
-#pragma GCC unroll 16
-    for (int l = 0; l < LANES; l++) {
-        from_a[l] = l & half ? LANES + (l ^ half) : l;
-        from_b[l] = l & half ? LANES + l : l ^ half;
-    }
-    *a = __builtin_shuffle(a0, b0, from_a);
-    *b = __builtin_shuffle(a0, b0, from_b);
+    ivec lane = lane_numbers();
+    ivec from_b_too = ((lane & half) != 0) & (LANES - half); /* whole vectors, so that the compiler knows them */
+    *a = __builtin_shuffle(a0, b0, lane + from_b_too);
+    *b = __builtin_shuffle(a0, b0, lane + half + from_b_too);
 #endif
+}
+
+/* a <- the first halves of each piece of 16 bytes of a and b, number by number in turn; b <- the second halves. */
+enum { PIECE = 16 / sizeof(real) };
+
+INLINE void interleave(vec *a, vec *b) {
+    vec a0 = *a, b0 = *b;
+#if VECTOR_BYTES == 64 && REAL_BITS == 32 /* GCC takes a slower shuffle by itself */
+    *a = (vec)_mm512_unpacklo_ps((__m512)a0, (__m512)b0), *b = (vec)_mm512_unpackhi_ps((__m512)a0, (__m512)b0);
+#elif VECTOR_BYTES == 64
+    *a = (vec)_mm512_unpacklo_pd((__m512d)a0, (__m512d)b0), *b = (vec)_mm512_unpackhi_pd((__m512d)a0, (__m512d)b0);
+#elif VECTOR_BYTES == 32 && REAL_BITS == 32
+    *a = (vec)_mm256_unpacklo_ps((__m256)a0, (__m256)b0), *b = (vec)_mm256_unpackhi_ps((__m256)a0, (__m256)b0);
+#elif VECTOR_BYTES == 32
+    *a = (vec)_mm256_unpacklo_pd((__m256d)a0, (__m256d)b0), *b = (vec)_mm256_unpackhi_pd((__m256d)a0, (__m256d)b0);
+#else
+    for (int l = 0; l < LANES; l++) {
+        (*a)[l] = l % 2 ? b0[l / 2] : a0[l / 2];
+        (*b)[l] = l % 2 ? b0[(l + LANES) / 2] : a0[(l + LANES) / 2];
+    }
+#endif
+}
+
+/* 16 bytes from each of the rows 0, PIECE, 2 PIECE, ... */
+INLINE vec load_pieces(const real *const *rows, ptrdiff_t i) {
+#if VECTOR_BYTES == 64 /* a broadcast under a mask: no shuffle */
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[0] + i)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const __m128i *)(rows[PIECE] + i)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const __m128i *)(rows[2 * PIECE] + i)));
+    return (vec)_mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const __m128i *)(rows[3 * PIECE] + i)));
+#elif VECTOR_BYTES == 32
+    __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(rows[0] + i)));
+    return (vec)_mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(rows[PIECE] + i)), 1);
+#else
+    return load(rows[0] + i);
+#endif
+}
+
+/* column[j][l] = rows[l][i + j]   for j < PIECE */
+INLINE void load_columns(vec column[PIECE], const real *const *rows, ptrdiff_t i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < PIECE; j++) column[j] = load_pieces(rows + j, i);
+#pragma GCC unroll 2
+    for (int half = PIECE / 2; half > 0; half /= 2)
+#pragma GCC unroll 4
+        for (int j = 0; j < PIECE; j++)
+            if (!(j & half)) interleave(&column[j], &column[j + half]);
 }
 
 INLINE void transpose(vec block[LANES]) {

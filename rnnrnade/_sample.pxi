@@ -1,0 +1,201 @@
+# Sampling.  Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs
+# in the lanes instead.  The chains are the same, so the bits are too.
+#
+# A frame has four parts: begin (its numbers, and a_1), context (what the past gives to the raw outputs of a block of
+# dimensions, two thirds of all operations), draw (dimension by dimension), end (the next state).  With a panel for
+# every thread, each takes its own through all frames and none waits for another.  With fewer panels than threads, the
+# others work out the context of the next stage of blocks while one draws this stage.
+
+cdef enum:
+    FEW = 5                         # sequences from which on a panel costs less than one sequence after the other
+
+cdef Py_ssize_t STAGES = 8          # of a frame, at most: a barrier ends each
+cdef double SHARED = 5e5            # weights of the context, times lanes as below, worth one more thread in each frame
+cdef int LANES_COST = 6             # a frame in panels against one frame alone
+
+
+cdef struct Draw:
+    # Where the arrays of a panel begin in its piece of `size` reals; B lanes, W or 1.
+    Py_ssize_t x                    # (D, B)
+    Py_ssize_t uniform              # (D, B)
+    Py_ssize_t normal               # (D, B)
+    Py_ssize_t r                    # (R, B)
+    Py_ssize_t a                    # (Hp, B)
+    Py_ssize_t h                    # (Hp, B)
+    Py_ssize_t z                    # (D, P, B)
+    Py_ssize_t scratch              # (P, W)
+    Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, normal of one sequence, in the first lane
+    Py_ssize_t then                 # (B, Rp)
+    Py_ssize_t size, B
+
+
+cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil:
+    cdef Draw at
+    at.B = B
+    at.x = 0
+    at.uniform = at.x + net.D * B
+    at.normal = at.uniform + net.D * B
+    at.r = at.normal + net.D * B
+    at.a = at.r + net.R * B
+    at.h = at.a + net.Hp * B
+    at.z = at.h + net.Hp * B
+    at.scratch = at.z + net.D * net.P * B
+    at.one = at.scratch + net.P * W
+    at.then = at.one + (net.P + 3) * W
+    at.size = pieces(at.then + B * net.Rp, 64) * 64
+    return at
+
+
+cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
+                      const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """The numbers of a frame, r as a panel, and a_1 = c (+ W_c r).  uniform, normal: rows T * D apart.  state: (valid, Rp)."""
+    cdef Py_ssize_t D = net.D, B = at.B
+    cdef Py_ssize_t R = net.R if net.hidden_context else 0
+    if B == 1:
+        memcpy(panel + at.uniform, uniform, D * sizeof(real))
+        memcpy(panel + at.normal, normal, D * sizeof(real))
+        memset(panel + at.a, 0, net.Hp * sizeof(real))
+        memcpy(panel + at.a, theta + net.c, net.H * sizeof(real))
+        product_one(net.row, panel + at.a, theta + net.W_c, net.Rp, state, net.H, R)
+        return
+    pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
+    pack(net.row, panel + at.normal, normal, T * D, valid, D)
+    if net.R:
+        pack(net.row, panel + at.r, state, net.Rp, valid, net.R)
+    product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1, R)
+
+
+cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
+                        Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
+    """z_d = b_d + U_d r of a block of dimensions."""
+    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * BLOCK, n = min(<Py_ssize_t>BLOCK, net.D - d), e
+    cdef real* z = panel + at.z + d * P * at.B
+    if at.B > 1:
+        outputs_of_context(net, z, theta, panel + at.r, d, n, lanes_for(valid, at.B))
+        return
+    memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
+    if Q == P:
+        product_one(net.row, z, theta + net.U + d * P * net.Rp, net.Rp, state, n * P, net.R)
+        return
+    for e in range(n):
+        product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Rp, net.Rp, state, Q, net.R)
+
+
+cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t begin, Py_ssize_t end,
+                     Py_ssize_t valid) noexcept nogil:
+    """x_d of some blocks of dimensions, each given those before it."""
+    cdef Py_ssize_t d, k, P = net.P, B = at.B, W = width_of(net.row, theta), L = lanes_for(valid, W)
+    cdef real *x = panel + at.x
+    cdef real *uniform = panel + at.uniform
+    cdef real *normal = panel + at.normal
+    cdef real *a = panel + at.a
+    cdef real *h = panel + at.h
+    cdef real *z = panel + at.z
+    cdef real *scratch = panel + at.scratch
+    cdef real *z_d = panel + at.one
+    cdef real *x_d = z_d + P * W
+    if B > 1:
+        for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+            hidden_and_outputs(net, a, h, z + d * P * B, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
+            head_draw(net.row, net.head, x + d * B, scratch, z + d * P * B, uniform + d * B, normal + d * B, &net.at,
+                      valid)
+        return
+    memset(z_d, 0, (P + 3) * W * sizeof(real))
+    for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+        hidden_one(net.row, a, h, x[d - 1] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * net.H,
+                   theta[net.rho + d], net.activation, net.H)
+        product_one(net.row, z + d * P, theta + net.V + d * P * net.Hp, net.Hp, h, P, net.H)
+        for k in range(P):
+            z_d[k * W] = z[d * P + k]
+        x_d[W] = uniform[d]
+        x_d[2 * W] = normal[d]
+        head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
+        x[d] = x_d[0]
+
+
+cdef void frame_end(const Net* net, const Draw* at, real* out, real* panel, real* state, const real* theta,
+                    Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """The frame as rows T * D apart, and the state after it."""
+    cdef Py_ssize_t i, D = net.D, Rp = net.Rp
+    cdef real* then = panel + at.then
+    if at.B == 1:
+        memcpy(out, panel + at.x, D * sizeof(real))
+    else:
+        unpack(net.row, out, T * D, valid, panel + at.x, D)
+    if net.R:
+        for i in range(valid):
+            memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
+        product(net.row, then, Rp, out, 0, T * D, 1, theta + net.W_in, 0, Rp, <const real*>NULL, valid, Rp, 1, D)
+        state_step(net, then, state, theta, valid)
+        memcpy(state, then, valid * Rp * sizeof(real))
+
+
+def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
+           const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
+    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Rp) is the
+    recurrent state that conditions the first frame, and becomes the one after the last."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef real* x_ = &x[0, 0, 0]
+    cdef const real* uniform_ = &uniform[0, 0, 0]
+    cdef const real* normal_ = &normal[0, 0, 0]
+    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Rp = net.Rp, W = width_of(net.row, theta_)
+    cdef Py_ssize_t p, t, i, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
+    cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
+    # Half panels where that gives every thread one.
+    cdef Py_ssize_t n_panels = N if at.B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+    cdef double lanes = 1 if at.B == 1 else LANES_COST
+    cdef bint shared = n_panels < n_threads
+    cdef int* team = &space.team
+    if shared and SMALL > 0:
+        n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.R / SHARED))
+        shared = n_panels < n_threads
+    if not shared:
+        n_threads = worth_threads(n_threads, lanes * multiply_adds(&net, n_panels * T), n_panels)
+    cdef real* panels = <real*>space.take((n_panels if shared else n_threads) * at.size * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        if shared:
+            for t in range(T):
+                for p in prange(n_panels, schedule="static"):
+                    first = N * p // n_panels
+                    n = N * (p + 1) // n_panels - first
+                    i = (first * T + t) * D
+                    frame_begin(&net, &at, panels + p * at.size, state_ + first * Rp, theta_, uniform_ + i, normal_ + i,
+                                T, n)
+                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one, work out the next
+                    for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
+                        p = i % n_panels
+                        first = N * p // n_panels
+                        n = N * (p + 1) // n_panels - first
+                        block = (stage + 1) * of_stage + i // n_panels - 1
+                        if i >= n_panels and block < n_blocks:
+                            frame_context(&net, &at, panels + p * at.size, state_ + first * Rp, theta_, block, n)
+                        elif i < n_panels and stage >= 0:
+                            frame_draw(&net, &at, panels + p * at.size, theta_, stage * of_stage,
+                                       min((stage + 1) * of_stage, n_blocks), n)
+                for p in prange(n_panels, schedule="static"):
+                    first = N * p // n_panels
+                    n = N * (p + 1) // n_panels - first
+                    frame_end(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Rp, theta_, T, n)
+        else:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                n = N * (p + 1) // n_panels - first
+                panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Rp, theta_,
+                             uniform_ + first * T * D, normal_ + first * T * D, T, n)
+
+
+cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
+                       const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """All frames of one panel.  x, uniform, normal: (valid, T, D)."""
+    cdef Py_ssize_t t, block
+    for t in range(T):
+        frame_begin(net, at, panel, state, theta, uniform + t * net.D, normal + t * net.D, T, valid)
+        for block in range(pieces(net.D, BLOCK)):
+            frame_context(net, at, panel, state, theta, block, valid)
+            frame_draw(net, at, panel, theta, block, block + 1, valid)
+        frame_end(net, at, x + t * net.D, panel, state, theta, T, valid)
