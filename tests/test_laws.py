@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference
-from helpers import DTYPES, FLOAT32, FLOAT64, Case, assert_near, assert_same_bits, ids, listed
+from helpers import DTYPES, FLOAT32, FLOAT64, LARGE, Case, assert_near, assert_same_bits, ids, listed
 from scipy.special import ndtr, ndtri
 from scipy.stats import kstest
 from threadpoolctl import threadpool_limits
@@ -27,7 +27,7 @@ every_model = pytest.mark.parametrize("case", MODELS, ids=ids(MODELS))
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 GAUSSIAN_SEQUENCES = [case for case in MODELS if case.R and case.head == "gaussian"]
 
-N_JOBS = (1, 2, 3, 8)
+N_JOBS = (1, 2, 3, 4, 8, 16)
 
 # ---- densities ---------------------------------------------------------------------------------------------
 
@@ -393,6 +393,19 @@ def test_threads_leave_the_bits(case, dtype, row, all_threads):
             found[name] = call()
             assert _core.last_team_size() == n_jobs, name
         expected = expected or found
+        assert_same_bits(found, expected, f"n_jobs={n_jobs}")
+
+
+@dtypes
+@pytest.mark.parametrize("n", [1, 3, 6, 20])
+@pytest.mark.parametrize("case", LARGE, ids=ids(LARGE))
+def test_threads_share_the_draws_of_few_sequences(case, n, dtype, row, all_threads):
+    expected = None
+    for n_jobs in N_JOBS:
+        model, _ = case.model(dtype, n_jobs=n_jobs)
+        found = model.sample(n, 2, random_state=1) if case.R else model.sample(n, random_state=1)
+        assert _core.last_team_size() == n_jobs
+        expected = found if expected is None else expected
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
