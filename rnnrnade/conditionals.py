@@ -149,11 +149,12 @@ class MixtureOfGaussians:
         ranked probability score for circular variables and its application to mesoscale forecast ensemble
         verification, 2006: E|X - x| - E|X - X'| / 2.
         """
-        distance = (self.alpha * _mean_absolute(np.asarray(x, np.float64)[..., None] - self.mu, self.sigma)).sum(-1)
-        for k in range(self.mu.shape[-1]):  # one k at a time: K, not K^2 numbers for each x
-            between = _mean_absolute(self.mu - self.mu[..., k, None], np.hypot(self.sigma, self.sigma[..., k, None]))
-            distance = distance - 0.5 * self.alpha[..., k] * (self.alpha * between).sum(axis=-1)
-        return distance
+        score = (self.alpha * _mean_absolute(np.asarray(x, np.float64)[..., None] - self.mu, self.sigma)).sum(axis=-1)
+        for k in range(self.mu.shape[-1]):  # one at a time: K, not K^2 numbers for each x; every pair once
+            m, s = self.mu[..., k:] - self.mu[..., k, None], np.hypot(self.sigma[..., k:], self.sigma[..., k, None])
+            between = self.alpha[..., k:] * _mean_absolute(m, s)
+            score = score - self.alpha[..., k] * (0.5 * between[..., 0] + between[..., 1:].sum(axis=-1))
+        return score
 
 
 class Bernoulli:

@@ -486,8 +486,9 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     frames = np.arange(begin, begin + len(median))
     ax = _axes(ax, (8, 4))
     ax.plot(frames, median, color=BLUE, label="median")
-    for level, low, high in zip(levels, edges[: len(levels)], edges[len(levels) :], strict=True):
-        ax.fill_between(frames, low, high, color=BLUE, alpha=0.18, linewidth=0, label=f"{level:.0%} interval")
+    for i, (level, low, high) in enumerate(zip(levels, edges[: len(levels)], edges[len(levels) :], strict=True)):
+        shade = _lighter(BLUE, 0.85 - 0.5 * i / max(1, len(levels) - 1))
+        ax.fill_between(frames, low, high, color=shade, linewidth=0, label=f"{level:.0%} interval")
     if past is not None:
         ax.plot(np.asarray(past)[:, dim], color="black", linewidth=1.2, label="past")
         ax.axvline(begin - 0.5, color=GREY, linestyle=":", linewidth=1)
@@ -499,8 +500,10 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
         ylabel=f"{f'x{dim}' if feature_name is None else feature_name} (units of the data)",
         title=f"Forecast of {len(median)} frames from {len(samples)} draws",
     )
+    ax.set_axisbelow(True)
     ax.grid(alpha=0.3)
-    ax.legend(loc="upper left", framealpha=1, fontsize="small", ncols=2)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", frameon=False)
     return ax
 
 
@@ -514,6 +517,13 @@ def _new_figure(size):
 
 def _axes(ax, size):
     return _new_figure(size).subplots() if ax is None else ax
+
+
+def _lighter(colour, share):
+    """The colour with a share of white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(share + (1 - share) * part for part in to_rgb(colour))
 
 
 def _limit_to_most(ax, values):
