@@ -11,6 +11,7 @@ _WHERE = {
     "RNNRNADE": "estimators",
     "RNNNADE": "estimators",
     "Linear": "transforms",
+    "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }
 
@@ -20,7 +21,7 @@ __all__ = [*_WHERE, "config", "load", "show_config"]
 def __getattr__(name):
     if name in _WHERE:
         return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
-    if name in ("datasets", "plotting"):
+    if name in ("conditionals", "datasets", "forecasting", "plotting"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from .conditionals import Conditionals
 from .io import load_estimator, save_estimator
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
 from .optim import OPTIMIZERS
@@ -171,7 +172,7 @@ def as_generator(random_state):
         ) from error
 
 
-class DensityEstimator(DensityMixin, BaseEstimator):
+class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     """What all estimators share.  A subclass says which head it has and whether it reads sequences."""
 
     _recurrent = False
@@ -593,8 +594,9 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     # ---- samples ------------------------------------------------------------------------------------------------
 
-    def _draw(self, n_samples, n_frames, generator, given=None):
-        """(n_samples, n_frames, D) in the units of X, after one given sequence or from the start."""
+    def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
+        """(n_samples, n_frames, D) in the units of X, after one given sequence or from the start, the first dimensions
+        of the first frame given or not."""
         model, D = self._model, self._model.layout.D
         state = past = None
         if given is not None:
@@ -609,7 +611,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             state = model.initial_state(n_samples)
         at_once = max(1, DRAWS // (n_samples * D))
         parts = []
-        for begin in range(0, n_frames, at_once):
+        if leading is not None:
+            first, leading, state = self._draw_rest(leading, n_samples, generator, past, state)
+            parts.append(first[:, None])
+        for begin in range(len(parts), n_frames, at_once):
             shape = (n_samples, min(at_once, n_frames - begin), D)
             uniform = generator.random(shape, model.dtype)
             normal = uniform if self._binary else generator.standard_normal(shape, model.dtype)
@@ -617,6 +622,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         x = np.concatenate(parts, axis=1).astype(np.float64)
         if self.transform_ is not None:
             x = self.transform_.inverse(x, past)
+        if leading is not None:
+            x[:, 0, : leading.shape[1]] = leading  # not what the transform and its inverse round it to
         if self.order_ is None:
             return x
         out = np.empty_like(x)
@@ -824,7 +831,7 @@ class SequenceEstimator(DensityEstimator):
 
     _recurrent = True
 
-    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None):
+    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None):
         """Draw sequences from the model, exactly.
 
         Parameters
@@ -834,13 +841,16 @@ class SequenceEstimator(DensityEstimator):
             None: that of the estimator.
         given : array-like of shape (T, D), optional
             One sequence that the samples continue.
+        leading : array-like of shape (j,) or (n_samples, j), optional
+            The first j dimensions of the first drawn frame, in the model's order (`order`; by default that of X),
+            on which the samples are conditioned, exactly.
 
         Returns
         -------
         ndarray of shape (n_samples, n_frames, D)
         """
         generator = self._sampler(random_state, n_samples=n_samples, n_frames=n_frames)
-        return self._draw(n_samples, n_frames, generator, given)
+        return self._draw(n_samples, n_frames, generator, given, leading)
 
     def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
         """Draw what follows each sequence: `sample` with `given`.
@@ -987,7 +997,7 @@ class VectorEstimator(DensityEstimator):
         """
         return super().log_likelihood_and_gradient(X)
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, *, leading=None):
         """Draw vectors from the model, exactly.
 
         Parameters
@@ -995,13 +1005,16 @@ class VectorEstimator(DensityEstimator):
         n_samples : int, default=1
         random_state : None, int, RandomState or Generator, default=None
             None: that of the estimator.
+        leading : array-like of shape (j,) or (n_samples, j), optional
+            The first j dimensions of each vector, in the model's order (`order`; by default that of X), on which the
+            samples are conditioned, exactly.
 
         Returns
         -------
         ndarray of shape (n_samples, D)
         """
         generator = self._sampler(random_state, n_samples=n_samples)
-        return self._draw(n_samples, 1, generator)[:, 0]
+        return self._draw(n_samples, 1, generator, leading=leading)[:, 0]
 
 
 # ---- the four estimators -------------------------------------------------------------------------------------------

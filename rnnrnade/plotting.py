@@ -15,7 +15,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["learning_curve", "samples_beside_data", "surprise_heat_map", "two_dimensional_density"]
+from .sequences import names_of_features
+
+__all__ = [
+    "calibration",
+    "conditional_densities",
+    "fan_chart",
+    "learning_curve",
+    "pit_histogram",
+    "reliability",
+    "samples_beside_data",
+    "surprise_heat_map",
+    "two_dimensional_density",
+]
 
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
 COLOUR_MAP = "cividis"
@@ -108,7 +120,7 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
         raise ValueError(f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {X.ndim} dimensions.")
     surprise = -np.asarray(estimator.score_dims(X))  # (T, D)
     n_frames, n_features = surprise.shape
-    names = _feature_names(estimator, n_features, feature_names)
+    names = names_of_features(estimator, n_features, feature_names)
     frame, dimension = np.unravel_index(np.argmax(surprise), surprise.shape)
 
     highest = f"{surprise[frame, dimension]:.1f} nats, at frame {frame} in {names[dimension]}"
@@ -177,7 +189,7 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     dims = [d for d in dims if d < n_features]
     if not dims:
         raise ValueError(f"None of dims is a dimension of the data, which have {n_features}.")
-    names = _feature_names(None, n_features, feature_names)
+    names = names_of_features(None, n_features, feature_names)
 
     if fig is None:
         fig = _new_figure((9, 1 + 1.7 * len(dims)))
@@ -233,7 +245,7 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     x, y = (np.linspace(a, b, n_grid) for a, b in zip(low - margin, high + margin, strict=True))
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     log_density = np.asarray(estimator.score_samples(grid)).reshape(n_grid, n_grid)
-    names = _feature_names(estimator, 2, feature_names)
+    names = names_of_features(estimator, 2, feature_names)
 
     ax = _axes(ax, (6.4, 5.2))
     top = log_density.max()
@@ -250,6 +262,251 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     return ax
 
 
+def calibration(report, fig=None):
+    """Draw a calibration report: `pit_histogram` of all dimensions together on the left, `reliability` on the right.
+
+    Parameters
+    ----------
+    report : Calibration
+        From ``estimator.calibration(X)``.
+    fig : matplotlib Figure or SubFigure, default=None
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    axes : array of matplotlib Axes, shape (2,)
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    if fig is None:
+        fig = _new_figure((10.5, 4.4))
+    axes = fig.subplots(1, 2)
+    pit_histogram(report, axes[0])
+    reliability(report, axes[1])
+    return axes
+
+
+def pit_histogram(report, ax=None, *, dimension=-1):
+    """Draw the histogram of the integral transforms of one dimension, or of all together.
+
+    Bars that are high at both ends mean conditionals that are too narrow, high in the middle too wide, and a slope
+    means a bias.  Of a calibrated model, a bar lies in the grey band with probability 95 %.
+
+    Parameters
+    ----------
+    report : Calibration
+        From ``estimator.calibration(X)``.
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+    dimension : int, default=-1
+        Row of the report; the last one is that of all dimensions.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    from scipy.stats import binom
+
+    n, bins = report.n[dimension], len(report.edges) - 1
+    low, high = (binom.ppf(q, n, 1 / bins) * bins / n for q in (0.025, 0.975))
+    ax = _axes(ax, (5.2, 4.2))
+    density = report.counts[dimension] * bins / n
+    ax.bar(report.edges[:-1], density, width=1 / bins, align="edge", color=BLUE, alpha=0.75, edgecolor="white")
+    ax.axhspan(low, high, color=GREY, alpha=0.35, linewidth=0, zorder=2, label="95 % of a calibrated model")
+    ax.axhline(1, color="black", linewidth=1, linestyle="--")
+    what = "all dimensions" if report.names[dimension] == "all" else report.names[dimension]
+    ax.set(
+        xlabel="integral transform (PIT)",
+        ylabel="density",
+        xlim=(0, 1),
+        ylim=(0, 1.2 * max(density.max(), high)),
+        title=f"PIT of {what}: KS distance {report.ks_statistic[dimension]:.3f}, "
+        f"p = {report.ks_pvalue[dimension]:.2g} ({n} values)",
+    )
+    ax.title.set_fontsize("medium")
+    ax.legend(loc="upper right", framealpha=1)
+    return ax
+
+
+def reliability(report, ax=None):
+    """Draw how many observations the central intervals cover against how many they should.
+
+    Curves above the diagonal are of conditionals that are too wide, below of such that are too narrow.
+
+    Parameters
+    ----------
+    report : Calibration
+        From ``estimator.calibration(X)``.
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+        Its lines are those of the dimensions and of all together, and the diagonal.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    """
+    ax = _axes(ax, (5.2, 4.2))
+    off = np.abs(report.coverage[:-1] - report.nominal).max(axis=1)
+    worst = int(np.argmax(off))
+    for d, coverage in enumerate(report.coverage[:-1]):
+        if d == worst:
+            ax.plot(report.nominal, coverage, color=VERMILION, zorder=3, label=f"the farthest off: {report.names[d]}")
+        else:
+            other = "the other dimensions" if d == (worst == 0) else None
+            ax.plot(report.nominal, coverage, color=GREY, alpha=0.6, linewidth=0.8, label=other)
+    ax.plot(report.nominal, report.coverage[-1], color=BLUE, linewidth=2.2, zorder=4, label="all dimensions")
+    ax.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--")
+    ax.set(
+        xlabel="probability of the central interval",
+        ylabel="share of observations inside",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title="Reliability: above the diagonal is too wide",
+    )
+    ax.title.set_fontsize("medium")
+    ax.grid(alpha=0.3)
+    ax.legend(loc="lower right", framealpha=1)
+    return ax
+
+
+def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_names=None):
+    """Draw the density of each dimension of one frame given its past and the dimensions before it.
+
+    Parameters
+    ----------
+    estimator : fitted RNADE or RNNRNADE
+    X : array of shape (T, D)
+        One sequence; of a static model, rows.
+    frame : int
+        Which frame (or row) of X.
+    dims : sequence of int, default=None
+        Dimensions to draw; by default the first twelve.
+    fig : matplotlib Figure or SubFigure, default=None
+        Where to draw; a new figure if None.
+    feature_names : sequence of D strings, default=None
+        Names of the dimensions; by default ``feature_names_in_`` of the estimator, or x0, x1, ...
+
+    Returns
+    -------
+    axes : array of matplotlib Axes, shape (len(dims),)
+        The first line of each is the density, in 1 / unit of X; then the observed value, and the conditional mean.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If `X` is not one sequence, or has no such frame.
+    """
+    from .conditionals import MixtureOfGaussians
+
+    x = np.asarray(X)
+    if x.ndim != 2 or not -len(x) <= frame < len(x):
+        raise ValueError(f"conditional_densities draws frame {frame} of one sequence (T, D); X has shape {x.shape}.")
+    frame %= len(x)
+    mixture = MixtureOfGaussians(*estimator.predict_params(X[: frame + 1]))[frame]
+    dims = list(range(min(12, x.shape[1]))) if dims is None else list(dims)
+    names = names_of_features(estimator, x.shape[1], feature_names)
+    n_columns = min(4, len(dims))
+    n_rows = -(-len(dims) // n_columns)
+    if fig is None:
+        fig = _new_figure((1 + 2.6 * n_columns, 0.8 + 1.9 * n_rows))
+    axes = fig.subplots(n_rows, n_columns, squeeze=False).ravel()
+    low, high = (mixture.ppf(q) for q in (0.0005, 0.9995))
+    for ax, d in zip(axes, dims, strict=False):
+        value, margin = x[frame, d], 0.1 * (high[d] - low[d])
+        points = np.linspace(min(low[d], value) - margin, max(high[d], value) + margin, 400)
+        density = np.exp(mixture[d].log_density(points))
+        ax.plot(points, density, color=BLUE)
+        ax.fill_between(points, density, color=BLUE, alpha=0.2, linewidth=0)
+        ax.axvline(value, color=VERMILION, label="observed")
+        ax.axvline(mixture[d].mean(), color="black", linestyle=":", label="mean")
+        ax.set_title(f"{names[d]}: {mixture[d].log_density(value):+.2f} nats", fontsize="medium")
+        ax.set_ylim(bottom=0)
+    for ax in axes[len(dims) :]:
+        ax.remove()
+    axes[0].legend(loc="upper left", fontsize="small")
+    fig.suptitle(f"Frame {frame}: density of each dimension given the past and those before it")
+    fig.supxlabel("value (units of the data)")
+    fig.supylabel("density")
+    return axes[: len(dims)]
+
+
+def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.8, 0.95), feature_name=None):
+    """Draw the median and central intervals of forecasts of one dimension over time.
+
+    Parameters
+    ----------
+    samples : array of shape (n_samples, horizon, D)
+        Draws of the future, from ``forecast`` or ``sample``.
+    ax : matplotlib Axes, default=None
+        Where to draw; a new figure if None.
+    dim : int, default=0
+        The dimension.
+    past : array of shape (T, D), default=None
+        What was known; drawn before the forecast.
+    truth : array of shape (horizon, D), default=None
+        What came.
+    levels : sequence of float, default=(0.5, 0.8, 0.95)
+        Probabilities of the central intervals.
+    feature_name : str, default=None
+        Of the dimension; by default x0, x1, ...
+
+    Returns
+    -------
+    ax : matplotlib Axes
+        The first line is the median.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If the samples have not three axes.
+    """
+    from .forecasting import quantiles
+
+    levels = sorted(levels, reverse=True)  # the widest first, below the others
+    tails = [(1 - level) / 2 for level in levels]
+    median, *edges = quantiles(samples, [0.5, *tails, *(1 - t for t in tails)])[:, :, dim]
+    begin = 0 if past is None else len(past)
+    frames = np.arange(begin, begin + len(median))
+    ax = _axes(ax, (8, 4))
+    ax.plot(frames, median, color=BLUE, label="median")
+    for i, (level, low, high) in enumerate(zip(levels, edges[: len(levels)], edges[len(levels) :], strict=True)):
+        shade = _lighter(BLUE, 0.85 - 0.5 * i / max(1, len(levels) - 1))
+        ax.fill_between(frames, low, high, color=shade, linewidth=0, label=f"{level:.0%} interval")
+    if past is not None:
+        ax.plot(np.asarray(past)[:, dim], color="black", linewidth=1.2, label="past")
+        ax.axvline(begin - 0.5, color=GREY, linestyle=":", linewidth=1)
+    if truth is not None:
+        truth = np.asarray(truth)[:, dim]
+        ax.plot(begin + np.arange(len(truth)), truth, color=VERMILION, linewidth=1.2, label="what came")
+    ax.set(
+        xlabel="frame (the first is 0)",
+        ylabel=f"{f'x{dim}' if feature_name is None else feature_name} (units of the data)",
+        title=f"Forecast of {len(median)} frames from {len(samples)} draws",
+    )
+    ax.set_axisbelow(True)
+    ax.grid(alpha=0.3)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", frameon=False)
+    return ax
+
+
 def _new_figure(size):
     try:
         from matplotlib.figure import Figure
@@ -262,13 +519,11 @@ def _axes(ax, size):
     return _new_figure(size).subplots() if ax is None else ax
 
 
-def _feature_names(estimator, n_features, given):
-    names = getattr(estimator, "feature_names_in_", None) if given is None else given
-    if names is None:
-        return [f"x{d}" for d in range(n_features)]
-    if len(names) != n_features:
-        raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
-    return [str(name) for name in names]
+def _lighter(colour, share):
+    """The colour with a share of white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(share + (1 - share) * part for part in to_rgb(colour))
 
 
 def _limit_to_most(ax, values):

@@ -41,6 +41,7 @@ __all__ = [
     "check_sequences",
     "check_validation",
     "check_vectors",
+    "names_of_features",
     "naming",
     "windows",
 ]
@@ -324,6 +325,16 @@ def windows(offsets, window, generator):
     stops = np.minimum(first[sequence] + step * piece, lengths[sequence])
     starts = np.where(piece == 0, 0, first[sequence] + step * (piece - 1))
     return offsets[sequence] + starts, stops - starts, sequence
+
+
+def names_of_features(estimator, n_features, given=None):
+    """Names of the dimensions, a list of str: those given, or those the estimator was fitted with, or x0, x1, ..."""
+    names = getattr(estimator, "feature_names_in_", None) if given is None else given
+    if names is None:
+        return [f"x{d}" for d in range(n_features)]
+    if len(names) != n_features:
+        raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
+    return [str(name) for name in names]
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def test_examples_of_docstrings(name):
     assert failed == 0
 
 
-@pytest.mark.parametrize("name", ["RNADE", "NADE", "RNNRNADE", "RNNNADE", "Linear"])
+@pytest.mark.parametrize("name", ["RNADE", "NADE", "RNNRNADE", "RNNNADE", "Linear", "OutlierDetector"])
 def test_every_estimator_has_an_example(name):
     assert doctest.DocTestFinder(recurse=False).find(getattr(rnnrnade, name))[0].examples
 

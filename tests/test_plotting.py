@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 pytest.importorskip("matplotlib")
 
@@ -151,3 +152,76 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def report():
+    from rnnrnade.calibration import Calibration
+
+    counts = np.array([[10, 30, 10], [20, 10, 20], [30, 40, 30]])
+    coverage = np.array([[0.4, 0.8], [0.6, 0.95], [0.5, 0.875]])
+    n = counts.sum(1)
+    names = ["left", "right", "all"]
+    edges, nominal = np.linspace(0, 1, 4), np.array([0.5, 0.9])
+    return Calibration(names, n, edges, counts, np.full(3, 0.1), np.full(3, 0.25), nominal, coverage)
+
+
+def test_calibration(report, tmp_path):
+    left, right = plotting.calibration(report)
+    assert [bar.get_height() for bar in left.patches[:3]] == pytest.approx([0.9, 1.2, 0.9])
+    assert left.get_title() == "PIT of all dimensions: KS distance 0.100, p = 0.25 (100 values)"
+    one = plotting.pit_histogram(report, dimension=1)
+    assert [bar.get_height() for bar in one.patches[:3]] == pytest.approx([1.2, 0.6, 1.2])
+    assert "PIT of right" in one.get_title()
+    for line, coverage in zip(right.lines[:3], report.coverage, strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose([report.nominal, coverage]))
+    labels = [text.get_text() for text in right.get_legend().get_texts()]
+    assert sorted(labels) == ["all dimensions", "the farthest off: left", "the other dimensions"]
+    assert saved(left, tmp_path)
+
+
+class Mixtures(Model):
+    """Conditionals of two dimensions: a normal, and a mixture of two."""
+
+    def predict_params(self, X):
+        assert X.shape[1] == 2
+        each = np.array([[[0.5, 0.5], [0.3, 0.7]], [[1.0, 1.0], [-2.0, 2.0]], [[1.0, 1.0], [0.5, 0.5]]])
+        return [np.tile(part, (len(X), 1, 1)) for part in each]
+
+
+def test_conditional_densities(X, tmp_path):
+    axes = plotting.conditional_densities(Mixtures(), X, frame=-2, feature_names=["left", "right"])
+    assert axes.shape == (2,)
+    for d, ax in enumerate(axes):
+        points, density = ax.lines[0].get_xydata().T
+        assert trapezoid(density, points) == pytest.approx(1, abs=2e-3)
+        assert trapezoid(points * density, points) == pytest.approx((1.0, 0.8)[d], abs=5e-3)
+        assert ax.lines[1].get_xdata()[0] == X[7, d]
+        assert ax.lines[2].get_xdata()[0] == pytest.approx((1.0, 0.8)[d])
+    assert axes[0].get_title().startswith("left: ") and axes[1].get_title().startswith("right: ")
+    assert any(text.get_text().startswith("Frame 7") for text in axes[0].figure.texts)
+    assert plotting.conditional_densities(Mixtures(), X, 0, dims=[1]).shape == (1,)
+    assert saved(axes[0], tmp_path)
+    for wrong, frame in ((X, 9), (X, -10), (X[0], 0)):
+        with pytest.raises(ValueError, match="one sequence"):
+            plotting.conditional_densities(Mixtures(), wrong, frame)
+
+
+def test_fan_chart(X, tmp_path):
+    samples = np.random.default_rng(1).standard_normal((101, 4, 2))
+    ax = plotting.fan_chart(samples, dim=1, past=X, truth=samples[0], levels=(0.5, 0.9), feature_name="height")
+    median, past, _, truth = ax.lines
+    np.testing.assert_array_equal(median.get_xydata(), np.transpose([range(9, 13), np.median(samples, axis=0)[:, 1]]))
+    np.testing.assert_array_equal(past.get_ydata(), X[:, 1])
+    np.testing.assert_array_equal(truth.get_xydata(), np.transpose([range(9, 13), samples[0, :, 1]]))
+    wide, narrow = ax.collections
+    for band, tail in ((wide, 0.05), (narrow, 0.25)):
+        low, high = np.quantile(samples[:, :, 1], [tail, 1 - tail], axis=0)
+        vertices = band.get_paths()[0].vertices
+        assert vertices[:, 1].min() == low.min() and vertices[:, 1].max() == high.max()
+    assert ax.get_ylabel() == "height (units of the data)"
+    assert "101 draws" in ax.get_title()
+    assert len(plotting.fan_chart(samples).lines) == 1
+    assert saved(ax, tmp_path)
+    with pytest.raises(ValueError, match="n_samples, horizon, D"):
+        plotting.fan_chart(samples[0])

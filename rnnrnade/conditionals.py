@@ -1,0 +1,698 @@
+"""Every conditional in closed form: distribution functions, quantiles, CRPS, moments, the Rosenblatt transform.
+
+Design
+------
+*Families.*  `FAMILIES` has one row for each head: the distribution of one number given its parameters, as vectorised
+float64 functions under the same names.  They know nothing of models.
+
+*Units.*  The network's conditionals are of e, the output of the transform.  x_d = location_d + scale_d e_d with
+location and scale known before x_d is (`Linear.location_and_scale`), so a quantile or mean of x_d is that of e_d moved
+and scaled, a CRPS is scaled, and the distribution function is the same number.
+
+*Memory.*  The parameters of all conditionals would be (T, D, P).  `Conditionals._parts` goes through the frames in
+slices of at most SLICE of these numbers and carries the recurrent state, which leaves every bit as it is.
+
+*Tails.*  Below UNDERFLOW a distribution function is computed by its logarithm.  Quantiles are found on the scale of
+standard normal scores, G(x) = Phi^-1(F(x)), where one Gaussian is a straight line: Newton's method takes a few steps
+from any u, and the components' own quantiles bracket the root.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
+from sklearn.utils.validation import check_is_fitted
+
+from .model import _slices
+from .sequences import naming
+
+__all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
+
+LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+UNDERFLOW = 1e-280  # of a distribution function: below, its logarithm
+PRECISION = 1e-14  # of a quantile's normal score, relative to max(1, |score|)
+MOST_STEPS = 200  # of the search for a quantile; bisection alone needs about 60
+SLICE = 1 << 19  # numbers of the parameters that are held at a time
+
+
+# ---- families ------------------------------------------------------------------------------------------------------
+
+
+class MixtureOfGaussians:
+    """The distributions sum_k alpha_k N(mu_k, sigma_k^2), one for each entry of the leading axes.
+
+    Exact up to rounding in float64.  What takes x or q broadcasts it with the leading axes.
+
+    Parameters
+    ----------
+    alpha, mu, sigma : array-like of shape (..., K)
+        Weights >= 0 (divided by their sum), means, standard deviations > 0.
+
+    Examples
+    --------
+    >>> from rnnrnade.conditionals import MixtureOfGaussians
+    >>> mixture = MixtureOfGaussians([0.5, 0.5], [-1.0, 1.0], [1.0, 1.0])
+    >>> float(mixture.mean()), float(mixture.var()), float(mixture.cdf(0.0))
+    (0.0, 2.0, 0.5)
+    >>> round(float(mixture.cdf(mixture.ppf(1e-9))), 15)
+    1e-09
+    """
+
+    continuous = True
+
+    def __init__(self, alpha, mu, sigma):
+        alpha, mu, sigma = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (alpha, mu, sigma)))
+        self.alpha = alpha / alpha.sum(axis=-1, keepdims=True)
+        self.mu, self.sigma = mu, sigma
+
+    @classmethod
+    def of_outputs(cls, values):
+        """From what the core gives of each conditional, (..., 3 K): alpha, mu, sigma."""
+        return cls(*np.split(np.asarray(values, np.float64), 3, axis=-1))
+
+    def __getitem__(self, index):
+        """The distributions at an index of the leading axes."""
+        return MixtureOfGaussians(self.alpha[index], self.mu[index], self.sigma[index])
+
+    def _scores(self, x):
+        with np.errstate(over="ignore"):
+            return (np.asarray(x, np.float64)[..., None] - self.mu) / self.sigma
+
+    def log_density(self, x):
+        """Logarithm of the density at x, in nats: (...)"""
+        return _log_density(self._scores(x), self.alpha, self.sigma)
+
+    def cdf(self, x):
+        """P(X <= x): (...)  Relative precision in the lower tail; in the upper tail, that of `sf`."""
+        return np.minimum((self.alpha * ndtr(self._scores(x))).sum(axis=-1), 1.0)
+
+    def sf(self, x):
+        """P(X > x): (...)"""
+        return np.minimum((self.alpha * ndtr(-self._scores(x))).sum(axis=-1), 1.0)
+
+    def log_cdf(self, x):
+        """log P(X <= x): (...)  Finite however far x is in the lower tail."""
+        return _log_mean_exp(self.alpha, log_ndtr(self._scores(x)))
+
+    def log_sf(self, x):
+        """log P(X > x): (...)  Finite however far x is in the upper tail."""
+        return _log_mean_exp(self.alpha, log_ndtr(-self._scores(x)))
+
+    def normal_score(self, x):
+        """Phi^-1(P(X <= x)), the value of a standard normal with the same probability below it: (...)
+
+        Precise in both tails, to |score| of 1e8 and beyond.
+        """
+        scores = self._scores(x)
+        lower, upper = ((self.alpha * ndtr(sign * scores)).sum(axis=-1) for sign in (1, -1))
+        sign, tail = np.where(lower <= upper, 1.0, -1.0), np.minimum(lower, upper)
+        score = np.asarray(ndtri(tail))
+        far = tail < UNDERFLOW
+        if far.any():
+            score[far] = ndtri_exp(_log_mean_exp(self.alpha[far], log_ndtr(sign[far][:, None] * scores[far])))
+        return sign * score
+
+    def ppf(self, q):
+        """The x with P(X <= x) = q, for q in [0, 1]; -inf for 0 and inf for 1: (...)
+
+        abs(P(X <= ppf(q)) - q) is a few 1e-15, or what the spacing of the floating-point numbers around x allows.
+        """
+        return self.from_normal_score(ndtri(np.asarray(q, np.float64)))
+
+    def from_normal_score(self, z):
+        """The x with P(X <= x) = Phi(z), the inverse of `normal_score`; z may be infinite: (...)
+
+        Newton's method on the normal scores between the smallest and the largest quantile of the components, with
+        bisection where it would leave them or be slow.
+        """
+        z = np.broadcast_arrays(np.asarray(z, np.float64), self.mu[..., 0])[0]
+        x = z.copy()
+        finite = np.isfinite(z)
+        each = (*z.shape, self.mu.shape[-1])
+        parts = (np.broadcast_to(part, each)[finite] for part in (self.alpha, self.mu, self.sigma))
+        x[finite] = _solve(z[finite], *parts)
+        return x
+
+    def mean(self):
+        """(...)"""
+        return (self.alpha * self.mu).sum(axis=-1)
+
+    def var(self):
+        """(...)"""
+        centred = self.mu - self.mean()[..., None]
+        return (self.alpha * (self.sigma**2 + centred**2)).sum(axis=-1)
+
+    def crps(self, x):
+        """Continuous ranked probability score at x, the integral over s of (P(X <= s) - 1{x <= s})^2: (...)
+
+        Lower is better.  In closed form, after E. P. Grimit, T. Gneiting, V. J. Berrocal, N. A. Johnson, The continuous
+        ranked probability score for circular variables and its application to mesoscale forecast ensemble
+        verification, 2006: E|X - x| - E|X - X'| / 2.
+        """
+        score = (self.alpha * _mean_absolute(np.asarray(x, np.float64)[..., None] - self.mu, self.sigma)).sum(axis=-1)
+        for k in range(self.mu.shape[-1]):  # one at a time: K, not K^2 numbers for each x; every pair once
+            m, s = self.mu[..., k:] - self.mu[..., k, None], np.hypot(self.sigma[..., k:], self.sigma[..., k, None])
+            between = self.alpha[..., k:] * _mean_absolute(m, s)
+            score = score - self.alpha[..., k] * (0.5 * between[..., 0] + between[..., 1:].sum(axis=-1))
+        return score
+
+
+class Bernoulli:
+    """The distributions of 0 and 1 with P(X = 1) = p, one for each entry of p.
+
+    Parameters
+    ----------
+    p : array-like
+    """
+
+    continuous = False
+
+    def __init__(self, p):
+        self.p = np.asarray(p, np.float64)
+
+    @classmethod
+    def of_outputs(cls, values):
+        """From what the core gives of each conditional, (..., 1)."""
+        return cls(np.asarray(values)[..., 0])
+
+    def __getitem__(self, index):
+        return Bernoulli(self.p[index])
+
+    def cdf(self, x):
+        """P(X <= x)"""
+        return np.where(np.asarray(x) >= 1, 1.0, 1 - self.p)
+
+    def ppf(self, q):
+        """The smallest of 0 and 1 with P(X <= x) >= q."""
+        return np.where(np.asarray(q) <= 1 - self.p, 0.0, 1.0)
+
+    def mean(self):
+        return self.p
+
+    def var(self):
+        return self.p * (1 - self.p)
+
+    def crps(self, x):
+        """(p - x)^2, the score of Brier."""
+        return (self.p - x) ** 2
+
+
+FAMILIES = {"gaussian": MixtureOfGaussians, "bernoulli": Bernoulli}
+
+
+def _log_mean_exp(weight, values):
+    """log sum_k weight_k exp(values_k) over the last axis; weights may be 0, values very negative."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(weight > 0, np.log(weight) + values, -np.inf)
+        top = terms.max(axis=-1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)
+        return np.log(np.exp(terms - top).sum(axis=-1)) + top[..., 0]
+
+
+def _log_density(scores, alpha, sigma):
+    with np.errstate(over="ignore"):
+        return _log_mean_exp(alpha, -0.5 * scores**2 - np.log(sigma) - LOG_SQRT_2PI)
+
+
+def _mean_absolute(m, s):
+    """E|X| of X ~ N(m, s^2)."""
+    with np.errstate(over="ignore", under="ignore"):
+        u = m / s
+        return s * np.sqrt(2 / np.pi) * np.exp(-0.5 * u * u) + m * erf(u * np.sqrt(0.5))
+
+
+def _score_and_slope(x, alpha, mu, sigma):
+    """G(x) = Phi^-1(F(x)) and G'(x), precise where F(x) is not close to 1: each (n,)"""
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        u = (x[:, None] - mu) / sigma
+        F = np.minimum((alpha * ndtr(u)).sum(axis=1), 1.0)
+        density = (alpha * np.exp(-0.5 * u * u) / sigma).sum(axis=1)
+        G = ndtri(F)
+        slope = density * np.exp(0.5 * G * G)  # the constants of both densities cancel
+        far = F < UNDERFLOW
+        if far.any():
+            u, alpha, sigma = u[far], alpha[far], sigma[far]
+            G[far] = ndtri_exp(_log_mean_exp(alpha, log_ndtr(u)))
+            slope[far] = np.exp(_log_density(u, alpha, sigma) + 0.5 * G[far] ** 2 + LOG_SQRT_2PI)
+    return G, slope
+
+
+def _solve(z, alpha, mu, sigma):
+    """The x with F(x) = Phi(z), z finite: (n,) from (n,) and three of (n, K)"""
+    sign = np.where(z > 0, -1.0, 1.0)  # mirrored, every root is in the lower half, where F is precise
+    z, mu = sign * z, sign[:, None] * mu
+    quantiles = mu + sigma * z[:, None]  # of the components: the mixture's lies between them
+    low = np.where(alpha > 0, quantiles, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(alpha > 0, quantiles, -np.inf).max(axis=1, initial=-np.inf)
+    # Start from the Gaussian of the same mean and variance.
+    mean = (alpha * mu).sum(axis=1)
+    deviation = np.sqrt((alpha * (sigma**2 + (mu - mean[:, None]) ** 2)).sum(axis=1))
+    x = np.clip(mean + z * deviation, low, high)
+    found = x.copy()
+    tolerance = PRECISION * np.maximum(1.0, -z)
+    before = high - low  # length of the step before
+    left = np.arange(len(z))  # those still sought
+    for _ in range(MOST_STEPS):
+        if not left.size:
+            break
+        G, slope = _score_and_slope(x, alpha, mu, sigma)
+        error = G - z
+        low, high = np.where(error < 0, x, low), np.where(error > 0, x, high)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            step = error / slope
+            newton = x - step
+            inside = (newton >= low) & (newton <= high)
+            spacing = np.spacing(np.abs(x))
+            done = (np.abs(error) <= tolerance) | (high - low <= 2 * spacing) | (inside & (np.abs(step) <= spacing))
+            # The last step costs nothing more, and is the one that rounding limits.
+            x_last = np.where(inside & (np.abs(error) <= 1e3 * tolerance), newton, x)
+            quick = inside & (np.abs(step) <= 0.5 * before)
+        following = np.where(quick, newton, 0.5 * (low + high))
+        found[left] = np.where(done, x_last, following)
+        before = np.abs(following - x)
+        on = ~done
+        left, x, z, low, high, before = left[on], following[on], z[on], low[on], high[on], before[on]
+        alpha, mu, sigma, tolerance = alpha[on], mu[on], sigma[on], tolerance[on]
+    return sign * found
+
+
+# ---- the conditionals of a model -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """The conditionals of some consecutive frames, all arrays in the model's order of dimensions.
+
+    Attributes
+    ----------
+    rows : slice
+        Which of the packed frames.
+    e : ndarray of shape (m, D), float64
+        What the frames are to the network.
+    location, scale : ndarray of shape (m, D), or 0.0 and 1.0
+        x = location + scale e.
+    family : MixtureOfGaussians or Bernoulli
+        Of e, leading axes (m, D).
+    """
+
+    rows: slice
+    e: np.ndarray
+    location: np.ndarray
+    scale: np.ndarray
+    family: object
+
+
+def outputs(model, x, offsets, n_threads):
+    """(rows, parameters): the parameters (m, D, P) of slices of packed frames that fit into SLICE numbers."""
+    layout = model.layout
+    state = None
+    for i, j, begin, end in _slices(offsets, max(1, SLICE // (layout.D * layout.P))):
+        # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
+        initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and layout.R else None
+        inside = np.clip(offsets[i : j + 1], begin, end) - begin
+        scores = model.log_density(
+            x[begin:end], inside, initial=initial, parameters=True, last=True, n_threads=n_threads
+        )
+        state = scores.last
+        yield slice(begin, end), scores.parameters
+
+
+def complete(model, e, begin, value, state, n_threads):
+    """Fill dimensions begin ... D - 1 of the next frame of N sequences, each given those before it.
+
+    Each dimension takes one call of the core, which computes the conditionals of the whole frame: that of dimension d
+    is the same bits whatever stands in dimensions d ... D - 1.
+
+    Parameters
+    ----------
+    model : Model
+    e : ndarray of shape (N, D), float64
+        Overwritten from dimension `begin` on.
+    value : callable
+        value(d, family) gives dimension d, (N,), from its N distributions.
+    state : ndarray of shape (N, Rp) or None
+        Conditions the frame.
+
+    Returns
+    -------
+    ndarray of shape (N, Rp) or None
+        The state after the frame.
+    """
+    N, D = e.shape
+    offsets = np.arange(N + 1, dtype=np.int64)
+    initial = None if state is None else (state, np.zeros(N, np.uint8))
+    e[:, begin:] = 0
+    rounded = np.ascontiguousarray(e, model.dtype)
+    for d in range(begin, D):
+        scores = model.log_density(rounded, offsets, initial=initial, parameters=True, n_threads=n_threads)
+        e[:, d] = value(d, FAMILIES[model.layout.head].of_outputs(scores.parameters[:, d]))
+        rounded[:, d] = e[:, d]
+    if state is None:
+        return None
+    return model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
+
+
+class Conditionals:
+    """What estimators say of their one-dimensional conditionals, in the units of X.
+
+    X, `lengths` and what comes back follow the rule of `score_dims`: a list of (T_i, D) arrays, or one array for
+    vectors and for one 2-D sequence.  `lengths` is for sequence estimators.
+    """
+
+    # ---- distribution functions, scores, moments ----------------------------------------------------------------
+
+    def cdf(self, X, *, lengths=None):
+        """Probability integral transform: P(X_d <= x_d) given the dimensions before it and the past.  Exact.
+
+        Under the true model these numbers are independent and uniform on [0, 1], over dimensions and frames.  Of binary
+        models they are 1 - p for 0 and 1 for 1, which is not uniform.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+
+        References
+        ----------
+        A. P. Dawid, Statistical theory: the prequential approach, 1984.
+        """
+        return self._of_parts(X, lengths, lambda part: part.family.cdf(part.e))
+
+    def ppf(self, X, q, *, lengths=None):
+        """Quantiles of every conditional given the true past and the true dimensions before it.  Exact.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        q : float or array-like of shape (Q,)
+            Probabilities in [0, 1]; the quantiles of 0 and 1 are -inf and inf (binary models: 0 and 1).
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or (T_i, D, Q) for an array q; or one of them for one 2-D X or vectors
+
+        Raises
+        ------
+        ValueError
+            If q is not a number or a 1-D array in [0, 1].
+        """
+        q = np.asarray(q, np.float64)
+        if q.ndim > 1 or not np.all((q >= 0) & (q <= 1)):
+            raise ValueError(f"q must be a number in [0, 1], or a 1-D array of them. Got {q!r} instead.")
+
+        def value(part):
+            found = [part.location + part.scale * part.family.ppf(one) for one in np.atleast_1d(q)]
+            return np.stack(found, axis=-1) if q.ndim else found[0]
+
+        return self._of_parts(X, lengths, value, q.shape)
+
+    def crps(self, X, *, lengths=None):
+        """Continuous ranked probability score of every conditional at x_d, in the units of X.  Exact, closed form.
+
+        Lower is better; the mean over frames is a proper score of the dimension.  Of binary models (p - x)^2.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+
+        References
+        ----------
+        E. P. Grimit, T. Gneiting, V. J. Berrocal, N. A. Johnson, The continuous ranked probability score for circular
+        variables and its application to mesoscale forecast ensemble verification, 2006.
+        """
+        return self._of_parts(X, lengths, lambda part: part.scale * part.family.crps(part.e))
+
+    def mean(self, X, *, lengths=None):
+        """Mean of every conditional given the true past and the true dimensions before it.  Exact.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+        """
+        return self._of_parts(X, lengths, lambda part: part.location + part.scale * part.family.mean())
+
+    def var(self, X, *, lengths=None):
+        """Variance of every conditional given the true past and the true dimensions before it.  Exact.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+        """
+        return self._of_parts(X, lengths, lambda part: part.scale**2 * part.family.var())
+
+    # ---- Rosenblatt ---------------------------------------------------------------------------------------------
+
+    def to_normal(self, X, *, lengths=None):
+        """Rosenblatt transform: frames to numbers that are independent standard normals under the model.  Exact.
+
+        z_d = Phi^-1(P(X_d <= x_d)) given the past and the dimensions before it, precise in both tails.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+
+        Raises
+        ------
+        ValueError
+            For a binary model.
+
+        References
+        ----------
+        M. Rosenblatt, Remarks on a multivariate transformation, 1952.
+        """
+        self._refuse_binary("to_normal")
+        return self._of_parts(X, lengths, lambda part: part.family.normal_score(part.e))
+
+    def from_normal(self, Z, *, lengths=None):
+        """Inverse of `to_normal`: the frames whose normal scores are Z.  Exact.
+
+        Independent standard normals become draws from the model.  Each dimension of each frame takes one step over
+        all sequences and one call of the core, so that a frame costs about D times what its score does.
+
+        Parameters
+        ----------
+        Z : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D Z or vectors
+            from_normal(to_normal(X)) is X up to rounding in `dtype`, where the density of X is not negligible.
+
+        Raises
+        ------
+        ValueError
+            For a binary model.
+        """
+        self._refuse_binary("from_normal")
+        with naming("Z"):
+            data = self._checked(Z, lengths)
+        model, n_threads = self._model, self._n_threads()
+        z = np.asarray(data.frames if self.order_ is None else data.frames[:, self.order_], np.float64)
+        x = np.empty_like(z)
+        longest_first = np.argsort(-data.lengths, kind="stable")
+        at_once = max(1, SLICE // (model.layout.D * model.layout.P))
+        for begin in range(0, data.n_sequences, at_once):
+            some = longest_first[begin : begin + at_once]
+            first, lengths = data.offsets[some], data.lengths[some]
+            e = np.zeros((len(some), lengths[0], model.layout.D))
+            state = model.initial_state(len(some))
+            for t in range(lengths[0]):
+                n = int(np.count_nonzero(lengths > t))
+                z_t, state = z[first[:n] + t], None if state is None else state[:n]
+                state = complete(
+                    model, e[:n, t], 0, lambda d, family, z_t=z_t: family.from_normal_score(z_t[:, d]), state, n_threads
+                )
+            if self.transform_ is not None:
+                e = self.transform_.inverse(e)
+            for i, (a, T) in enumerate(zip(first, lengths, strict=True)):
+                x[a : a + T] = e[i, :T]
+        return data.split(self._in_order_of_X(x))
+
+    # ---- surprise and calibration -------------------------------------------------------------------------------
+
+    def explain(self, X, top=10, *, n_dims=1, lengths=None):
+        """The most surprising frames, and in each the dimensions to blame.  Exact.
+
+        Frames are ranked by log-density, the lowest first.  Within a frame dimensions are ranked by the log-density of
+        what the transform makes of them, given those before: in the units of X a column in millimetres would be blamed
+        before the same one in metres.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        top : int, default=10
+            Frames; all of them where there are fewer.
+        n_dims : int, default=1
+            Dimensions of each frame, the most surprising first.
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        Table, or pandas.DataFrame where X is one or holds them
+            A row for each frame and dimension, with the columns sequence and frame (vectors: row), index (of a
+            DataFrame), log_density (of the frame, nats), dimension (its name), dimension_log_density (nats, in the
+            units of X), observed, expected (mean of the conditional), and pit (`cdf`; not for binary models).
+        """
+        from .surprise import explain
+
+        return explain(self, X, top, n_dims, lengths)
+
+    def alarm_threshold(self, X, rate=0.01, *, confidence=0.95, lengths=None):
+        """The log-density of a frame below which to raise an alarm, at a given rate of false alarms.
+
+        An order statistic of the log-densities of normal frames that were not trained on: the largest for which a
+        further frame of the same kind falls below it with probability at most `rate`, whatever their distribution.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+            Validation data without anomalies.
+        rate : float, default=0.01
+            False alarms a frame, in (0, 1).
+        confidence : float, default=0.95
+            Of the interval, in (0, 1).
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        AlarmThreshold
+            threshold, and low and high, order statistics between which the true quantile lies with at least that
+            confidence; infinite where there are too few frames to say.  It counts frames as independent, so that of
+            strongly dependent frames it is too narrow.  Alarm where `score_frames(X) < threshold`.
+
+        Raises
+        ------
+        ValueError
+            With fewer than 1 / rate - 1 frames, which say nothing about so rare an event.
+        """
+        from .surprise import alarm_threshold
+
+        return alarm_threshold(self, X, rate, confidence, lengths)
+
+    def calibration(self, X, *, n_bins=10, lengths=None):
+        """Whether the conditionals are as wide as they should be: a report on their integral transforms.  Exact.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+            Data that were not trained on.
+        n_bins : int, default=10
+            Of the histograms.
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        ValueError
+            For a binary model, whose integral transforms are not uniform.
+        """
+        from .calibration import calibration
+
+        self._refuse_binary("calibration")
+        return calibration(self, X, n_bins, lengths)
+
+    # ---- inside -------------------------------------------------------------------------------------------------
+
+    def _refuse_binary(self, call):
+        if not FAMILIES[self._head].continuous:
+            raise ValueError(
+                f"{call} needs continuous data: the integral transforms of {type(self).__name__}'s zeros and ones "
+                "cannot be uniform. predict_params(X) gives the probabilities."
+            )
+
+    def _checked(self, X, lengths):
+        check_is_fitted(self)
+        if lengths is not None and not self._recurrent:
+            raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
+        return self._check(X, lengths)
+
+    def _parts(self, data):
+        """The conditionals of all frames of `data`, in slices."""
+        model = self._model
+        encoded = self._encode(data)
+        frames = np.asarray(data.frames if self.order_ is None else data.frames[:, self.order_], np.float64)
+        location = scale = None
+        if self.transform_ is not None:
+            location, scale = self.transform_.location_and_scale(np.ascontiguousarray(frames), data.offsets)
+        for rows, values in outputs(model, encoded, data.offsets, self._n_threads()):
+            family = FAMILIES[self._head].of_outputs(values)
+            if location is None:
+                yield Part(rows, frames[rows], 0.0, 1.0, family)
+            else:
+                yield Part(rows, (frames[rows] - location[rows]) / scale[rows], location[rows], scale[rows], family)
+
+    def _of_parts(self, X, lengths, value, shape=()):
+        """value(part), (m, D, *shape), of all parts, in the form of X."""
+        data = self._checked(X, lengths)
+        out = np.empty((*data.frames.shape, *shape))
+        for part in self._parts(data):
+            out[part.rows] = value(part)
+        return data.split(self._in_order_of_X(out))
+
+    def _draw_rest(self, leading, n_samples, generator, past, state):
+        """The first frame of samples whose leading dimensions are given: e (n_samples, D), x of those dimensions
+        (n_samples, j), and the state after it.  The other dimensions are drawn from their conditionals."""
+        model, D = self._model, self._model.layout.D
+        leading = np.asarray(leading, np.float64)
+        j = leading.shape[-1] if leading.ndim else 0
+        if leading.ndim not in (1, 2) or not 1 <= j <= D or (leading.ndim == 2 and len(leading) != n_samples):
+            raise ValueError(
+                f"leading must hold the first j of the {D} dimensions of a frame, (j,) or ({n_samples}, j) with "
+                f"1 <= j <= {D}. Got shape {leading.shape}."
+            )
+        if not np.isfinite(leading).all():
+            raise ValueError("leading holds NaN or infinity: give finite values.")
+        if self._binary and not np.isin(leading, (0, 1)).all():
+            raise ValueError("leading must hold zeros and ones: this is a model of binary data.")
+        leading = np.broadcast_to(leading, (n_samples, j))
+        e = np.zeros((n_samples, D))
+        e[:, :j] = leading
+        if self.transform_ is not None:
+            # Of the frame so far, after the last frames of the past: e_1 ... e_j depend on nothing else.
+            lags = self.transform_.lags
+            n_past = 0 if past is None else min(len(past), lags)
+            frames = np.zeros((n_samples, n_past + 1, D))
+            if n_past:
+                frames[:, :-1] = past[len(past) - n_past :]
+            frames[:, -1, :j], frames[:, -1, j:] = leading, self.transform_.mean_[j:]
+            offsets = (n_past + 1) * np.arange(n_samples + 1, dtype=np.int64)
+            e[:] = self.transform_.forward(frames.reshape(-1, D), offsets)[n_past :: n_past + 1]
+        if np.abs(e).max() > np.finfo(model.dtype).max:
+            raise ValueError(f"leading is too large for {model.dtype}: scale it down or use dtype='float64'.")
+
+        def draw(d, family):
+            if family.continuous:
+                return family.from_normal_score(generator.standard_normal(n_samples))
+            return generator.random(n_samples) < family.p
+
+        state = complete(model, e, j, draw, state, self._n_threads())
+        return e, leading, state

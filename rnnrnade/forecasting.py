@@ -1,0 +1,102 @@
+"""What to make of draws of the future: quantiles, and a proper score against what came."""
+
+import numpy as np
+
+__all__ = ["energy_score", "quantiles"]
+
+
+def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
+    """Quantiles of each dimension of each frame over the draws.  Monte Carlo.
+
+    Parameters
+    ----------
+    samples : array-like of shape (n_samples, horizon, D), or list of such
+        From `forecast` or `sample`.
+    q : float or array-like of shape (Q,)
+        Probabilities in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (horizon, D), or (Q, horizon, D) for an array q; for a list a list of such
+
+    Raises
+    ------
+    ValueError
+        If q is not in [0, 1], or samples have not three axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade.forecasting import quantiles
+    >>> quantiles(np.arange(5.0)[:, None, None], [0.25, 0.5]).ravel()
+    array([1., 2.])
+    """
+    if isinstance(samples, list | tuple):
+        return [quantiles(one, q) for one in samples]
+    return np.quantile(_draws(samples), q, axis=0)
+
+
+def energy_score(samples, truth, *, joint=False):
+    """Energy score of draws against what came: E|X - y| - E|X - X'| / 2, lower is better.  Monte Carlo.
+
+    The Euclidean norm is that of all dimensions of a frame, or with `joint` of the whole path: bring dimensions to one
+    scale first where their units differ.  With one dimension it is the CRPS.  Pairs of different draws only are
+    averaged, so that the estimate has the score of the predictive distribution itself as its expectation for any
+    number of draws (the "fair" score); it may therefore be negative.
+
+    Parameters
+    ----------
+    samples : array-like of shape (n_samples, horizon, D), or list of such
+        From `forecast`; at least two draws.
+    truth : array-like of shape (horizon, D), or list of such
+    joint : bool, default=False
+        Score paths, not frames.
+
+    Returns
+    -------
+    ndarray of shape (horizon,), or with `joint` a float; for a list a list of such
+        In the units of X.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree, or there are fewer than two draws.
+
+    References
+    ----------
+    T. Gneiting, A. E. Raftery, Strictly proper scoring rules, prediction, and estimation, 2007.
+    C. A. T. Ferro, Fair scores for ensemble forecasts, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade.forecasting import energy_score
+    >>> float(energy_score([[[0.0, 0.0]], [[6.0, 8.0]]], [[0.0, 0.0]])[0])  # (0 + 10) / 2 - 10 / 2
+    0.0
+    """
+    if isinstance(truth, list | tuple) and np.ndim(truth[0]) == 2:
+        if len(samples) != len(truth):
+            raise ValueError(f"samples are of {len(samples)} sequences, but truth has {len(truth)}.")
+        return [energy_score(one, other, joint=joint) for one, other in zip(samples, truth, strict=True)]
+    draws, truth = _draws(samples), np.asarray(truth, np.float64)
+    n = len(draws)
+    if truth.shape != draws.shape[1:]:
+        raise ValueError(f"truth has shape {truth.shape}, but the draws are of shape {draws.shape[1:]}.")
+    if n < 2:
+        raise ValueError("energy_score needs at least two draws.")
+    axes = (1, 2) if joint else 2
+
+    def norm(x):
+        return np.sqrt((x**2).sum(axis=axes))
+
+    distance = norm(draws - truth).sum(axis=0)
+    between = sum(norm(draws[i + 1 :] - draws[i]).sum(axis=0) for i in range(n - 1))
+    score = distance / n - between / (n * (n - 1))
+    return float(score) if joint else score
+
+
+def _draws(samples):
+    samples = np.asarray(samples, np.float64)
+    if samples.ndim != 3 or not samples.size:
+        raise ValueError(f"samples must be draws of shape (n_samples, horizon, D). Got shape {samples.shape}.")
+    return samples

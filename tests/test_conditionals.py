@@ -1,0 +1,398 @@
+"""Laws of the conditionals: distribution functions, quantiles, CRPS, moments, Rosenblatt, leading dimensions."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+from helpers import DTYPES, FLOAT32, FLOAT64, Case, assert_near, assert_same_bits, ids, listed
+from scipy.integrate import quad
+from scipy.stats import kstest, norm
+from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
+
+from rnnrnade import Linear, conditionals
+from rnnrnade.conditionals import FAMILIES, Bernoulli, MixtureOfGaussians
+from rnnrnade.model import HEADS
+
+ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
+few_or_many = pytest.mark.parametrize("n", [2000, pytest.param(200_000, marks=pytest.mark.full)])
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def mixtures(n, K, seed=0):
+    """n mixtures of very different weights, distances and widths."""
+    generator = np.random.default_rng(seed)
+    mu = generator.standard_normal((n, K)) * generator.choice([0.1, 1.0, 10.0, 100.0], (n, 1))
+    return MixtureOfGaussians(
+        generator.dirichlet(np.full(K, 0.5), n), mu, np.exp(2 * generator.standard_normal((n, K)))
+    )
+
+
+# ---- mixtures of Gaussians -----------------------------------------------------------------------------------------
+
+
+@few_or_many
+@pytest.mark.parametrize("K", [1, 2, 5, 20])
+def test_quantiles_invert_the_distribution_function(K, n):
+    mixture = mixtures(n, K)
+    generator = np.random.default_rng(1)
+    for u in (generator.random(n), 10.0 ** generator.uniform(-300, 0, n), 1 - 10.0 ** generator.uniform(-16, 0, n)):
+        x = mixture.ppf(u)
+        assert np.isfinite(x[(u > 0) & (u < 1)]).all()
+        assert np.abs(mixture.cdf(x) - u).max() <= 1e-10
+        assert np.abs(mixture.cdf(x) - u).max() <= 1e-8 * u.max()
+    tiny = 10.0 ** generator.uniform(-300, -1, n)
+    assert np.abs(mixture.cdf(mixture.ppf(tiny)) / tiny - 1).max() <= 1e-8  # to relative precision in the lower tail
+    z = generator.standard_normal(n) * np.exp(2 * generator.standard_normal(n))  # far beyond what u can say
+    assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
+
+
+def test_quantiles_of_the_ends_and_of_gaps():
+    mixture = MixtureOfGaussians([0.5, 0.0, 0.5], [-100.0, 0.0, 100.0], [1.0, 1.0, 1.0])
+    assert_same_bits(mixture.ppf([0.0, 1.0]), np.array([-np.inf, np.inf]))
+    for u in (0.5, 0.5 - 1e-15, 0.5 + 1e-15, 0.25, 5e-324, 1e-310, 1 - 2**-53):
+        assert abs(mixture.cdf(mixture.ppf(u)) - u) <= 1e-10
+    spike = MixtureOfGaussians([0.999, 0.001], [1.0, 0.0], [1e-6, 1e3])
+    u = np.linspace(0, 1, 1001)[1:-1]
+    assert np.abs(spike.cdf(spike.ppf(u)) - u).max() <= 1e-9  # neighbouring numbers around 1 are 1e-10 of F apart
+    far = MixtureOfGaussians([0.3, 0.7], [0.0, 1e-3], [1e-12, 1e12])
+    assert np.abs(far.cdf(far.ppf(u)) - u).max() <= 1e-10
+
+
+def test_a_quantile_takes_few_steps(monkeypatch):
+    """Bisection alone takes about 60, a wrong slope as many; the worst of these mixtures takes 19."""
+    monkeypatch.setattr(conditionals, "MOST_STEPS", 30)
+    generator = np.random.default_rng(1)
+    for K in (2, 5, 20):
+        mixture = mixtures(3000, K)
+        for z in (generator.standard_normal(3000), 100 * generator.standard_normal(3000)):
+            assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
+
+
+def test_distribution_functions_are_those_of_high_precision():
+    mpmath = pytest.importorskip("mpmath")
+    mixture = mixtures(40, 3, seed=2)
+    generator = np.random.default_rng(3)
+    x = mixture.mean() + generator.standard_normal(40) * generator.choice([1.0, 30.0, 1e4], 40) * np.sqrt(mixture.var())
+    with mpmath.workdps(60):
+        for i in range(40):
+            parts = [[mpmath.mpf(float(v)) for v in a[i]] for a in (mixture.alpha, mixture.mu, mixture.sigma)]
+            terms = [(a, (mpmath.mpf(float(x[i])) - m) / s, s) for a, m, s in zip(*parts, strict=True)]
+            lower, upper = (
+                mpmath.fsum(a * mpmath.erfc(-sign * u / mpmath.sqrt(2)) / 2 for a, u, _ in terms) for sign in (1, -1)
+            )
+            density = mpmath.fsum(a * mpmath.npdf(u) / s for a, u, s in terms)
+            one = mixture[i]
+            for found, exact in ((one.log_cdf, lower), (one.log_sf, upper), (one.log_density, density)):
+                assert_near(found(x[i]), float(mpmath.log(exact)), 1e-12)
+            assert_near(one.cdf(x[i]), float(lower), 1e-14)
+            if min(lower, upper) > 1e-250:
+                assert abs(one.cdf(x[i]) / lower - 1) < 1e-11 and abs(one.sf(x[i]) / upper - 1) < 1e-11
+            # Phi of the score is the smaller tail again
+            tail = min(lower, upper)
+            score = mpmath.mpf(-abs(float(one.normal_score(x[i]))))
+            exact = mpmath.log(mpmath.erfc(-score / mpmath.sqrt(2)) / 2)
+            assert_near(float(exact), float(mpmath.log(tail)), 1e-11)
+
+
+def test_far_tails_are_finite():
+    mixture = mixtures(50, 4)
+    for x in (1e8, -1e8, 1e150, -1e150):
+        for value in (mixture.log_cdf(x), mixture.log_sf(x), mixture.log_density(x), mixture.normal_score(x)):
+            assert not np.isnan(value).any()
+        assert np.all(np.sign(mixture.normal_score(x)) == np.sign(x))
+        assert np.isfinite(mixture.normal_score(x)).all()
+
+
+@few_or_many
+@pytest.mark.parametrize("K", [1, 2, 10])
+def test_crps_is_that_of_scoringrules(K, n):
+    scoringrules = pytest.importorskip("scoringrules")
+    mixture = mixtures(n, K)
+    x = mixture.mu[:, 0] + 3 * np.random.default_rng(4).standard_normal(n) * mixture.sigma[:, 0]
+    expected = scoringrules.crps_mixnorm(x, mixture.mu, mixture.sigma, mixture.alpha)
+    assert_near(mixture.crps(x), expected, 1e-10)
+
+
+def test_crps_and_moments_are_their_integrals():
+    mixture = MixtureOfGaussians([2.0, 1.0, 1.0], [-1.0, 0.5, 3.0], [0.5, 1.0, 0.3])
+    for x in (-4.0, 0.2, 2.9, 7.0):
+        left = quad(lambda s: float(mixture.cdf(s)) ** 2, -12, x, epsabs=1e-13, limit=200, points=[-1, 0.5])[0]
+        right = quad(lambda s: float(mixture.sf(s)) ** 2, x, 14, epsabs=1e-13, limit=200)[0]
+        assert abs(mixture.crps(x) - left - right) < 1e-10
+    moments = [quad(lambda s, p=p: s**p * np.exp(mixture.log_density(s)), -12, 14, limit=200)[0] for p in range(3)]
+    assert abs(moments[0] - 1) < 1e-9
+    assert abs(mixture.mean() - moments[1]) < 1e-9
+    assert abs(mixture.var() - (moments[2] - moments[1] ** 2)) < 1e-8
+
+
+def test_a_change_of_units_of_a_mixture():
+    mixture = mixtures(500, 3)
+    other = MixtureOfGaussians(mixture.alpha, 4 * mixture.mu + 1, 4 * mixture.sigma)
+    x, q = np.random.default_rng(0).standard_normal(500), np.linspace(0.001, 0.999, 500)
+    assert_near(other.cdf(4 * x + 1), mixture.cdf(x), 1e-11)
+    assert_near(other.crps(4 * x + 1), 4 * mixture.crps(x), 1e-12)
+    assert_near(other.mean(), 4 * mixture.mean() + 1, 1e-13)
+    assert_near(other.var(), 16 * mixture.var(), 1e-13)
+    assert_near(other.ppf(q), 4 * mixture.ppf(q) + 1, 1e-9)
+
+
+def test_bernoulli_is_its_definition():
+    p = np.array([0.0, 0.2, 0.7, 1.0])
+    one = Bernoulli(p)
+    assert_near(one.cdf(0), 1 - p, 0)
+    assert_near(one.cdf(1), np.ones(4), 0)
+    for x in (0, 1):  # the integral over [0, 1] of (F - 1{x <= s})^2
+        assert_near(one.crps(x), (one.cdf(0) - (x == 0)) ** 2, 1e-15)
+    for q in (0.01, 0.3, 0.5, 0.99):
+        x = one.ppf(q)
+        assert np.all(one.cdf(x) >= q) and np.all((x == 0) | (1 - p < q))
+    assert_near(one.var(), (1 - p) * p**2 + p * (1 - p) ** 2, 1e-15)
+
+
+def test_every_head_has_its_distribution():
+    """A new head of model.py needs a row in FAMILIES of conditionals.py, and its laws above."""
+    assert set(FAMILIES) == set(HEADS) == {"gaussian", "bernoulli"}
+
+
+# ---- conditionals of models ----------------------------------------------------------------------------------------
+
+CASES = [
+    (Case(D=4, H=7, K=3, R=5, lengths=(9, 1, 14), min_scale=1e-3), None, None),
+    (Case(D=4, H=7, K=3, R=5, lengths=(9, 1, 14), min_scale=1e-3), Linear(), None),
+    (Case(D=4, H=7, K=3, R=5, lengths=(9, 1, 14), min_scale=1e-3), Linear(lags=2, covariance="full"), [2, 0, 3, 1]),
+    (Case(D=4, H=0, K=2, R=5, lengths=(9, 1, 14), min_scale=1e-3, cell="tanh"), Linear(covariance="full"), None),
+    (Case(D=4, H=7, K=3, R=0, lengths=(24,), min_scale=1e-3), None, [3, 1, 0, 2]),
+    (Case(D=4, H=7, K=3, R=0, lengths=(24,), min_scale=1e-3), Linear(covariance="full"), [3, 1, 0, 2]),
+]
+every_case = pytest.mark.parametrize("case, transform, order", CASES, ids=[f"{i}" for i in range(len(CASES))])
+
+
+def model_and_data(case, transform, order, dtype=FLOAT64, n=None):
+    data = toy_sequences(D=case.D)
+    if transform is not None:
+        transform = fitted(transform, [x if order is None else x[:, order] for x in data])
+    model, _ = case.model(dtype, transform=transform, order=order)
+    X = [x[:T].astype(dtype) for x, T in zip(data, (9, 1, 14), strict=False)] if case.R else np.concatenate(data)[:24]
+    return model, X if case.R else X.astype(dtype)
+
+
+def parameters_of(model, X):
+    """Mixtures in the units of X, by `predict_params` of each sequence: a list."""
+    return [MixtureOfGaussians(*model.predict_params(x)) for x in listed(X)]
+
+
+@dtypes
+@every_case
+def test_calls_are_those_of_the_parameters_in_the_units_of_X(case, transform, order, dtype):
+    model, X = model_and_data(case, transform, order, dtype)
+    near = {FLOAT64: 1e-10, FLOAT32: 1e-5}[dtype]
+    q = [0.0, 1e-6, 0.5, 0.9, 1.0]
+    found = [listed(f) for f in (model.cdf(X), model.crps(X), model.mean(X), model.var(X), model.ppf(X, 0.3))]
+    quantiles, normals = listed(model.ppf(X, q)), listed(model.to_normal(X))
+    for i, (x, mixture) in enumerate(zip(listed(X), parameters_of(model, X), strict=True)):
+        cdf, crps, mean, var, third = (f[i] for f in found)
+        assert_near(cdf, mixture.cdf(x), near)
+        assert_near(crps, mixture.crps(x), near)
+        assert_near(mean, mixture.mean(), near)
+        assert_near(var, mixture.var(), near)
+        assert_near(mixture.cdf(third), np.full(x.shape, 0.3), near)
+        assert quantiles[i].shape == (*x.shape, 5) and np.all(np.diff(quantiles[i], axis=-1) > 0)
+        assert np.all(quantiles[i][..., 0] == -np.inf) and np.all(quantiles[i][..., 4] == np.inf)
+        assert_near(norm.cdf(normals[i]), cdf, 1e-13)
+        assert all(part.dtype == np.float64 for part in (cdf, crps, mean, var, third, normals[i]))
+
+
+@dtypes
+@every_case
+def test_rosenblatt_there_and_back(case, transform, order, dtype):
+    model, X = model_and_data(case, transform, order, dtype)
+    back = model.from_normal(model.to_normal(X))
+    for found, x in zip(listed(back), listed(X), strict=True):
+        assert_near(found, x, ROUND_TRIP[dtype])
+    generator = np.random.default_rng(5)
+    Z = [generator.standard_normal(x.shape) for x in X] if case.R else generator.standard_normal(X.shape)
+    again = model.to_normal(model.from_normal(Z))
+    for found, z in zip(listed(again), listed(Z), strict=True):
+        assert_near(found, z, ROUND_TRIP[dtype])
+
+
+def test_rosenblatt_there_and_back_in_the_tails():
+    model, X = model_and_data(*CASES[2])
+    Z = [np.where(np.arange(x.size).reshape(x.shape) % 7 == 3, 30.0, -1.0) * np.ones(x.shape) for x in X]
+    for found, z in zip(model.to_normal(model.from_normal(Z)), Z, strict=True):
+        assert_near(found, z, 1e-8)
+
+
+def test_a_static_model_of_normals_is_its_own_rosenblatt_transform():
+    parameters = {"W": np.zeros((0, 2)), "c": np.zeros(0), "rho": np.ones(2), "b_alpha": np.zeros((2, 1))}
+    parameters |= {f"V_{q}": np.zeros((2, 0, 1)) for q in ("alpha", "mu", "sigma")}
+    parameters |= {"b_mu": np.array([[1.0], [-2.0]]), "b_sigma": np.log([[2.0], [0.5]])}
+    from rnnrnade import RNADE
+
+    model = RNADE.from_parameters(parameters)
+    X = np.random.default_rng(0).standard_normal((50, 2))
+    assert_near(model.to_normal(X), (X - [1.0, -2.0]) / [2.0, 0.5], 1e-12)
+    assert_near(model.from_normal(X), X * [2.0, 0.5] + [1.0, -2.0], 1e-12)
+
+
+@pytest.mark.parametrize("n", [4000, pytest.param(100_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("case, transform, order", [CASES[2], CASES[5]], ids=["sequences", "vectors"])
+def test_integral_transforms_of_own_samples_are_uniform(case, transform, order, n):
+    model, _ = model_and_data(case, transform, order)
+    draws = model.sample(n // 20, 20, random_state=0) if case.R else model.sample(n, random_state=0)
+    values = model.cdf(draws)
+    values = np.stack(values) if case.R else values
+    assert values.size == 4 * n
+    check_uniform(values)
+    normals = model.to_normal(draws)
+    assert kstest(np.concatenate(listed(normals)).ravel(), "norm").pvalue > 0.001
+
+
+def test_normals_become_samples():
+    case, transform, order = CASES[2]
+    model, _ = model_and_data(case, transform, order)
+    generator = np.random.default_rng(7)
+    draws = model.from_normal(generator.standard_normal((150, 8, 4)))
+    check_uniform(np.stack(integral_transforms(model, draws)))
+
+
+@dtypes
+@every_case
+def test_slices_leave_the_bits(case, transform, order, dtype, monkeypatch):
+    model, X = model_and_data(case, transform, order, dtype)
+
+    def everything():
+        return [model.cdf(X), model.ppf(X, [0.1, 0.9]), model.crps(X), model.to_normal(X), model.from_normal(X)]
+
+    expected = everything()
+    for frames in (1, 2, 10):
+        monkeypatch.setattr(conditionals, "SLICE", frames * case.D * 3 * case.K)
+        assert_same_bits(everything(), expected, f"slices of {frames} frames")
+
+
+@pytest.mark.parametrize("call", ["cdf", "ppf", "crps", "mean", "var", "to_normal", "from_normal"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_shapes_for_each_form_of_X(call, binary):
+    case = Case(D=3, H=4, K=2, R=3, lengths=(5, 2), **({"head": "bernoulli"} if binary else {"min_scale": 0.1}))
+    model, X = case.model()
+    static, rows = Case(D=3, H=4, K=2, R=0, lengths=(6,), head=case.head).model()
+
+    def run(estimator, X, **given):
+        return getattr(estimator, call)(X, *([0.5] if call == "ppf" else []), **given)
+
+    if binary and call.endswith("normal"):
+        with pytest.raises(ValueError, match="continuous data"):
+            run(model, X)
+        return
+    found = run(model, X)
+    assert isinstance(found, list) and [f.shape for f in found] == [(5, 3), (2, 3)]
+    assert_same_bits(run(model, X[0]), found[0], "2-D")
+    assert_same_bits(run(model, np.concatenate(X), lengths=[5, 2]), found, "lengths")
+    assert_same_bits(run(model, np.stack([X[0], X[0]])), [found[0], found[0]], "3-D")
+    assert run(static, rows).shape == (6, 3)
+    with pytest.raises(TypeError, match="leave lengths out"):
+        run(static, rows, lengths=[6])
+    pandas = pytest.importorskip("pandas")
+    assert_same_bits(run(model, pandas.DataFrame(X[0])), found[0], "DataFrame")
+
+
+def test_conditionals_of_binary_models():
+    model, X = Case(D=3, H=4, K=1, R=3, lengths=(5, 2), head="bernoulli").model()
+    p = model.predict_params(X).p
+    for i, x in enumerate(X):
+        assert_same_bits(model.mean(X)[i], p[i])
+        assert_near(model.var(X)[i], p[i] * (1 - p[i]), 0)
+        assert_near(model.crps(X)[i], (p[i] - x) ** 2, 0)
+        assert_near(model.cdf(X)[i], np.where(x == 1, 1.0, 1 - p[i]), 0)
+        assert_near(model.ppf(X, 0.5)[i], (p[i] > 0.5).astype(float), 0)
+
+
+def test_wrong_probabilities_are_refused():
+    model, X = CASES[0][0].model()
+    for q in (-0.1, 1.5, np.nan, [0.5, 2.0], np.zeros((2, 2))):
+        with pytest.raises(ValueError, match=r"q must be a number in \[0, 1\]"):
+            model.ppf(X, q)
+    with pytest.raises(ValueError, match=r"Z: .*NaN"):
+        model.from_normal([np.full((3, 4), np.nan)])
+    with pytest.raises(ValueError, match="features"):
+        model.from_normal([np.zeros((3, 5))])
+
+
+# ---- leading dimensions of the next frame --------------------------------------------------------------------------
+
+
+@dtypes
+@every_case
+def test_samples_given_leading_dimensions(case, transform, order, dtype):
+    model, X = model_and_data(case, transform, order, dtype)
+    order = list(range(4)) if order is None else order
+    past = X[0] if case.R else None
+    n = 1500
+    for j in (1, 3):
+        leading = np.asarray(listed(X)[-1][0, order[:j]], np.float64)
+        if case.R:
+            draws = model.sample(n, 2, random_state=1, given=past, leading=leading)
+            values = [model.cdf(np.concatenate([past, draw]))[len(past) :] for draw in draws]
+            values = np.stack(values)
+        else:
+            draws = model.sample(n, random_state=1, leading=leading)[:, None]
+            values = model.cdf(draws[:, 0])[:, None]
+        assert_same_bits(draws[:, 0, order[:j]], np.tile(leading, (n, 1)))
+        check_uniform(values[:, 0, order[j:]])
+        if case.R:
+            check_uniform(values[:, 1])
+    each = np.tile(leading, (n, 1))
+    options = {"given": past} if case.R else {}
+    size = (n, 2) if case.R else (n,)
+    again = model.sample(*size, random_state=1, leading=each, **options)
+    assert_same_bits(again.reshape(n, -1, 4), draws, "one row of leading dimensions for each sample")
+    every = model.sample(*size, random_state=1, leading=np.zeros((n, 4)), **options).reshape(n, -1, 4)
+    assert_same_bits(every[:, 0], np.zeros((n, 4)))
+
+
+@pytest.mark.parametrize("R", [0, 3])
+def test_binary_samples_given_leading_dimensions(R):
+    case = Case(D=4, H=5, K=1, R=R, lengths=(3,), head="bernoulli")
+    model, X = case.model()
+    parameters, _ = case.make()
+    past = X[0] if R else np.zeros((0, 4))
+    n = 20_000
+    options = {"given": past} if R else {}
+    draws = model.sample(*((n, 1) if R else (n,)), random_state=0, leading=[1, 0], **options).reshape(n, 4)
+    assert np.all(draws[:, :2] == [1, 0])
+    frames = np.array([[1, 0, *tail] for tail in itertools.product([0, 1], repeat=2)], float)
+    log_p = []
+    for frame in frames:
+        dims = reference.log_density_dims(parameters, np.concatenate([past, frame[None]]), **case.choices)
+        log_p.append(dims[-1, 2:].sum())
+    share = np.array([(draws == frame).all(1).mean() for frame in frames])
+    assert abs(np.exp(log_p).sum() - 1) < 1e-12
+    assert np.all(np.abs(share - np.exp(log_p)) < 4 * np.sqrt(0.25 / n))
+
+
+def test_wrong_leading_dimensions_are_refused():
+    model, _ = CASES[0][0].model(FLOAT32)
+    for leading, message in (
+        (np.zeros(5), "first j of the 4 dimensions"),
+        (np.zeros(0), "first j of the 4 dimensions"),
+        (1.0, "first j of the 4 dimensions"),
+        (np.zeros((3, 2)), "first j of the 4 dimensions"),
+        ([np.nan], "NaN or infinity"),
+        ([1e300], "too large for float32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.sample(2, 3, random_state=0, leading=leading)
+    binary, _ = Case(D=3, H=4, K=1, R=0, lengths=(2,), head="bernoulli").model()
+    with pytest.raises(ValueError, match="zeros and ones"):
+        binary.sample(2, random_state=0, leading=[0.5])
+
+
+@pytest.mark.parametrize("name", ids(["cdf", "to_normal", "calibration"]))
+def test_an_estimator_must_be_fitted(name):
+    from sklearn.exceptions import NotFittedError
+
+    from rnnrnade import RNADE
+
+    with pytest.raises(NotFittedError):
+        getattr(RNADE(), name)(np.zeros((3, 2)))
