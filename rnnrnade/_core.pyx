@@ -13,7 +13,7 @@ M frames make ceil(M / W) panels [feature][W]; one long recording fills the mach
 
 *Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: r, and behind it what else the
 cell hands on (LSTM: c).  Sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
-read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate that is r.
+read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate it is r.
 
 *Gradient.*  One sweep over blocks of BLOCK dimensions, last block first.  `a` is kept at block starts and each
 block recomputes its own, with the operations of the forward pass: hence the same bits of the log-density, and no
@@ -317,7 +317,8 @@ cdef void advance(const Net* net, real* state, real* space, const real* theta, c
     cdef Py_ssize_t i
     for i in range(n):
         memcpy(space + i * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
-    product(net.row, space, net.Ap, x, 0, stride, 1, theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
+    product(net.row, space, net.Ap, x, 0, stride, 1, theta + net.W_in, 0, net.Gp, <const real*>NULL,
+            n, net.Gp, 1, net.D)
     state_step(net, state, space, space + n * net.Ap, state, theta, n)
 
 
@@ -357,7 +358,7 @@ cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* 
         if last == NULL:                                           # the last state predicts nothing
             while active > 0 and offsets[order[group.first + active - 1]] + t + 1 >= offsets[order[group.first + active - 1] + 1]:
                 active -= 1
-        state_step(net, then, active_gates, recurrent, now, theta, active)     # r^t = f(W_in x^t + W_rec r^{t-1} + b_r)
+        state_step(net, then, active_gates, recurrent, now, theta, active)         # (2)
         if net.G > 1:
             for i in range(active):
                 s = order[group.first + i]
@@ -373,11 +374,11 @@ cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* 
         then = swap
 
 
-cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec, const real* r,
-                         const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
-    """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap; with
-    one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp) gets
-    the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
+cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec,
+                         const real* r, const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
+    """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap;
+    with one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp)
+    gets the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
     cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
     cdef Py_ssize_t t = offsets[order[group.first] + 1] - offsets[order[group.first]] - 1
     cdef real* now = space                                         # (LOCKSTEP, Gp)
@@ -732,8 +733,8 @@ cdef void recurrence(const Net* net, real* r, real* gates, real* last, real* spa
         for i in prange(pieces(M - 1, ROWS), schedule="static"):
             input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, offsets, order, groups[g],
-                          initial, fresh)
+            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, offsets, order,
+                          groups[g], initial, fresh)
 
 
 cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
@@ -785,8 +786,8 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
              const real[:, ::1] mask=None):
     """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i.
 
-    inputs (M, D): what the recurrence reads in the place of x.  mask (M, Rp): factors of the states where they condition
-    their frame; the recurrence goes on with the states themselves."""
+    inputs (M, D): what the recurrence reads in the place of x.  mask (M, Rp): factors of the states where they
+    condition their frame; the recurrence goes on with the states themselves."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef const real* theta_ = &theta[0]
@@ -944,7 +945,8 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     # Half panels where that gives every thread one.
     cdef Py_ssize_t n_panels = N if one_at_a_time else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
     cdef Py_ssize_t first, n
-    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W + advance_space(&net, W) + PAD, 64) * 64
+    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W
+                                       + advance_space(&net, W) + PAD, 64) * 64
     cdef Copies at = copies_layout(&net)
     cdef real* copies = <real*>NULL
     cdef int* team = &space.team
@@ -1128,7 +1130,8 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
     cdef real* r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
     cdef real* gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
     n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
-    recurrence(&net, r, gates, &last[0, 0], <real*>space.take(n_threads * group_space(&net) * sizeof(real)), <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
+    recurrence(&net, r, gates, &last[0, 0], <real*>space.take(n_threads * group_space(&net) * sizeof(real)),
+               <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
                &initial[0, 0], &fresh[0], N, n_threads, &space.team)
     for k in range(rows.shape[0]):
         memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))

@@ -805,8 +805,8 @@ def _from_parameters(cls, parameters, transform, options):
     layout = self._layout(D)
     if cls._recurrent and arrays["W_rec"].shape != (layout.G * layout.R, layout.R):
         raise ValueError(
-            f"parameter 'W_rec' has shape {arrays['W_rec'].shape}, but {layout.R} units of cell={layout.cell!r} ask for "
-            f"{(layout.G * layout.R, layout.R)}; rows are {', '.join(f'{c.gates} R ({n})' for n, c in CELLS.items())}."
+            f"parameter 'W_rec' has shape {arrays['W_rec'].shape}, but {layout.R} units of cell={layout.cell!r} ask "
+            f"for {(layout.G * layout.R, layout.R)}. Rows: {', '.join(f'{c.gates} R ({n})' for n, c in CELLS.items())}."
         )
     expected = layout.views(np.zeros(layout.size))
     for name, view in expected.items():

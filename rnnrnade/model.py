@@ -377,10 +377,10 @@ class Model:
             As in `log_density`.
         weight : ndarray of shape (M,), of the model's type
         inputs : ndarray of shape (M, D), C-contiguous, of the model's type, optional
-            What the recurrence reads in the place of x (noise or dropout on its input); the frames that are scored stay x.
+            What the recurrence reads in the place of x (noise or dropout on its input); what is scored stays x.
         mask : ndarray of shape (M, Rp), C-contiguous, of the model's type, optional
-            Factors of the recurrent state where it conditions each frame (dropout); the recurrence goes on with the state
-            itself.
+            Factors of the recurrent state where it conditions each frame (dropout); the recurrence goes on with the
+            state itself.
         out : ndarray of shape (layout.size,), optional
             Where the gradient goes.
 
@@ -396,7 +396,19 @@ class Model:
         if self.layout.R == 0:
             inputs = mask = None  # nothing reads them
         _core.gradient(
-            self.network, gradient, frames, self.theta, x, offsets, order, fresh, states, weight, n_threads, inputs, mask
+            self.network,
+            gradient,
+            frames,
+            self.theta,
+            x,
+            offsets,
+            order,
+            fresh,
+            states,
+            weight,
+            n_threads,
+            inputs,
+            mask,
         )
         return gradient, frames
 
@@ -451,8 +463,8 @@ def initial_parameters(layout, generator, dtype):
 
     Every conditional starts close to a standard normal (mixture: components spread about 0 with total variance 1), so
     that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights
-    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gate of
-    an LSTM starts open (bias 1; F. Gers, J. Schmidhuber, F. Cummins, Learning to forget, 2000).
+    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget
+    gates of an LSTM start open: bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
     D, H, K, R = layout.D, layout.H, layout.K, layout.R
 

@@ -84,8 +84,15 @@ class Case:
         """(parameters, list of sequences), both of the type `dtype`."""
         generator = np.random.default_rng(self.seed)
         parameters = random_parameters(
-            generator, self.D, self.H, self.K, self.R,
-            head=self.head, cell=self.cell, context=self.context, dtype=dtype,
+            generator,
+            self.D,
+            self.H,
+            self.K,
+            self.R,
+            head=self.head,
+            cell=self.cell,
+            context=self.context,
+            dtype=dtype,
         )
         return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
 
@@ -224,7 +231,12 @@ EVERY_CONTEXT = [
 GATED = [
     Case(D=3, H=2, K=2, R=R, lengths=(5, 1, 3), cell=cell, context=context)
     for cell in ("gru", "lstm")
-    for R, context in ((1, ("hidden",)), (15, ("mu",)), (16, ("alpha", "sigma")), (18, ("alpha", "mu", "sigma", "hidden")))
+    for R, context in (
+        (1, ("hidden",)),
+        (15, ("mu",)),
+        (16, ("alpha", "sigma")),
+        (18, ("alpha", "mu", "sigma", "hidden")),
+    )
 ]
 # More than one block of frames, units, dimensions and contraction indices in any layout.
 LARGE = [

@@ -290,8 +290,8 @@ def log_density_dims(
 ):
     """log p(x_d^t | x_<d^t, x^<t) for x (T, D): (T, D)                                                 (7)
 
-    With `inputs` (T, D) the recurrence reads these instead of x; `mask` (T, R) multiplies r where it conditions a frame,
-    not where it goes on to the next step.
+    With `inputs` (T, D) the recurrence reads these instead of x; `mask` (T, R) multiplies r where it conditions a
+    frame, not where it goes on to the next step.
     """
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)

@@ -46,6 +46,23 @@ def test_gradient_is_the_derivative_in_every_coordinate(case):
     assert_near_gradient(gradient, exact, 1e-13)
 
 
+@pytest.mark.parametrize("cell", reference.CELLS)
+def test_gradient_with_inputs_and_masks_is_the_derivative_in_every_coordinate(cell):
+    case = Case(D=2, H=2, K=2, R=3, lengths=(4, 1, 2), cell=cell, context=("alpha", "mu", "sigma", "hidden"))
+    parameters, sequences = case.make()
+    generator = np.random.default_rng(2)
+    inputs = [x + generator.standard_normal(x.shape) for x in sequences]
+    masks = [2.0 * generator.integers(0, 2, (len(x), case.R)) for x in sequences]
+
+    def total(p):
+        triples = zip(sequences, inputs, masks, strict=True)
+        return sum(reference.log_density_dims(p, x, inputs=i, mask=m, **case.choices).sum() for x, i, m in triples)
+
+    found, gradient = reference.gradient(parameters, sequences, inputs=inputs, masks=masks, **case.choices)
+    assert_near(found, total(parameters), 1e-13)
+    assert_near_gradient(gradient, complex_step_gradient(total, parameters), 1e-13)
+
+
 @pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + cases(2)), ids=ids(some))
 def test_gradient_is_the_derivative_in_a_random_direction(case):
     parameters, sequences = case.make()
