@@ -3,8 +3,9 @@
     python -m benchmarks.agreement
 
 The model is written here a second time, from its equations, in users' names and shapes and nothing of the opponents
-of speed.py; its gradient is autograd's.  Ours come from the public calls.  Errors are relative: of a log-density to
-max(1, |log p|), of a gradient to the largest element of its block.  The exit status is 1 where a tolerance is missed.
+of speed.py (the steps of GRU and LSTM are PyTorch's own); its gradient is autograd's.  Ours come from the public
+calls.  Errors are relative: of a log-density to max(1, |log p|), of a gradient to the largest element of its block.
+The exit status is 1 where a tolerance is missed.
 """
 
 import argparse
@@ -40,6 +41,10 @@ CASES = (
     Case(49, 100, 10, 200, (100, 100)),
     Case(33, 17, 3, 19, (40, 3, 11), ("mu", "hidden"), cell="tanh", min_scale=0.01),
     Case(33, 17, 3, 19, (40, 3, 11), ("sigma",), activation="relu", min_scale=1e-3),
+    Case(12, 50, 10, 100, (7, 29, 1, 16, 22), cell="gru", min_scale=1e-3),
+    Case(12, 50, 10, 100, (7, 29, 1, 16, 22), cell="lstm", min_scale=1e-3),
+    Case(5, 9, 3, 33, (200, 3, 11), ("alpha", "mu", "sigma"), cell="gru"),
+    Case(5, 9, 3, 33, (200, 3, 11), ("alpha", "mu", "sigma"), cell="lstm"),
     Case(20, 0, 5, 30, (25, 25), ("alpha", "mu", "sigma")),
     Case(225, 64, 5, 80, (10, 10)),
     Case(11, 50, 20, 0, (1,) * 300),
@@ -47,6 +52,7 @@ CASES = (
     Case(900, 40, 3, 0, (1,) * 20),
     Case(30, 25, 0, 40, (50, 9, 1), ("bias", "hidden")),
     Case(88, 30, 0, 20, (20, 20), ("bias",), cell="tanh"),
+    Case(88, 30, 0, 20, (20, 20), ("bias", "hidden"), cell="lstm"),
     Case(50, 64, 0, 0, (1,) * 200),
 )
 
@@ -72,8 +78,11 @@ def random_model(case, generator):
     if R:
         if "hidden" in case.context:
             p["W_c"] = normal(H, R, scale=past)
-        p["W_in"], p["W_rec"] = normal(R, D, scale=0.5 * D**-0.5), normal(R, R, scale=past)
-        p["b_r"], p["r0"] = normal(R, scale=0.1), normal(R, scale=0.3)
+        GR = {"gru": 3, "lstm": 4}.get(case.cell, 1) * R
+        p["W_in"], p["W_rec"] = normal(GR, D, scale=0.5 * D**-0.5), normal(GR, R, scale=past)
+        p["b_r"], p["r0"] = normal(GR, scale=0.1), normal(R, scale=0.3)
+        if case.cell == "lstm":
+            p["c0"] = normal(R, scale=0.3)
     p["rho"] = p["rho"].astype(np.float32).astype(np.float64)
     return p
 
@@ -85,6 +94,26 @@ def random_sequences(case, generator):
         yield (x > 0.3).astype(np.float64) if case.K == 0 else x.astype(np.float32).astype(np.float64)
 
 
+def states(x, p, cell):
+    """r that conditions each frame of one sequence (T, D), in PyTorch: (T, R)."""
+    import torch
+
+    state = (p["r0"], p["c0"]) if cell == "lstm" else (p["r0"],)
+    zero = torch.zeros_like(p["b_r"])  # PyTorch's cells have a second bias
+    found = []
+    for x_t in x:
+        found.append(state[0])
+        past = tuple(s[None] for s in state)
+        if cell == "lstm":
+            step = torch.lstm_cell(x_t[None], past, p["W_in"], p["W_rec"], p["b_r"], zero)
+        elif cell == "gru":
+            step = (torch.gru_cell(x_t[None], past[0], p["W_in"], p["W_rec"], p["b_r"], zero),)
+        else:
+            step = (getattr(torch, cell)(x_t[None] @ p["W_in"].T + past[0] @ p["W_rec"].T + p["b_r"]),)
+        state = tuple(s[0] for s in step)
+    return torch.stack(found)
+
+
 def log_density(x, p, case):
     """log p of each frame of one sequence (T, D), in PyTorch."""
     import torch
@@ -92,14 +121,10 @@ def log_density(x, p, case):
     if case.K == 0:  # one raw output, as an axis
         p = p | {"V": p["V"][:, :, None], "b": p["b"][:, None]}
         p |= {"W_b": p["W_b"][:, None]} if "W_b" in p else {}
-    cell = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}[case.cell]
     activation = {"sigmoid": torch.sigmoid, "relu": torch.relu}[case.activation]
     a = p["c"].expand(len(x), -1)  # (T, H)
     if case.R:
-        r = [p["r0"]]
-        for x_t in x[:-1]:
-            r.append(cell(p["W_in"] @ x_t + p["W_rec"] @ r[-1] + p["b_r"]))
-        r = torch.stack(r)
+        r = states(x, p, case.cell)
         if "W_c" in p:
             a = a + r @ p["W_c"].mT
 

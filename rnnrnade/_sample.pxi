@@ -25,7 +25,7 @@ cdef struct Draw:
     Py_ssize_t z                    # (D, P, B)
     Py_ssize_t scratch              # (P, W)
     Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, normal of one sequence, in the first lane
-    Py_ssize_t then                 # (B, Rp)
+    Py_ssize_t step                 # advance_space
     Py_ssize_t size, B
 
 
@@ -41,14 +41,14 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     at.z = at.h + net.Hp * B
     at.scratch = at.z + net.D * net.P * B
     at.one = at.scratch + net.P * W
-    at.then = at.one + (net.P + 3) * W
-    at.size = pieces(at.then + B * net.Rp, 64) * 64
+    at.step = at.one + (net.P + 3) * W
+    at.size = pieces(at.step + advance_space(net, B), 64) * 64
     return at
 
 
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                       const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The numbers of a frame, r as a panel, and a_1 = c (+ W_c r).  uniform, normal: rows T * D apart.  state: (valid, Rp)."""
+    """The numbers of a frame, r as a panel, and a_1 = c (+ W_c r).  uniform, normal: rows T * D apart.  state: (valid, Sp)."""
     cdef Py_ssize_t D = net.D, B = at.B
     cdef Py_ssize_t R = net.R if net.hidden_context else 0
     if B == 1:
@@ -61,7 +61,7 @@ cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* s
     pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
     pack(net.row, panel + at.normal, normal, T * D, valid, D)
     if net.R:
-        pack(net.row, panel + at.r, state, net.Rp, valid, net.R)
+        pack(net.row, panel + at.r, state, net.Sp, valid, net.R)
     product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1, R)
 
 
@@ -116,23 +116,18 @@ cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* th
 cdef void frame_end(const Net* net, const Draw* at, real* out, real* panel, real* state, const real* theta,
                     Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """The frame as rows T * D apart, and the state after it."""
-    cdef Py_ssize_t i, D = net.D, Rp = net.Rp
-    cdef real* then = panel + at.then
+    cdef Py_ssize_t D = net.D
     if at.B == 1:
         memcpy(out, panel + at.x, D * sizeof(real))
     else:
         unpack(net.row, out, T * D, valid, panel + at.x, D)
     if net.R:
-        for i in range(valid):
-            memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
-        product(net.row, then, Rp, out, 0, T * D, 1, theta + net.W_in, 0, Rp, <const real*>NULL, valid, Rp, 1, D)
-        state_step(net, then, state, theta, valid)
-        memcpy(state, then, valid * Rp * sizeof(real))
+        advance(net, state, panel + at.step, theta, out, T * D, valid)
 
 
 def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
            const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Rp) is the
+    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Sp) is the
     recurrent state that conditions the first frame, and becomes the one after the last."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
@@ -141,7 +136,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef const real* uniform_ = &uniform[0, 0, 0]
     cdef const real* normal_ = &normal[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
-    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Rp = net.Rp, W = width_of(net.row, theta_)
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
     cdef Py_ssize_t p, t, i, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
     cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
     # Half panels where that gives every thread one.
@@ -164,7 +159,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
                     first = N * p // n_panels
                     n = N * (p + 1) // n_panels - first
                     i = (first * T + t) * D
-                    frame_begin(&net, &at, panels + p * at.size, state_ + first * Rp, theta_, uniform_ + i, normal_ + i,
+                    frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, uniform_ + i, normal_ + i,
                                 T, n)
                 for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one, work out the next
                     for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
@@ -173,19 +168,19 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
                         n = N * (p + 1) // n_panels - first
                         block = (stage + 1) * of_stage + i // n_panels - 1
                         if i >= n_panels and block < n_blocks:
-                            frame_context(&net, &at, panels + p * at.size, state_ + first * Rp, theta_, block, n)
+                            frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
                         elif i < n_panels and stage >= 0:
                             frame_draw(&net, &at, panels + p * at.size, theta_, stage * of_stage,
                                        min((stage + 1) * of_stage, n_blocks), n)
                 for p in prange(n_panels, schedule="static"):
                     first = N * p // n_panels
                     n = N * (p + 1) // n_panels - first
-                    frame_end(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Rp, theta_, T, n)
+                    frame_end(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Sp, theta_, T, n)
         else:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
                 n = N * (p + 1) // n_panels - first
-                panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Rp, theta_,
+                panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Sp, theta_,
                              uniform_ + first * T * D, normal_ + first * T * D, T, n)
 
 

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import reference
 from helpers import (
+    DTYPES,
     TOLERANCE,
     Case,
+    assert_near,
+    assert_near_gradient,
+    assert_same_bits,
     central_difference,
     complex_step,
     complex_step_gradient,
@@ -23,6 +27,7 @@ from helpers import (
 )
 
 import rnnrnade
+from rnnrnade import _core
 
 TINY = [
     valid(
@@ -44,7 +49,7 @@ TINY = [
         (3, 0, 2, "gaussian", None),
         (3, 2, 1, "bernoulli", None),
     )
-    for R, cell in ((0, "sigmoid"), (2, "sigmoid"), (2, "tanh"))
+    for R, cell in ((0, "sigmoid"), *((2, cell) for cell in reference.CELLS))
     for activation in reference.ACTIVATIONS
 ] + [
     Case(
@@ -63,6 +68,8 @@ TINY = [
 REAL = [
     Case(D=12, H=50, K=10, R=100, lengths=(9, 14), min_scale=1e-3),
     Case(D=12, H=50, K=10, R=100, lengths=(9, 14), cell="tanh", context=("alpha", "mu", "sigma", "hidden")),
+    Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="gru", context=("alpha", "mu", "sigma", "hidden")),
+    Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="lstm", context=("alpha", "mu", "sigma", "hidden")),
     Case(D=12, H=50, K=10, R=0, lengths=(30,), min_scale=1e-3),
     Case(D=88, H=50, K=1, R=100, lengths=(9, 14), head="bernoulli"),
 ]
@@ -141,3 +148,55 @@ def test_random_directions_of_each_parameter_against_the_log_likelihood(case, ro
             yield name, {n: (d if n == name else np.zeros(d.shape)) for n, d in direction.items()}
 
     check_against_the_log_likelihood(case, directions)
+
+
+# ---- other inputs of the recurrence, and masks of its states --------------------------------------------------------
+
+MASKED = [
+    Case(D=3, H=4, K=2, R=17, lengths=(4, 1, 40), cell=cell, context=("alpha", "sigma", "hidden"))
+    for cell in reference.CELLS
+] + [Case(D=9, H=3, K=1, R=5, lengths=(4, 9), head="bernoulli")]
+
+
+def inputs_and_mask(case, model, x, dtype):
+    """What the recurrence reads, (M, D), and the factors of the states: of width Rp, and (M, R)."""
+    generator = np.random.default_rng(5)
+    inputs = (x + generator.standard_normal(x.shape)).astype(dtype)
+    mask = np.zeros((len(x), model.layout.Rp), dtype)
+    mask[:, : case.R] = 2.0 * (generator.random((len(x), case.R)) < 0.5)
+    return inputs, mask, mask[:, : case.R]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", MASKED, ids=ids(MASKED))
+def test_inputs_and_masks_equal_the_definition(case, dtype, row):
+    model, x, offsets = case.core(dtype)
+    parameters, sequences = case.make(dtype)
+    inputs, mask, factors = inputs_and_mask(case, model, x, dtype)
+    weight = np.ones(len(x), dtype)
+    plain = model.gradient(x, offsets, weight)
+    split = [np.split(array, offsets[1:-1]) for array in (inputs, factors)]
+    for chosen, expected_choice in (
+        ({"inputs": inputs}, {"inputs": split[0]}),
+        ({"mask": mask}, {"masks": split[1]}),
+        ({"inputs": inputs, "mask": mask}, {"inputs": split[0], "masks": split[1]}),
+    ):
+        gradient, frames = model.gradient(x, offsets, weight, **chosen)
+        total, expected = reference.gradient(parameters, sequences, **expected_choice, **case.choices)
+        assert_near(frames.sum(), total, TOLERANCE["score"][dtype], "total")
+        assert_near_gradient(model.layout.views(gradient), expected, TOLERANCE["gradient"][dtype])
+        assert np.any(gradient != plain[0])
+    ones = np.ones_like(mask)
+    assert_same_bits(model.gradient(x, offsets, weight, inputs=x.copy(), mask=ones), plain, "nothing changed")
+
+
+@pytest.mark.parametrize("case", MASKED, ids=ids(MASKED))
+def test_threads_leave_the_bits_of_a_gradient_with_inputs_and_masks(case, all_threads):
+    model, x, offsets = case.core("float32")
+    inputs, mask, _ = inputs_and_mask(case, model, x, "float32")
+    weight, expected = np.ones(len(x), "float32"), None
+    for n_threads in (1, 2, 3, 4, 8, 16):
+        found = model.gradient(x, offsets, weight, inputs=inputs, mask=mask, n_threads=n_threads)
+        assert _core.last_team_size() == n_threads
+        expected = expected or found
+        assert_same_bits(found, expected, f"{n_threads} threads")

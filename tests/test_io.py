@@ -480,6 +480,8 @@ REAL = {
         TINY | {"n_recurrent": 4, "cell": "tanh", "context": ("mu", "hidden")},
         SEQUENCES,
     ),
+    "RNNRNADE, GRU": (TINY | {"n_recurrent": 4, "cell": "gru"}, SEQUENCES),
+    "RNNRNADE, LSTM, float64": (TINY | {"n_recurrent": 4, "cell": "lstm", "dtype": "float64"}, SEQUENCES),
     "RNNRNADE, VAR(2)": (TINY | {"n_recurrent": 4, "transform": "VAR(2)"}, SEQUENCES),
     "RNNNADE": ({"n_hidden": 3, "n_recurrent": 4, "max_epochs": 2, "random_state": 0}, BITS),
 }

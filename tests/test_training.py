@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
 from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, _core, optim, training
-from rnnrnade.model import Layout, Model, initial_parameters
+from rnnrnade.model import CELLS, Layout, Model, initial_parameters
 
 COLUMNS = ["epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
 NAMES = ("RNADE", "NADE", "RNNRNADE", "RNNNADE")
@@ -483,8 +483,8 @@ def test_what_is_kept_is_the_mean_of_the_last_parameters():
 # ---- windows ---------------------------------------------------------------------------------------------------------
 
 
-def core_model(head="gaussian", R=5, dtype=FLOAT64):
-    layout = Layout(head, 3, 4, 2, R, context=("mu",), min_scale=1e-3)
+def core_model(head="gaussian", R=5, dtype=FLOAT64, cell="sigmoid"):
+    layout = Layout(head, 3, 4, 2, R, cell=cell, context=("mu",), min_scale=1e-3)
     return Model(layout, initial_parameters(layout, np.random.default_rng(0), np.dtype(dtype)))
 
 
@@ -493,12 +493,13 @@ def data_of(X, dtype=FLOAT64):
     return training.Data(frames, np.cumsum([0, *map(len, X)]), np.arange(1.0, len(frames) + 1), 0.0)
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("lengths, window", [((450,), None), ((450, 30, 201, 200), None), ((50, 7, 20), 20)])
-def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype):
+def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype, cell):
     generator = np.random.default_rng(0)
     X = [generator.standard_normal((T, 3)) for T in lengths]
-    model, data = core_model(dtype=dtype), data_of(X, dtype)
+    model, data = core_model(dtype=dtype, cell=cell), data_of(X, dtype)
     longest = window or training.WINDOW
     rows, cut = [], 0
     for frames, offsets, weight, (states, fresh) in training.batches(data, 3, window, generator, model, 1):
@@ -785,11 +786,11 @@ def test_draws_are_decided_by_the_seed(name):
     assert model.sample(6).dtype == np.float64
 
 
-@pytest.mark.parametrize("cell", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_continuations_start_in_the_state_after_the_given_frames(cell):
     """With hardly any noise a draw is the path of the means, here by the definition."""
     context = ("alpha", "mu", "sigma", "hidden")
-    p = random_parameters(np.random.default_rng(1), 3, 5, 1, 4, context=context)
+    p = random_parameters(np.random.default_rng(1), 3, 5, 1, 4, cell=cell, context=context)
     p["b_sigma"] = p["b_sigma"] - 40.0
     model = RNNRNADE.from_parameters(p, cell=cell)
     given = walks(1)[0]
@@ -876,7 +877,9 @@ def test_from_parameters_copies_and_gives_read_only_parameters():
         ({}, {"n_recurrent": 3}, "n_recurrent"),
         ({}, {"context": ("alpha",)}, "context"),
         ({}, {"order": [0, 1]}, "order"),
-        ({}, {"cell": "gru"}, "cell"),
+        ({}, {"cell": "gru"}, "cell='gru' ask for .12, 4"),
+        ({"W_rec": np.zeros((12, 4))}, {}, "3 R .gru"),
+        ({"c0": np.zeros(4)}, {}, "c0"),
         ({}, {"transform": Linear()}, "fitted"),
         ({}, {"transform": Linear().fit(np.eye(2), np.array([0, 2]))}, "2 dimensions"),
     ],
@@ -889,8 +892,9 @@ def test_from_parameters_refuses_contradictions(change, options, message):
         RNNRNADE.from_parameters(p, **options)
 
 
-def test_a_model_from_parameters_can_go_on_training():
-    case = Case(D=3, H=5, K=2, R=4, lengths=(9,) * 20)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_model_from_parameters_can_go_on_training(cell):
+    case = Case(D=3, H=5, K=2, R=4, lengths=(9,) * 20, cell=cell)
     model, X = case.model(FLOAT64)
     before = parameters(model)
     score = model.score(X)
@@ -907,3 +911,10 @@ def test_binary_from_parameters_can_go_on_training():
     model.fit(X)
     again = NADE.from_parameters(dict(model.parameters_), warm_start=True, max_epochs=1, **STILL).fit(X)
     assert_same_bits(parameters(again), parameters(model))
+
+
+def test_the_forget_gates_of_an_lstm_start_open():
+    p = core_model(cell="lstm", R=4).parameters
+    assert_same_bits(p["b_r"], np.repeat([0.0, 1.0, 0.0, 0.0], 4))  # input, forget, cell, output
+    assert_same_bits(p["r0"], np.zeros(4))
+    assert_same_bits(p["c0"], np.zeros(4))
