@@ -15,6 +15,8 @@ cdef extern from "kernels/kernels.h" nogil:
         N_ACTIVATIONS
         SIGMOID_CELL
         TANH_CELL
+        GRU_CELL
+        LSTM_CELL
         N_CELLS
         EXPONENTIAL
         LOGARITHM
@@ -40,6 +42,10 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*draw)(double*, double*, const double*, const double*, const double*, const outputs*, Py_ssize_t) noexcept nogil
         void (*link)(double*, const double*, const outputs*) noexcept nogil
 
+    struct cell_kernels_f32:
+        void (*forward)(float*, float*, const float*, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*backward)(float*, float*, const float*, const float*, const float*, Py_ssize_t) noexcept nogil
+
     struct kernels_f32:
         Py_ssize_t width
         void (*product)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -52,10 +58,13 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*hidden_one)(float*, float*, float, const float*, float, int, Py_ssize_t) noexcept nogil
         float (*hidden_backward)(float*, float*, const float*, const float*, const float*, const float*,
                                  const float*, Py_ssize_t, float, int, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*cell_forward)(float*, const float*, int, Py_ssize_t) noexcept nogil
-        void (*cell_backward)(float*, const float*, const float*, int, Py_ssize_t) noexcept nogil
         void (*elementwise)(float*, const float*, int, Py_ssize_t) noexcept nogil
         head_kernels_f32 heads[2]
+        cell_kernels_f32 cells[4]
+
+    struct cell_kernels_f64:
+        void (*forward)(double*, double*, const double*, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*backward)(double*, double*, const double*, const double*, const double*, Py_ssize_t) noexcept nogil
 
     struct kernels_f64:
         Py_ssize_t width
@@ -69,10 +78,9 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*hidden_one)(double*, double*, double, const double*, double, int, Py_ssize_t) noexcept nogil
         double (*hidden_backward)(double*, double*, const double*, const double*, const double*, const double*,
                                   const double*, Py_ssize_t, double, int, Py_ssize_t, Py_ssize_t) noexcept nogil
-        void (*cell_forward)(double*, const double*, int, Py_ssize_t) noexcept nogil
-        void (*cell_backward)(double*, const double*, const double*, int, Py_ssize_t) noexcept nogil
         void (*elementwise)(double*, const double*, int, Py_ssize_t) noexcept nogil
         head_kernels_f64 heads[2]
+        cell_kernels_f64 cells[4]
 
     struct kernel_row:
         const char* name
@@ -140,20 +148,20 @@ cdef inline real hidden_backward(const kernel_row* row, real* da, real* dw, cons
         return row.f64.hidden_backward(da, dw, a, h, dz, x, V, stride, rho, activation, H, P)
 
 
-cdef inline void cell_forward(const kernel_row* row, real* r, const real* pre, int cell,
-                              Py_ssize_t n) noexcept nogil:
+cdef inline void cell_forward(const kernel_row* row, int cell, real* state, real* gates, const real* recurrent,
+                              const real* state_prev, Py_ssize_t n, Py_ssize_t R) noexcept nogil:
     if real is float:
-        row.f32.cell_forward(r, pre, cell, n)
+        row.f32.cells[cell].forward(state, gates, recurrent, state_prev, n, R)
     else:
-        row.f64.cell_forward(r, pre, cell, n)
+        row.f64.cells[cell].forward(state, gates, recurrent, state_prev, n, R)
 
 
-cdef inline void cell_backward(const kernel_row* row, real* dpre, const real* dr, const real* r, int cell,
-                               Py_ssize_t n) noexcept nogil:
+cdef inline void cell_backward(const kernel_row* row, int cell, real* dstate_prev, real* gates, const real* dstate,
+                               const real* state, const real* state_prev, Py_ssize_t R) noexcept nogil:
     if real is float:
-        row.f32.cell_backward(dpre, dr, r, cell, n)
+        row.f32.cells[cell].backward(dstate_prev, gates, dstate, state, state_prev, R)
     else:
-        row.f64.cell_backward(dpre, dr, r, cell, n)
+        row.f64.cells[cell].backward(dstate_prev, gates, dstate, state, state_prev, R)
 
 
 cdef inline void head_log_density(const kernel_row* row, int head, real* log_density, real* scratch, real* z,

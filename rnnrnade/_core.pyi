@@ -50,11 +50,11 @@ def forward(
     offsets: NDArray[np.int64],  # (N + 1,)
     order: NDArray[np.int64],  # (N,)
     fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Rp)
+    initial: NDArray[Real],  # (N, Sp)
     frames: NDArray[np.float64],  # (M,)
     dims: NDArray[np.float64] | None = None,  # (M, D)
     parameters: NDArray[Real] | None = None,  # (M, D, P)
-    last: NDArray[Real] | None = None,  # (N, Rp)
+    last: NDArray[Real] | None = None,  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
 def gradient(
@@ -66,9 +66,11 @@ def gradient(
     offsets: NDArray[np.int64],  # (N + 1,)
     order: NDArray[np.int64],  # (N,)
     fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Rp)
+    initial: NDArray[Real],  # (N, Sp)
     weight: NDArray[Real],  # (M,)
     n_threads: int = 1,
+    inputs: NDArray[Real] | None = None,  # (M, D)
+    mask: NDArray[Real] | None = None,  # (M, Rp)
 ) -> None: ...
 def sample(
     network: Network,
@@ -76,20 +78,20 @@ def sample(
     theta: NDArray[Real],  # (size,)
     uniform: NDArray[Real],  # (N, T, D)
     normal: NDArray[Real],  # (N, T, D)
-    state: NDArray[Real] | None,  # (N, Rp)
+    state: NDArray[Real] | None,  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
 def states(
     network: Network,
-    out: NDArray[Real],  # (len(rows), Rp)
+    out: NDArray[Real],  # (len(rows), Sp)
     rows: NDArray[np.int64],
     theta: NDArray[Real],  # (size,)
     x: NDArray[Real],  # (M, D)
     offsets: NDArray[np.int64],  # (N + 1,)
     order: NDArray[np.int64],  # (N,)
     fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Rp)
-    last: NDArray[Real],  # (N, Rp)
+    initial: NDArray[Real],  # (N, Sp)
+    last: NDArray[Real],  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
 def add_product(C: NDArray[np.float64], A: NDArray[np.float64], B: NDArray[np.float64]) -> None: ...

@@ -5,13 +5,15 @@ Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
 dimension, Q <= P of them driven by the recurrent state (they stand first), M frames of a batch, W lanes of a panel.
-Hp and Rp are H and R rounded up to a multiple of PAD; what stands between is zero, in parameters and gradients.
+G gates of the cell (sigmoid, tanh: 1).  Hp, Rp and Gp are H, R and G R rounded up to a multiple of PAD; what stands
+between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row of gates (kernel_table.h).
 
 *Frames are the lanes.*  Given the recurrent states all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
 
-*Recurrence.*  States lie row by row, r (M, Rp), row i the state that conditions frame i.  Sequences, longest first,
-advance side by side in groups of at most LOCKSTEP, so that W_rec is read once for a step of a whole group.
+*Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: r, and behind it what else the
+cell hands on (LSTM: c).  Sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
+read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate that is r.
 
 *Gradient.*  One sweep over blocks of BLOCK dimensions, last block first.  `a` is kept at block starts and each
 block recomputes its own, with the operations of the forward pass: hence the same bits of the log-density, and no
@@ -234,7 +236,9 @@ def free_workspace():
 
 cdef struct Net:
     Py_ssize_t D, H, P, Q, R, Hp, Rp
+    Py_ssize_t G, Gp, Sp, Ap
     int head, activation, cell
+    bint apart                    # the cell takes W_rec r^{t-1} apart from b_r + W_in x^t
     bint hidden_context
     outputs at
     Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
@@ -249,6 +253,7 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
         net.Hp, net.Rp = layout.Hp, layout.Rp
+        net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
@@ -280,84 +285,139 @@ cdef struct Group:
     Py_ssize_t first, n           # sequences order[first : first + n], longest first
 
 
-cdef void input_rows(const Net* net, real* r, const real* theta, const real* x, Py_ssize_t first,
+cdef void input_rows(const Net* net, real* gates, const real* theta, const real* x, Py_ssize_t first,
                      Py_ssize_t n) noexcept nogil:
-    """r[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row."""
+    """gates[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row."""
     cdef Py_ssize_t i
     for i in range(first, first + n):
-        memcpy(r + (i + 1) * net.Rp, theta + net.b_r, net.Rp * sizeof(real))
-    product(net.row, r + (first + 1) * net.Rp, net.Rp, x + first * net.D, 0, net.D, 1,
-            theta + net.W_in, 0, net.Rp, <const real*>NULL, n, net.Rp, 1, net.D)
+        memcpy(gates + (i + 1) * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
+    product(net.row, gates + (first + 1) * net.Ap, net.Ap, x + first * net.D, 0, net.D, 1,
+            theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
 
 
-cdef void state_step(const Net* net, real* r, const real* r_prev, const real* theta, Py_ssize_t n) noexcept nogil:
-    """r <- f(r + W_rec r_prev) for n rows, r holding b_r + W_in x."""
+cdef void state_step(const Net* net, real* state, real* gates, real* recurrent, const real* state_prev,
+                     const real* theta, Py_ssize_t n) noexcept nogil:
+    """state <- f(gates + W_rec r_prev) for n rows, gates holding b_r + W_in x.  recurrent: (n, Gp), for cells that take
+    the product apart.  state may be state_prev, and gates where there is one gate."""
+    if net.apart:
+        memset(recurrent, 0, n * net.Gp * sizeof(real))
+        product(net.row, recurrent, net.Gp, state_prev, 0, net.Sp, 1, theta + net.W_rec, 0, net.Gp, <const real*>NULL,
+                n, net.Gp, 1, net.R)
+    else:
+        product(net.row, gates, net.Ap, state_prev, 0, net.Sp, 1, theta + net.W_rec, 0, net.Gp, <const real*>NULL,
+                n, net.Gp, 1, net.R)
+    cell_forward(net.row, net.cell, state, gates, recurrent, state_prev, n, net.R)
+
+
+cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogil:
+    return n * (net.Ap + net.Gp)
+
+
+cdef void advance(const Net* net, real* state, real* space, const real* theta, const real* x, Py_ssize_t stride,
+                  Py_ssize_t n) noexcept nogil:
+    """state (n, Sp) <- the state after the frames x (n, D), `stride` numbers apart: a step of the samplers."""
     cdef Py_ssize_t i
-    product(net.row, r, net.Rp, r_prev, 0, net.Rp, 1, theta + net.W_rec, 0, net.Rp, <const real*>NULL,
-            n, net.Rp, 1, net.R)
-    cell_forward(net.row, r, r, net.cell, n * net.Rp)
-    for i in range(n):                                             # f(0) of the padding
-        memset(r + i * net.Rp + net.R, 0, (net.Rp - net.R) * sizeof(real))
+    for i in range(n):
+        memcpy(space + i * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
+    product(net.row, space, net.Ap, x, 0, stride, 1, theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
+    state_step(net, state, space, space + n * net.Ap, state, theta, n)
 
 
-cdef void group_forward(const Net* net, real* r, real* last, real* now, real* then, const real* theta,
+cdef inline Py_ssize_t group_space(const Net* net) noexcept nogil:
+    return LOCKSTEP * (2 * net.Sp + net.Ap + net.Gp)
+
+
+cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* space, const real* theta,
                         const real* x, const int64_t* offsets, const int64_t* order, Group group,
                         const real* initial, const uint8_t* fresh) noexcept nogil:
-    """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL."""
-    cdef Py_ssize_t i, s, row, t = 0, active = group.n, Rp = net.Rp
+    """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL.  gates holds
+    b_r + W_in x and gets what the backward kernel asks for; with one gate it is r.  space: group_space."""
+    cdef Py_ssize_t i, s, row, t = 0, active = group.n, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
+    cdef real* now = space                                         # (LOCKSTEP, Sp)
+    cdef real* then = now + LOCKSTEP * Sp                          # (LOCKSTEP, Sp)
+    cdef real* recurrent = then + LOCKSTEP * Sp                    # (LOCKSTEP, Gp)
+    cdef real* active_gates = recurrent + LOCKSTEP * Gp            # (LOCKSTEP, Ap)
     cdef real* swap
     for i in range(group.n):
         s = order[group.first + i]
-        memcpy(now + i * Rp, theta + net.r0 if fresh[s] else initial + s * Rp, Rp * sizeof(real))
+        memcpy(now + i * Sp, theta + net.r0 if fresh[s] else initial + s * Sp, Sp * sizeof(real))
     while active > 0:
-        for i in range(active):                                    # r holds W_in x + b_r of the frame before
+        if net.G == 1:
+            active_gates = then
+        for i in range(active):                                    # gates hold W_in x + b_r of the frame before
             s = order[group.first + i]
             row = offsets[s] + t
             if row + 1 < offsets[s + 1]:
-                memcpy(then + i * Rp, r + (row + 1) * Rp, Rp * sizeof(real))
+                memcpy(active_gates + i * Ap, gates + (row + 1) * Ap, Gp * sizeof(real))
             elif last != NULL:
-                memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
-                product(net.row, then + i * Rp, Rp, x + row * net.D, 0, net.D, 1, theta + net.W_in, 0, Rp,
-                        <const real*>NULL, 1, Rp, 1, net.D)
+                memcpy(active_gates + i * Ap, theta + net.b_r, Gp * sizeof(real))
+                product(net.row, active_gates + i * Ap, Ap, x + row * net.D, 0, net.D, 1, theta + net.W_in, 0, Gp,
+                        <const real*>NULL, 1, Gp, 1, net.D)
             else:
-                memset(then + i * Rp, 0, Rp * sizeof(real))
-            memcpy(r + row * Rp, now + i * Rp, Rp * sizeof(real))
+                memset(active_gates + i * Ap, 0, Gp * sizeof(real))
+            memcpy(r + row * Sp, now + i * Sp, Sp * sizeof(real))
         if last == NULL:                                           # the last state predicts nothing
             while active > 0 and offsets[order[group.first + active - 1]] + t + 1 >= offsets[order[group.first + active - 1] + 1]:
                 active -= 1
-        state_step(net, then, now, theta, active)                  # r^t = f(W_in x^t + W_rec r^{t-1} + b_r)
+        state_step(net, then, active_gates, recurrent, now, theta, active)     # r^t = f(W_in x^t + W_rec r^{t-1} + b_r)
+        if net.G > 1:
+            for i in range(active):
+                s = order[group.first + i]
+                row = offsets[s] + t
+                if row + 1 < offsets[s + 1]:
+                    memcpy(gates + (row + 1) * Ap, active_gates + i * Ap, Ap * sizeof(real))
         t += 1
         while active > 0 and offsets[order[group.first + active - 1]] + t >= offsets[order[group.first + active - 1] + 1]:
             active -= 1
-            memcpy(last + order[group.first + active] * Rp, then + active * Rp, Rp * sizeof(real))
+            memcpy(last + order[group.first + active] * Sp, then + active * Sp, Sp * sizeof(real))
         swap = now
         now = then
         then = swap
 
 
-cdef void group_backward(const Net* net, real* dr, real* dr0, real* now, real* then, const real* W_rec,
-                         const real* r, const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
-    """Back through time: dr (M, Rp) comes in as the gradient of each state by the frame it conditions and leaves as
-    dpre of that state, zero in the first row of a sequence; dr0 (N, Rp) gets the gradient of the first state."""
-    cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp
+cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec, const real* r,
+                         const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
+    """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap; with
+    one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp) gets
+    the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
+    cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
     cdef Py_ssize_t t = offsets[order[group.first] + 1] - offsets[order[group.first]] - 1
+    cdef real* now = space                                         # (LOCKSTEP, Gp)
+    cdef real* then = now + LOCKSTEP * Gp                          # (LOCKSTEP, Rp)
     while t > 0:
         while active < group.n and offsets[order[group.first + active] + 1] - offsets[order[group.first + active]] > t:
             active += 1
         for i in range(active):
             row = offsets[order[group.first + i]] + t
-            cell_backward(net.row, dr + row * Rp, dr + row * Rp, r + row * Rp, net.cell, Rp)  # dpre = dr * f'(.)
-            memcpy(now + i * Rp, dr + row * Rp, Rp * sizeof(real))
-            memcpy(then + i * Rp, dr + (row - 1) * Rp, Rp * sizeof(real))
-        product(net.row, then, Rp, now, 0, Rp, 1, W_rec, 0, Rp, <const real*>NULL, active, Rp, 1, net.R)
+            cell_backward(net.row, net.cell, dr + (row - 1) * Sp, gates + row * Ap, dr + row * Sp, r + row * Sp,
+                          r + (row - 1) * Sp, net.R)               # dpre = dr * f'(.)
+            memcpy(now + i * Gp, gates + row * Ap, Gp * sizeof(real))
+            if net.apart:
+                recurrent_part(net, now + i * Gp, gates + row * Ap)
+            memcpy(then + i * Rp, dr + (row - 1) * Sp, Rp * sizeof(real))
+        product(net.row, then, Rp, now, 0, Gp, 1, W_rec, 0, Rp, <const real*>NULL, active, Rp, 1, net.G * net.R)
         for i in range(active):                                    # dr^{t-1} += W_rec' dpre
             row = offsets[order[group.first + i]] + t
-            memcpy(dr + (row - 1) * Rp, then + i * Rp, Rp * sizeof(real))
+            memcpy(dr + (row - 1) * Sp, then + i * Rp, Rp * sizeof(real))
         t -= 1
     for i in range(group.n):                                       # dr0 = dr^0
         s = order[group.first + i]
-        memcpy(dr0 + s * Rp, dr + offsets[s] * Rp, Rp * sizeof(real))
-        memset(dr + offsets[s] * Rp, 0, Rp * sizeof(real))
+        memcpy(dr0 + s * Sp, dr + offsets[s] * Sp, Sp * sizeof(real))
+        memset(gates + offsets[s] * Ap, 0, Ap * sizeof(real))
+
+
+cdef inline void recurrent_part(const Net* net, real* to, const real* gates) noexcept nogil:
+    """The derivative by W_rec r^{t-1} of a cell that takes it apart: only the last gate's is another one."""
+    memcpy(to + (net.G - 1) * net.R, gates + net.Gp, net.R * sizeof(real))
+
+
+cdef void multiply_rows(const Net* net, real* out, const real* rows, const real* mask, Py_ssize_t first,
+                        Py_ssize_t n) noexcept nogil:
+    """out = rows * mask in the first Rp numbers of n rows; rows, out (M, Sp), mask (M, Rp).  out may be rows."""
+    cdef Py_ssize_t i, j
+    for i in range(first, first + n):
+        for j in range(net.Rp):
+            out[i * net.Sp + j] = rows[i * net.Sp + j] * mask[i * net.Rp + j]
 
 
 cdef Py_ssize_t make_groups(Group* groups, Py_ssize_t N, int n_threads) noexcept nogil:
@@ -380,7 +440,7 @@ cdef void load_frames(const Net* net, real* x_p, real* r_p, real* a, const real*
     cdef Py_ssize_t j, l, W = width_of(net.row, theta)
     pack(net.row, x_p, x + first * net.D, net.D, valid, net.D)
     if net.R:
-        pack(net.row, r_p, r + first * net.Rp, net.Rp, valid, net.R)
+        pack(net.row, r_p, r + first * net.Sp, net.Sp, valid, net.R)
     product(net.row, a, W, theta + net.W_c, 0, net.Rp, 1, r_p, 0, W, theta + net.c, net.H, W, 1,
             net.R if net.hidden_context else 0)
 
@@ -575,7 +635,7 @@ cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dr, r
         product(net.row, panel + at.dr, W, theta + net.W_c, 0, 1, net.Rp, panel + at.da, 0, W, <const real*>NULL,
                 net.R, W, 1, net.H)
     if net.R:
-        unpack(net.row, dr + first * net.Rp, net.Rp, valid, panel + at.dr, net.Rp)
+        unpack(net.row, dr + first * net.Sp, net.Sp, valid, panel + at.dr, net.Rp)
     for l in range(valid):
         frames[first + l] = 0
         for block in range(at.n_blocks):
@@ -616,7 +676,7 @@ cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real*
     cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net)
     cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
     product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
-            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Rp, net.Rp,
+            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Sp, net.Sp,
             <const real*>NULL, min(size, n_outputs - m), min(W, net.Rp - j), n_panels, W)
 
 
@@ -638,7 +698,7 @@ cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const rea
     cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W)
     cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
     product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, panels + at.da + m * W, at.size, W, 1, r + j,
-            W * net.Rp, net.Rp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
+            W * net.Sp, net.Sp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
 
 
 cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t j,
@@ -651,43 +711,42 @@ cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* p
 
 cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
                            Py_ssize_t n_outputs, Py_ssize_t n_rows, Py_ssize_t piece) noexcept nogil:
-    """dC (n_outputs, Rp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
-    cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Rp, W), i = 0
+    """dC (n_outputs, Gp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
+    cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Gp, W), i = 0
     cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
     while i < n_rows:                                         # some rows at a time, so that they stay in the cache
-        product(net.row, dC + m * net.Rp + j, net.Rp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Rp + j, 0,
-                net.Rp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, n_outputs - m), min(W, net.Rp - j), 1,
+        product(net.row, dC + m * net.Gp + j, net.Gp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Ap + j, 0,
+                net.Ap, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, n_outputs - m), min(W, net.Gp - j), 1,
                 min(<Py_ssize_t>(4 * ROWS), n_rows - i))
         i += 4 * ROWS
 
 
 # ---- the calls -----------------------------------------------------------------------------------------------------
 
-cdef void recurrence(const Net* net, real* r, real* last, real* space, Group* groups, const real* theta, const real* x,
-                     const int64_t* offsets, const int64_t* order, const real* initial, const uint8_t* fresh,
-                     Py_ssize_t N, int n_threads, int* team) noexcept nogil:
-    """All states; space: (n_threads, 2, LOCKSTEP, Rp)."""
+cdef void recurrence(const Net* net, real* r, real* gates, real* last, real* space, Group* groups, const real* theta,
+                     const real* x, const int64_t* offsets, const int64_t* order, const real* initial,
+                     const uint8_t* fresh, Py_ssize_t N, int n_threads, int* team) noexcept nogil:
+    """All states, r (M + 1, Sp), and gates (M + 1, Ap); space: n_threads times group_space."""
     cdef Py_ssize_t g, i, M = offsets[N], n_groups = make_groups(groups, N, n_threads)
     with parallel(num_threads=n_threads):
         if threadid() == 0:
             team[0] = omp_get_num_threads()
         for i in prange(pieces(M - 1, ROWS), schedule="static"):
-            input_rows(net, r, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
+            input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_forward(net, r, last, space + threadid() * 2 * LOCKSTEP * net.Rp,
-                          space + (threadid() * 2 + 1) * LOCKSTEP * net.Rp, theta, x, offsets, order, groups[g],
+            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, offsets, order, groups[g],
                           initial, fresh)
 
 
 cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
-    return <double>M * (net.D * (net.P * (net.H + net.R) + net.H + 2.0) + net.R * (net.D + net.R))
+    return <double>M * (net.D * (net.P * (net.H + net.R) + net.H + 2.0) + net.G * net.R * (net.D + net.R))
 
 
 def forward(Network network, const real[::1] theta, const real[:, ::1] x, const int64_t[::1] offsets,
             const int64_t[::1] order, const uint8_t[::1] fresh, const real[:, ::1] initial, double[::1] frames,
             double[:, ::1] dims=None, real[:, :, ::1] parameters=None, real[:, ::1] last=None, int n_threads=1):
     """Exact log-densities of frames (M,); of dimensions (M, D), conditional parameters (M, D, P) and the state after
-    each sequence (N, Rp) where an array is given.  initial (N, Rp) holds the first state of the sequences that are
+    each sequence (N, Sp) where an array is given.  initial (N, Sp) holds the first state of the sequences that are
     not `fresh`; order is that of falling length."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
@@ -703,9 +762,10 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, W))
     if net.R:
-        r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
-        recurrence(&net, r, <real*>NULL if last is None else &last[0, 0],
-                   <real*>space.take(n_threads * 2 * LOCKSTEP * net.Rp * sizeof(real)),
+        r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
+        recurrence(&net, r, r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real)),
+                   <real*>NULL if last is None else &last[0, 0],
+                   <real*>space.take(n_threads * group_space(&net) * sizeof(real)),
                    <Group*>space.take((N + n_threads) * sizeof(Group)), theta_, x_, &offsets[0], &order[0],
                    &initial[0, 0], &fresh[0], N, n_threads, team)
     at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.R + 1) * W * sizeof(real)))
@@ -723,12 +783,18 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
 
 def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1] theta, const real[:, ::1] x,
              const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
-             const real[:, ::1] initial, const real[::1] weight, int n_threads=1):
-    """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i."""
+             const real[:, ::1] initial, const real[::1] weight, int n_threads=1, const real[:, ::1] inputs=None,
+             const real[:, ::1] mask=None):
+    """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i.
+
+    inputs (M, D): what the recurrence reads in the place of x.  mask (M, Rp): factors of the states where they condition
+    their frame; the recurrence goes on with the states themselves."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef const real* theta_ = &theta[0]
     cdef const real* x_ = &x[0, 0]
+    cdef const real* inputs_ = x_ if inputs is None else &inputs[0, 0]
+    cdef const real* mask_ = <const real*>NULL if mask is None else &mask[0, 0]
     cdef const real* weight_ = &weight[0]
     cdef const int64_t* offsets_ = &offsets[0]
     cdef const int64_t* order_ = &order[0]
@@ -736,7 +802,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real* grad_ = &grad[0]
     cdef double* frames_ = &frames[0]
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R
     cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, begin, end, d0, n_dims
     cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, span
     cdef int* team = &space.team
@@ -760,21 +826,35 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     memset(grad_, 0, net.size * sizeof(real))
 
     cdef real *r = <real*>NULL
+    cdef real *r_frames = <real*>NULL
+    cdef real *gates = <real*>NULL
     cdef real *dr = <real*>NULL
+    cdef real *dpre = <real*>NULL
     cdef real *dr0 = <real*>NULL
     cdef real *W_out = <real*>NULL
     cdef real *rows = <real*>NULL
     cdef Group* groups = NULL
     if R:
-        r = <real*>space.take((n_panels * W + 1) * Rp * sizeof(real))                 # (M, Rp) and padding
-        dr = <real*>space.take((n_panels * W + 1) * Rp * sizeof(real))
-        dr0 = <real*>space.take(N * Rp * sizeof(real))
-        W_out = <real*>space.take(R * Rp * sizeof(real))                              # W_rec with outputs as rows
-        rows = <real*>space.take(n_threads * 2 * LOCKSTEP * Rp * sizeof(real))
+        r = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))                 # (M, Sp) and padding
+        dr = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))
+        gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
+        dpre = dr if net.G == 1 else gates
+        dr0 = <real*>space.take(N * Sp * sizeof(real))
+        W_out = <real*>space.take(GR * Rp * sizeof(real))                             # W_rec with outputs as rows
+        rows = <real*>space.take(n_threads * group_space(&net) * sizeof(real))
         groups = <Group*>space.take((N + n_threads) * sizeof(Group))
-        memset(r + M * Rp, 0, (n_panels * W + 1 - M) * Rp * sizeof(real))
-        recurrence(&net, r, <real*>NULL, rows, groups, theta_, x_, offsets_, order_, &initial[0, 0], fresh_, N,
-                   n_threads, team)
+        if Sp > Rp:
+            memset(dr, 0, M * Sp * sizeof(real))                                      # no frame sees c
+        memset(r + M * Sp, 0, (n_panels * W + 1 - M) * Sp * sizeof(real))
+        recurrence(&net, r, gates, <real*>NULL, rows, groups, theta_, inputs_, offsets_, order_, &initial[0, 0], fresh_,
+                   N, n_threads, team)
+        r_frames = r
+        if mask_ != NULL:
+            r_frames = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))
+            memset(r_frames + M * Sp, 0, (n_panels * W + 1 - M) * Sp * sizeof(real))
+            with nogil, parallel(num_threads=n_threads):
+                for i in prange(pieces(M, ROWS), schedule="static"):
+                    multiply_rows(&net, r_frames, r, mask_, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
 
     for first in range(0, n_panels, most):
         n = min(most, n_panels - first)
@@ -782,7 +862,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
             if threadid() == 0:
                 team[0] = omp_get_num_threads()
             for p in prange(n, schedule="static"):
-                panel_start(&net, &at, panels + p * at.size, theta_, x_, r, weight_, (first + p) * W,
+                panel_start(&net, &at, panels + p * at.size, theta_, x_, r_frames, weight_, (first + p) * W,
                             min(W, M - (first + p) * W))
             for q in range(pieces(n_blocks, at.span) - 1, -1, -1):
                 begin = q * at.span
@@ -798,7 +878,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                     if i < n_V:
                         gradient_of_V(&net, &at, grad_, panels, d0, i, n)
                     elif i < n_V + n_U:
-                        gradient_of_U(&net, &at, grad_, panels, r + first * W * Rp, d0, n_dims * Q, i - n_V, n)
+                        gradient_of_U(&net, &at, grad_, panels, r_frames + first * W * Sp, d0, n_dims * Q, i - n_V, n)
                     else:
                         gradient_of_dimension(&net, &at, grad_, db, panels, d0, i - n_V - n_U, n)
             for p in prange(n, schedule="static"):
@@ -806,7 +886,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                           (first + p) * W, min(W, M - (first + p) * W))
             if net.hidden_context:
                 for i in prange(pieces(H, OUTPUTS) * pieces(Rp, W), schedule="static"):
-                    gradient_of_W_c(&net, &at, grad_, panels, r + first * W * Rp, i, n)
+                    gradient_of_W_c(&net, &at, grad_, panels, r_frames + first * W * Sp, i, n)
             for j in prange(H, schedule="static"):
                 gradient_of_c(&net, &at, dc, panels, j, n)
 
@@ -816,32 +896,41 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
         grad_[net.c + i] = sum_in_order(dc + i * W, W)
     if R:
         n_groups = make_groups(groups, N, n_threads)
+        n_V = pieces(R, OUTPUTS) * pieces(net.Gp, W)
+        n_U = pieces(D, OUTPUTS) * pieces(net.Gp, W)
         with nogil, parallel(num_threads=n_threads):
-            for i in prange(R, schedule="static"):
+            for i in prange(GR, schedule="static"):
                 memset(W_out + i * Rp, 0, Rp * sizeof(real))
                 for j in range(R):
-                    W_out[i * Rp + j] = theta_[net.W_rec + j * Rp + i]
+                    W_out[i * Rp + j] = theta_[net.W_rec + j * net.Gp + i]
+            if mask_ != NULL:
+                for i in prange(pieces(M, ROWS), schedule="static"):
+                    multiply_rows(&net, dr, dr, mask_, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
             for g in prange(n_groups, schedule="dynamic", chunksize=1):
-                group_backward(&net, dr, dr0, rows + threadid() * 2 * LOCKSTEP * Rp,
-                               rows + (threadid() * 2 + 1) * LOCKSTEP * Rp, W_out, r, offsets_, order_, groups[g])
-            # Row i + 1 of dr is the gradient of b_r + W_in x[i] + W_rec r[i].
-            n_V = pieces(R, OUTPUTS) * pieces(Rp, W)
-            n_U = pieces(D, OUTPUTS) * pieces(Rp, W)
+                group_backward(&net, dr, dpre, dr0, rows + threadid() * group_space(&net), W_out, r, offsets_, order_,
+                               groups[g])
+            # Row i + 1 of dpre is the gradient of b_r + W_in x[i] (+ W_rec r[i]).
             for i in prange(n_V + n_U, schedule="static"):
-                if i < n_V:
-                    gradient_of_rows(&net, grad_ + net.W_rec, r, Rp, dr + Rp, R, M - 1, i)
-                else:
-                    gradient_of_rows(&net, grad_ + net.W_in, x_, D, dr + Rp, D, M - 1, i - n_V)
+                if i >= n_V:
+                    gradient_of_rows(&net, grad_ + net.W_in, inputs_, D, dpre + net.Ap, D, M - 1, i - n_V)
+                elif not net.apart:
+                    gradient_of_rows(&net, grad_ + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
         for i in range(1, M):                                 # db_r += dpre
-            add(grad_ + net.b_r, dr + i * Rp, Rp)
+            add(grad_ + net.b_r, dpre + i * net.Ap, net.Gp)
+        if net.apart:
+            with nogil, parallel(num_threads=n_threads):
+                for i in prange(1, M, schedule="static"):
+                    recurrent_part(&net, dpre + i * net.Ap, dpre + i * net.Ap)
+                for i in prange(n_V, schedule="static"):
+                    gradient_of_rows(&net, grad_ + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
         for i in range(N):                                    # dr0 = dr^0
             if fresh_[i]:
-                add(grad_ + net.r0, dr0 + i * Rp, Rp)
+                add(grad_ + net.r0, dr0 + i * Sp, Sp)
 
 
 def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
            const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Rp) is the
+    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Sp) is the
     recurrent state that conditions the first frame, and becomes the one after the last."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
@@ -857,7 +946,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     # Half panels where that gives every thread one.
     cdef Py_ssize_t n_panels = N if one_at_a_time else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
     cdef Py_ssize_t first, n
-    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W + W * net.Rp + PAD, 64) * 64
+    cdef Py_ssize_t of_thread = pieces((3 * (net.D + 1) + net.R + 2 * net.Hp + (BLOCK + 2) * net.P + 1) * W + advance_space(&net, W) + PAD, 64) * 64
     cdef Copies at = copies_layout(&net)
     cdef real* copies = <real*>NULL
     cdef int* team = &space.team
@@ -873,18 +962,18 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
                 copy_weights(&net, &at, copies, theta_, p, buffers + threadid() * of_thread)
         for p in prange(n_panels, schedule="static"):
             if one_at_a_time:
-                sequence_sample(&net, &at, x_ + p * T * net.D, state_ + p * net.Rp, buffers + threadid() * of_thread,
+                sequence_sample(&net, &at, x_ + p * T * net.D, state_ + p * net.Sp, buffers + threadid() * of_thread,
                                 theta_, copies, uniform_ + p * T * net.D, normal_ + p * T * net.D, T)
                 continue
             first = N * p // n_panels
             n = N * (p + 1) // n_panels - first
-            panel_sample(&net, x_ + first * T * net.D, state_ + first * net.Rp, buffers + threadid() * of_thread,
+            panel_sample(&net, x_ + first * T * net.D, state_ + first * net.Sp, buffers + threadid() * of_thread,
                          theta_, uniform_ + first * T * net.D, normal_ + first * T * net.D, T, n)
 
 
 cdef void panel_sample(const Net* net, real* x, real* state, real* space, const real* theta, const real* uniform,
                        const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """T frames of up to W sequences: x, uniform, normal (valid, T, D), state (valid, Rp)."""
+    """T frames of up to W sequences: x, uniform, normal (valid, T, D), state (valid, Sp)."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
     cdef Py_ssize_t t, d, d0, e, i, block, L = lanes_for(valid, W)
     cdef real *x_p = space                                    # (D, W)
@@ -895,12 +984,12 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
     cdef real *h = a + H * W                                  # (H, W)
     cdef real *z = h + H * W                                  # (BLOCK, P, W)
     cdef real *scratch = z + BLOCK * P * W                    # (P, W)
-    cdef real *then = scratch + P * W                         # (W, Rp)
+    cdef real *step = scratch + P * W                         # advance_space
     for t in range(T):
         pack(net.row, u_p, uniform + t * D, T * D, valid, D)
         pack(net.row, n_p, normal + t * D, T * D, valid, D)
         if R:
-            pack(net.row, r_p, state, Rp, valid, R)
+            pack(net.row, r_p, state, net.Sp, valid, R)
         product(net.row, a, W, theta + net.W_c, 0, Rp, 1, r_p, 0, W, theta + net.c, H, W, 1,
                 R if net.hidden_context else 0)
         for block in range(pieces(D, BLOCK)):
@@ -913,12 +1002,7 @@ cdef void panel_sample(const Net* net, real* x, real* state, real* space, const 
                 head_draw(net.row, net.head, x_p + d * W, scratch, z + e * P * W, u_p + d * W, n_p + d * W, &net.at, valid)
         unpack(net.row, x + t * D, T * D, valid, x_p, D)
         if R:
-            for i in range(valid):
-                memcpy(then + i * Rp, theta + net.b_r, Rp * sizeof(real))
-            product(net.row, then, Rp, x + t * D, 0, T * D, 1, theta + net.W_in, 0, Rp, <const real*>NULL,
-                    valid, Rp, 1, D)
-            state_step(net, then, state, theta, valid)
-            memcpy(state, then, valid * Rp * sizeof(real))
+            advance(net, state, step, theta, x + t * D, T * D, valid)
 
 
 # One sequence: the outputs lie in the lanes, so the weights are copied with their last axis first.  The chains are those
@@ -977,8 +1061,8 @@ cdef inline void add_outputs(const Net* net, real* c, const real* copy, const re
 
 cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state, real* space, const real* theta,
                           const real* copies, const real* uniform, const real* normal, Py_ssize_t T) noexcept nogil:
-    """T frames of one sequence.  x, uniform, normal: (T, D).  state: (Rp)."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, Rp = net.Rp, W = width_of(net.row, theta)
+    """T frames of one sequence.  x, uniform, normal: (T, D).  state: (Sp)."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, W = width_of(net.row, theta)
     cdef Py_ssize_t t, d, e, k
     cdef real *x_d = space                                    # (W), the first lane
     cdef real *u_d = x_d + W                                  # (W)
@@ -987,8 +1071,8 @@ cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state
     cdef real *h = a + net.Hp                                 # (Hp)
     cdef real *z_p = h + net.Hp                               # (P, W), the first lane
     cdef real *scratch = z_p + P * W                          # (P, W)
-    cdef real *then = scratch + P * W                         # (Rp)
-    cdef real *z = then + Rp                                  # (BLOCK, P) and room for padding
+    cdef real *step = scratch + P * W                         # advance_space
+    cdef real *z = step + advance_space(net, 1)               # (BLOCK, P) and room for padding
     memset(space, 0, (3 * W + 2 * net.Hp + 2 * P * W) * sizeof(real))
     for t in range(T):
         memcpy(a, theta + net.c, H * sizeof(real))
@@ -1011,10 +1095,7 @@ cdef void sequence_sample(const Net* net, const Copies* at, real* x, real* state
             head_draw(net.row, net.head, x_d, scratch, z_p, u_d, n_d, &net.at, 1)
             x[t * D + d] = x_d[0]
         if R:
-            memcpy(then, theta + net.b_r, Rp * sizeof(real))
-            product(net.row, then, Rp, x + t * D, 0, D, 1, theta + net.W_in, 0, Rp, <const real*>NULL, 1, Rp, 1, D)
-            state_step(net, then, state, theta, 1)
-            memcpy(state, then, Rp * sizeof(real))
+            advance(net, state, step, theta, x + t * D, D, 1)
 
 
 def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
@@ -1042,17 +1123,17 @@ def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
 def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const real[::1] theta, const real[:, ::1] x,
            const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
            const real[:, ::1] initial, real[:, ::1] last, int n_threads=1):
-    """out[k] = the state that conditions frame rows[k]; last (N, Rp) = the state after each sequence."""
+    """out[k] = the state that conditions frame rows[k], (Sp,); last (N, Sp) = the state after each sequence."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, k
-    cdef real* r = <real*>space.take((M + 1) * net.Rp * sizeof(real))
-    n_threads = worth_threads(n_threads, <double>M * net.R * (net.D + net.R), N)
-    recurrence(&net, r, &last[0, 0], <real*>space.take(n_threads * 2 * LOCKSTEP * net.Rp * sizeof(real)),
-               <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
+    cdef real* r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
+    cdef real* gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
+    n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
+    recurrence(&net, r, gates, &last[0, 0], <real*>space.take(n_threads * group_space(&net) * sizeof(real)), <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
                &initial[0, 0], &fresh[0], N, n_threads, &space.team)
     for k in range(rows.shape[0]):
-        memcpy(&out[k, 0], r + rows[k] * net.Rp, net.Rp * sizeof(real))
+        memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
 
 
 # ---- the update of the parameters: elementwise passes over the flat vector ------------------------------------------

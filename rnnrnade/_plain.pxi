@@ -220,16 +220,108 @@ cdef void plain_bernoulli_link(real* parameters, const real* z, const outputs* a
 
 # ---- the recurrences (2) -----------------------------------------------------------------------------------------
 
-cdef void plain_cell_forward(real* r, const real* pre, int cell, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        r[i] = <real>(1 / (1 + exp(-pre[i]))) if cell == SIGMOID_CELL else <real>tanh(pre[i])
+cdef inline double plain_sigmoid(double x) noexcept nogil:
+    return 1 / (1 + exp(-x))
 
 
-cdef void plain_cell_backward(real* dpre, const real* dr, const real* r, int cell, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
+cdef inline Py_ssize_t plain_padded(Py_ssize_t n) noexcept nogil:
+    return (n + PAD - 1) // PAD * PAD
+
+
+cdef void plain_sigmoid_forward(real* state, real* gates, const real* recurrent, const real* state_prev, Py_ssize_t n,
+                                Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t i, j, Rp = plain_padded(R)
     for i in range(n):
-        dpre[i] = dr[i] * (r[i] * (1 - r[i]) if cell == SIGMOID_CELL else 1 - r[i] * r[i])
+        for j in range(Rp):
+            state[i * Rp + j] = <real>plain_sigmoid(gates[i * Rp + j]) if j < R else 0
+
+
+cdef void plain_sigmoid_backward(real* dstate_prev, real* gates, const real* dstate, const real* state,
+                                 const real* state_prev, Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(plain_padded(R)):
+        gates[j] = dstate[j] * (state[j] * (1 - state[j]))
+
+
+cdef void plain_tanh_forward(real* state, real* gates, const real* recurrent, const real* state_prev, Py_ssize_t n,
+                             Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t i, j, Rp = plain_padded(R)
+    for i in range(n):
+        for j in range(Rp):
+            state[i * Rp + j] = <real>tanh(gates[i * Rp + j]) if j < R else 0
+
+
+cdef void plain_tanh_backward(real* dstate_prev, real* gates, const real* dstate, const real* state,
+                              const real* state_prev, Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(plain_padded(R)):
+        gates[j] = dstate[j] * (1 - state[j] * state[j])
+
+
+# GRU: gates reset g, update u, candidate m; behind them the candidate's W_rec r^{t-1} is kept, y.
+
+cdef void plain_gru_forward(real* state, real* gates, const real* recurrent, const real* state_prev, Py_ssize_t n,
+                            Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t i, j, Rp = plain_padded(R), Gp = plain_padded(3 * R)
+    cdef double g, u, m, y
+    for i in range(n):
+        for j in range(R):
+            y = recurrent[2 * R + j]
+            g = plain_sigmoid(gates[j] + recurrent[j])
+            u = plain_sigmoid(gates[R + j] + recurrent[R + j])
+            m = tanh(gates[2 * R + j] + g * y)                         # m = tanh(W_in x + b_r + g y)
+            state[j] = <real>((1 - u) * m + u * state_prev[j])         # r^t = (1 - u) m + u r^{t-1}
+            gates[j], gates[R + j], gates[2 * R + j], gates[Gp + j] = <real>g, <real>u, <real>m, <real>y
+        memset(state + R, 0, (Rp - R) * sizeof(real))
+        state, state_prev, gates, recurrent = state + Rp, state_prev + Rp, gates + Gp + Rp, recurrent + Gp
+
+
+cdef void plain_gru_backward(real* dstate_prev, real* gates, const real* dstate, const real* state,
+                             const real* state_prev, Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t j, Gp = plain_padded(3 * R)
+    cdef double g, u, m, y, dr, dm
+    for j in range(R):
+        g, u, m, y, dr = gates[j], gates[R + j], gates[2 * R + j], gates[Gp + j], dstate[j]
+        dm = dr * (1 - u) * (1 - m * m)
+        dstate_prev[j] = <real>(dstate_prev[j] + dr * u)               # dr^{t-1} += u dr^t
+        gates[j] = <real>(dm * y * g * (1 - g))
+        gates[R + j] = <real>(dr * (state_prev[j] - m) * u * (1 - u))
+        gates[2 * R + j] = <real>dm
+        gates[Gp + j] = <real>(g * dm)                                 # dy = g dm
+
+
+# LSTM: gates input i, forget f, cell m, output o; behind r in a state lies c.
+
+cdef void plain_lstm_forward(real* state, real* gates, const real* recurrent, const real* state_prev, Py_ssize_t n,
+                             Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t k, j, Rp = plain_padded(R), Gp = plain_padded(4 * R)
+    cdef double i, f, m, o, c
+    for k in range(n):
+        for j in range(R):
+            i, f = plain_sigmoid(gates[j]), plain_sigmoid(gates[R + j])
+            m, o = tanh(gates[2 * R + j]), plain_sigmoid(gates[3 * R + j])
+            c = f * state_prev[Rp + j] + i * m                         # c^t = f c^{t-1} + i m
+            state[j] = <real>(o * tanh(c))                             # r^t = o tanh(c^t)
+            state[Rp + j] = <real>c
+            gates[j], gates[R + j], gates[2 * R + j], gates[3 * R + j] = <real>i, <real>f, <real>m, <real>o
+        memset(state + R, 0, (Rp - R) * sizeof(real))
+        memset(state + Rp + R, 0, (Rp - R) * sizeof(real))
+        state, state_prev, gates = state + 2 * Rp, state_prev + 2 * Rp, gates + Gp
+
+
+cdef void plain_lstm_backward(real* dstate_prev, real* gates, const real* dstate, const real* state,
+                              const real* state_prev, Py_ssize_t R) noexcept nogil:
+    cdef Py_ssize_t j, Rp = plain_padded(R)
+    cdef double i, f, m, o, t, dr, dc
+    for j in range(R):
+        i, f, m, o = gates[j], gates[R + j], gates[2 * R + j], gates[3 * R + j]
+        t, dr = tanh(state[Rp + j]), dstate[j]
+        dc = dstate[Rp + j] + dr * o * (1 - t * t)                     # dc^t += dr^t o (1 - tanh(c^t)^2)
+        dstate_prev[Rp + j] = <real>(dstate_prev[Rp + j] + dc * f)     # dc^{t-1} += f dc^t
+        gates[j] = <real>(dc * m * i * (1 - i))
+        gates[R + j] = <real>(dc * state_prev[Rp + j] * f * (1 - f))
+        gates[2 * R + j] = <real>(dc * i * (1 - m * m))
+        gates[3 * R + j] = <real>(dr * t * o * (1 - o))
 
 
 cdef void plain_elementwise(real* out, const real* x, int function, Py_ssize_t n) noexcept nogil:
@@ -258,8 +350,6 @@ plain_f32.unpack, plain_f64.unpack = &plain_unpack[float], &plain_unpack[double]
 plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float], &plain_hidden_forward[double]
 plain_f32.hidden_one, plain_f64.hidden_one = &plain_hidden_one[float], &plain_hidden_one[double]
 plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[float], &plain_hidden_backward[double]
-plain_f32.cell_forward, plain_f64.cell_forward = &plain_cell_forward[float], &plain_cell_forward[double]
-plain_f32.cell_backward, plain_f64.cell_backward = &plain_cell_backward[float], &plain_cell_backward[double]
 plain_f32.elementwise, plain_f64.elementwise = &plain_elementwise[float], &plain_elementwise[double]
 plain_f32.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f32(
     &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
@@ -269,3 +359,11 @@ plain_f32.heads[BERNOULLI] = head_kernels_f32(
     &plain_bernoulli_log_density[float], &plain_bernoulli_gradient[float], &plain_bernoulli_draw[float], &plain_bernoulli_link[float])
 plain_f64.heads[BERNOULLI] = head_kernels_f64(
     &plain_bernoulli_log_density[double], &plain_bernoulli_gradient[double], &plain_bernoulli_draw[double], &plain_bernoulli_link[double])
+plain_f32.cells[SIGMOID_CELL] = cell_kernels_f32(&plain_sigmoid_forward[float], &plain_sigmoid_backward[float])
+plain_f64.cells[SIGMOID_CELL] = cell_kernels_f64(&plain_sigmoid_forward[double], &plain_sigmoid_backward[double])
+plain_f32.cells[TANH_CELL] = cell_kernels_f32(&plain_tanh_forward[float], &plain_tanh_backward[float])
+plain_f64.cells[TANH_CELL] = cell_kernels_f64(&plain_tanh_forward[double], &plain_tanh_backward[double])
+plain_f32.cells[GRU_CELL] = cell_kernels_f32(&plain_gru_forward[float], &plain_gru_backward[float])
+plain_f64.cells[GRU_CELL] = cell_kernels_f64(&plain_gru_forward[double], &plain_gru_backward[double])
+plain_f32.cells[LSTM_CELL] = cell_kernels_f32(&plain_lstm_forward[float], &plain_lstm_backward[float])
+plain_f64.cells[LSTM_CELL] = cell_kernels_f64(&plain_lstm_forward[double], &plain_lstm_backward[double])

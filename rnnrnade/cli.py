@@ -111,7 +111,7 @@ FIT_OPTIONS = (
     ("--components", "n_components", int, "components of the mixture of each conditional"),
     ("--hidden", "n_hidden", int, "hidden units of each frame"),
     ("--recurrent", "n_recurrent", int, "recurrent units"),
-    ("--cell", "cell", str, "recurrent cell: sigmoid or tanh"),
+    ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, as alpha,mu,sigma,hidden"),
     ("--activation", "activation", str, "hidden units: sigmoid or relu"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),

@@ -111,8 +111,10 @@ n_hidden : int, default=50
     "recurrent": """
 n_recurrent : int, default=100
     Recurrent units; >= 1.
-cell : {"sigmoid", "tanh"}, default="sigmoid"
-    Recurrent unit.
+cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
+    Recurrent unit: simple, or with gates, stacked in the first axis of W_in, W_rec and b_r ("gru": reset, update,
+    candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN and PyTorch with
+    one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural Computation 9 (8), 1997.
 context : tuple of str
     What the recurrent state drives: of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
     units' first input).  Default: all but "hidden" for real values, all for binary ones.
@@ -276,7 +278,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             K=self._option("n_components", 1),
             R=self.n_recurrent if self._recurrent else 0,
             activation=self.activation,
-            cell=self._option("cell", CELLS[0]),
+            cell=self._option("cell", "sigmoid"),
             context=context,
             min_scale=float(self._option("min_scale", 0.0)),
         )
@@ -1017,7 +1019,7 @@ def _from_parameters(cls, parameters, transform, options):
     if cls._recurrent:
         context = tuple(q for q, (_, _, name_W) in head.context.items() if name_W in arrays)
         context += ("hidden",) if "W_c" in arrays else ()
-        fixed |= {"n_recurrent": arrays["W_rec"].shape[0], "cell": "sigmoid", "context": context}
+        fixed |= {"n_recurrent": arrays["W_rec"].shape[1], "cell": "sigmoid", "context": context}
     fixed["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
     if cls._binary and "rho" not in arrays:
         arrays["rho"] = np.ones(D)
@@ -1046,6 +1048,11 @@ def _from_parameters(cls, parameters, transform, options):
     self = cls(**(fixed | options))
     self._validate_params()
     layout = self._layout(D)
+    if cls._recurrent and arrays["W_rec"].shape != (layout.G * layout.R, layout.R):
+        raise ValueError(
+            f"parameter 'W_rec' has shape {arrays['W_rec'].shape}, but {layout.R} units of cell={layout.cell!r} ask for "
+            f"{(layout.G * layout.R, layout.R)}; rows are {', '.join(f'{c.gates} R ({n})' for n, c in CELLS.items())}."
+        )
     expected = layout.views(np.zeros(layout.size))
     for name, view in expected.items():
         if name not in arrays:

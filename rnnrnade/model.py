@@ -44,7 +44,20 @@ HEADS = {
     "bernoulli": Head(1, {"bias": ("V", "b", "W_b")}, mixture=False),
 }
 ACTIVATIONS = ("sigmoid", "relu")  # in the order of kernels/kernels.h
-CELLS = ("sigmoid", "tanh")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrence: its place in the kernels' list, its gates, the numbers of its state a unit, and whether the last
+    gate takes W_rec r^{t-1} apart from the rest."""
+
+    index: int
+    gates: int = 1
+    states: int = 1
+    apart: bool = False
+
+
+CELLS = {"sigmoid": Cell(0), "tanh": Cell(1), "gru": Cell(2, gates=3, apart=True), "lstm": Cell(3, gates=4, states=2)}
 RECURRENT = ("W_in", "W_rec", "b_r", "r0")
 
 
@@ -93,11 +106,13 @@ class Layout:
             shapes |= {
                 "U": (self.D, self.Q, self.Rp),
                 "W_c": (self.H if self.hidden_context else 0, self.Rp),
-                "W_in": (self.D, self.Rp),
-                "W_rec": (self.R, self.Rp),
-                "b_r": (self.Rp,),
+                "W_in": (self.D, self.Gp),
+                "W_rec": (self.R, self.Gp),
+                "b_r": (self.Gp,),
                 "r0": (self.Rp,),
             }
+            if CELLS[self.cell].states > 1:
+                shapes["c0"] = (self.Rp,)  # behind r0: a row of states
         offsets, size = {}, 0
         for name, shape in shapes.items():
             offsets[name] = size
@@ -131,6 +146,34 @@ class Layout:
         return padded(self.R)
 
     @property
+    def G(self):
+        """Gates of the cell."""
+        return CELLS[self.cell].gates
+
+    @property
+    def Gp(self):
+        return padded(self.G * self.R)
+
+    @property
+    def Sp(self):
+        """Numbers of a row of recurrent states: r and, for an LSTM, c behind it."""
+        return CELLS[self.cell].states * self.Rp
+
+    @property
+    def Ap(self):
+        """Numbers of a row of gates inside the core."""
+        return self.Gp + (self.Rp if self.apart else 0)
+
+    @property
+    def apart(self):
+        return CELLS[self.cell].apart
+
+    @property
+    def row_numbers(self):
+        """Numbers that a score holds for each frame while it works."""
+        return self.Sp + (self.Ap if self.G > 1 else 0)
+
+    @property
     def hidden_context(self):
         return bool(self.R) and "hidden" in self.context
 
@@ -144,7 +187,7 @@ class Layout:
 
     @property
     def cell_index(self):
-        return CELLS.index(self.cell)
+        return CELLS[self.cell].index
 
     @property
     def alpha(self):
@@ -185,10 +228,11 @@ class Layout:
         if R:
             if self.hidden_context:
                 found["W_c"] = self.block(theta, "W_c")[:, :R]
-            found["W_in"] = self.block(theta, "W_in")[:, :R].T
-            found["W_rec"] = self.block(theta, "W_rec")[:, :R].T
-            found["b_r"] = self.block(theta, "b_r")[:R]
-            found["r0"] = self.block(theta, "r0")[:R]
+            GR = self.G * R  # gates in the first axis, one behind the other
+            found["W_in"] = self.block(theta, "W_in")[:, :GR].T
+            found["W_rec"] = self.block(theta, "W_rec")[:, :GR].T
+            found["b_r"] = self.block(theta, "b_r")[:GR]
+            found |= {name: self.block(theta, name)[:R] for name in ("r0", "c0") if name in self.shapes}
         return found
 
     def flat(self, parameters, dtype):
@@ -203,7 +247,7 @@ class Layout:
 @dataclass(frozen=True)
 class Scores:
     """What one forward pass gives: log-densities in nats, frames (M,) and, where asked for, dims (M, D), parameters
-    (M, D, P) and the state after each sequence (N, Rp)."""
+    (M, D, P) and the state after each sequence (N, Sp)."""
 
     frames: np.ndarray
     dims: np.ndarray | None = None
@@ -251,7 +295,7 @@ class Model:
             return offsets, offsets[:0], np.empty(0, np.uint8), np.empty((0, 0), self.dtype)
         order = np.argsort(offsets[:-1] - offsets[1:], kind="stable") if n > 1 else np.zeros(1, np.int64)
         if initial is None:
-            return offsets, order, np.ones(n, np.uint8), np.empty((0, self.layout.Rp), self.dtype)
+            return offsets, order, np.ones(n, np.uint8), np.empty((0, self.layout.Sp), self.dtype)
         states, fresh = initial
         return offsets, order, fresh, states
 
@@ -263,7 +307,7 @@ class Model:
         x : ndarray of shape (M, D), C-contiguous, of the model's type
         offsets : ndarray of shape (N + 1,), int64
         initial : None or (states, fresh)
-            states (N, Rp) that condition the first frames; sequences with fresh[n] = 1 start from r0 instead.
+            states (N, Sp) that condition the first frames; sequences with fresh[n] = 1 start from r0 instead.
         dims, parameters, last : bool
             What to return beside the log-density of each frame.
         n_threads : int
@@ -278,9 +322,9 @@ class Model:
             np.empty(M),
             np.empty((M, lay.D)) if dims else None,
             np.empty((M, lay.D, lay.P), self.dtype) if parameters else None,
-            np.zeros((N, lay.Rp), self.dtype) if last and lay.R else None,
+            np.zeros((N, lay.Sp), self.dtype) if last and lay.R else None,
         )
-        most = max(SLICE_BYTES // max(lay.Rp * self.dtype.itemsize, 1), 1)
+        most = max(SLICE_BYTES // max(lay.row_numbers * self.dtype.itemsize, 1), 1)
         if lay.R == 0 or most >= M:
             self._forward(out, x, offsets, initial, n_threads)
             return out
@@ -290,7 +334,7 @@ class Model:
             carried = begin > offsets[i]
             arrays = (out.frames, out.dims, out.parameters)
             part = [None if array is None else array[begin:end] for array in arrays]
-            last_of_part = np.empty((j - i, lay.Rp), self.dtype)
+            last_of_part = np.empty((j - i, lay.Sp), self.dtype)
             start = (state, np.zeros(1, np.uint8)) if carried else None
             if not carried and initial is not None:
                 start = initial[0][i:j], initial[1][i:j]
@@ -309,14 +353,14 @@ class Model:
         )  # fmt: skip
 
     def states(self, x, offsets, rows, *, n_threads=1):
-        """(len(rows), Rp): the recurrent states that condition frames `rows` (in ascending order)."""
-        out = np.empty((len(rows), self.layout.Rp), self.dtype)
-        most = max(SLICE_BYTES // (self.layout.Rp * self.dtype.itemsize), 1)
+        """(len(rows), Sp): the recurrent states that condition frames `rows` (in ascending order)."""
+        out = np.empty((len(rows), self.layout.Sp), self.dtype)
+        most = max(SLICE_BYTES // (self.layout.row_numbers * self.dtype.itemsize), 1)
         state = None
         for i, j, begin, end in _slices(offsets, most):
             initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] else None
             inside, order, fresh, states = self._batch(np.clip(offsets[i : j + 1], begin, end) - begin, initial)
-            state = np.empty((j - i, self.layout.Rp), self.dtype)
+            state = np.empty((j - i, self.layout.Sp), self.dtype)
             k, m = np.searchsorted(rows, (begin, end))
             _core.states(
                 self.network, out[k:m], rows[k:m] - begin, self.theta, x[begin:end], inside, order, fresh, states,
@@ -324,7 +368,7 @@ class Model:
             )  # fmt: skip
         return out
 
-    def gradient(self, x, offsets, weight, *, initial=None, out=None, n_threads=1):
+    def gradient(self, x, offsets, weight, *, initial=None, inputs=None, mask=None, out=None, n_threads=1):
         """Gradient of sum_i weight_i log p(x_i | past) by the flat parameters, and log p of each frame.
 
         Parameters
@@ -332,6 +376,11 @@ class Model:
         x, offsets, initial
             As in `log_density`.
         weight : ndarray of shape (M,), of the model's type
+        inputs : ndarray of shape (M, D), C-contiguous, of the model's type, optional
+            What the recurrence reads in the place of x (noise or dropout on its input); the frames that are scored stay x.
+        mask : ndarray of shape (M, Rp), C-contiguous, of the model's type, optional
+            Factors of the recurrent state where it conditions each frame (dropout); the recurrence goes on with the state
+            itself.
         out : ndarray of shape (layout.size,), optional
             Where the gradient goes.
 
@@ -339,17 +388,22 @@ class Model:
         -------
         gradient : ndarray of shape (layout.size,)
         frames : ndarray of shape (M,)
-            The same bits as `log_density` gives.
+            The same bits as `log_density` gives, where there are neither inputs nor mask.
         """
         gradient = np.empty_like(self.theta) if out is None else out
         frames = np.empty(len(x))
         offsets, order, fresh, states = self._batch(offsets, initial)
-        _core.gradient(self.network, gradient, frames, self.theta, x, offsets, order, fresh, states, weight, n_threads)
+        if self.layout.R == 0:
+            inputs = mask = None  # nothing reads them
+        _core.gradient(
+            self.network, gradient, frames, self.theta, x, offsets, order, fresh, states, weight, n_threads, inputs, mask
+        )
         return gradient, frames
 
     def initial_state(self, n):
-        """(n, Rp): the learned first state, once for each sequence."""
-        return np.tile(self.layout.block(self.theta, "r0"), (n, 1)) if self.layout.R else None
+        """(n, Sp): the learned first state, once for each sequence."""
+        lay = self.layout
+        return np.tile(self.theta[lay.offsets["r0"] :][: lay.Sp], (n, 1)) if lay.R else None
 
     def sample(self, uniform, normal, *, state=None, n_threads=1):
         """Draw from the model.
@@ -358,7 +412,7 @@ class Model:
         ----------
         uniform, normal : ndarray of shape (N, T, D), of the model's type
             Uniforms on [0, 1) choose components (or values 0 and 1), standard normals make the draw within one.
-        state : ndarray of shape (N, Rp), optional
+        state : ndarray of shape (N, Sp), optional
             Conditions the first frame; overwritten with the state after the last.  Default: r0.
 
         Returns
@@ -397,7 +451,8 @@ def initial_parameters(layout, generator, dtype):
 
     Every conditional starts close to a standard normal (mixture: components spread about 0 with total variance 1), so
     that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights
-    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.
+    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gate of
+    an LSTM starts open (bias 1; F. Gers, J. Schmidhuber, F. Cummins, Learning to forget, 2000).
     """
     D, H, K, R = layout.D, layout.H, layout.K, layout.R
 
@@ -416,7 +471,10 @@ def initial_parameters(layout, generator, dtype):
         values["b_sigma"] = np.full((D, K), np.log(max(scale - layout.min_scale, 1e-3)))
     if R:
         values["W_c"] = normal(H, R, scale=R**-0.5)
-        values["W_in"] = normal(R, D, scale=D**-0.5)
-        values["W_rec"] = normal(R, R, scale=R**-0.5)
+        GR = layout.G * R
+        values["W_in"] = normal(GR, D, scale=D**-0.5)
+        values["W_rec"] = normal(GR, R, scale=R**-0.5)
         values["r0"] = np.full(R, 0.5 if layout.cell == "sigmoid" else 0.0)
+        if layout.cell == "lstm":
+            values["b_r"] = np.repeat([0.0, 1.0, 0.0, 0.0], R)  # input, forget, cell, output
     return layout.flat(values, dtype)

@@ -84,7 +84,8 @@ class Case:
         """(parameters, list of sequences), both of the type `dtype`."""
         generator = np.random.default_rng(self.seed)
         parameters = random_parameters(
-            generator, self.D, self.H, self.K, self.R, head=self.head, context=self.context, dtype=dtype
+            generator, self.D, self.H, self.K, self.R,
+            head=self.head, cell=self.cell, context=self.context, dtype=dtype,
         )
         return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
 
@@ -119,6 +120,7 @@ def random_parameters(
     n_recurrent=0,
     *,
     head="gaussian",
+    cell="sigmoid",
     context=(),
     dtype=FLOAT64,
 ):
@@ -143,11 +145,12 @@ def random_parameters(
     if "hidden" in context:
         p["W_c"] = normal(H, R, scale=max(R, 1) ** -0.5)
     if R:
-        p["W_in"] = normal(R, D, scale=D**-0.5)
-        p["W_rec"] = normal(R, R, scale=R**-0.5)
+        GR = reference.CELLS[cell].gates * R
+        p["W_in"] = normal(GR, D, scale=D**-0.5)
+        p["W_rec"] = normal(GR, R, scale=R**-0.5)
         p["W_rec"] /= max(1.0, np.linalg.norm(p["W_rec"], 2))  # no chaos: rounding does not grow with time
-        p["b_r"] = normal(R, scale=0.3)
-        p["r0"] = normal(R, scale=0.5)
+        p["b_r"] = normal(GR, scale=0.3)
+        p |= {name: normal(R, scale=0.5) for name in reference.CELLS[cell].first}
     return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
 
 
@@ -217,9 +220,17 @@ EVERY_CONTEXT = [
     for head in reference.HEADS
     for context in all_contexts(head)
 ]
+# Units around the lanes of a vector: gates lie one behind the other without padding.
+GATED = [
+    Case(D=3, H=2, K=2, R=R, lengths=(5, 1, 3), cell=cell, context=context)
+    for cell in ("gru", "lstm")
+    for R, context in ((1, ("hidden",)), (15, ("mu",)), (16, ("alpha", "sigma")), (18, ("alpha", "mu", "sigma", "hidden")))
+]
 # More than one block of frames, units, dimensions and contraction indices in any layout.
 LARGE = [
     Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh"),
+    Case(D=37, H=30, K=2, R=101, lengths=(33, 70, 1, 130), cell="gru"),
+    Case(D=37, H=30, K=2, R=67, lengths=(33, 70, 1, 130), cell="lstm"),
     Case(D=70, H=131, K=3, R=0, lengths=(300,), activation="relu"),
     Case(D=67, H=40, K=1, R=67, lengths=(129, 2, 64), head="bernoulli"),
 ]

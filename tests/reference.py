@@ -3,7 +3,7 @@
 T frames, D dimensions, H hidden units, K components, R recurrent units. Numbers in brackets are equations:
 
     (1)  log p(x^1..x^T) = sum_t sum_d log p(x_d^t | x_<d^t, x^<t)
-    (2)  r^0 learned;   r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                        f: the cell
+    (2)  r^0 learned;   r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                        f: the cell; GRU and LSTM below
     (3)  a_1 = c (+ W_c r^{t-1});     a_{d+1} = a_d + x_d W[:,d]
     (4)  h_d = s(rho_d a_d)                                                            s: the activation
     (5)  z^q_d = V^q_d' h_d + b^q_d + W^q_d r^{t-1}
@@ -52,8 +52,13 @@ ACTIVATIONS = {
 # ---- recurrences: forward and backward of (2) --------------------------------------------------------------
 
 
+# A state is what a step hands to the next: r, (R,), or (r, c) one behind the other, (2R,). Only r conditions a frame.
+
+
 class Elementwise:
     """r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                                                          (2)"""
+
+    gates, first = 1, ("r0",)
 
     def __init__(self, f, df):
         self.f, self.df = f, df
@@ -70,9 +75,76 @@ class Elementwise:
         return p["W_rec"].T @ dpre
 
 
+class GRU:
+    """reset, update, and a candidate whose recurrent part the reset gate multiplies:
+
+    g = sigmoid(W_in_g x + b_g + W_rec_g r^{t-1}),   u the same with its own rows
+    m = tanh(W_in_m x + b_m + g * (W_rec_m r^{t-1}))
+    r^t = (1 - u) * m + u * r^{t-1}                                                                     (2)
+    """
+
+    gates, first = 3, ("r0",)
+
+    @staticmethod
+    def parts(p, x, r_prev):
+        from_x, from_r = np.split(p["W_in"] @ x + p["b_r"], 3), np.split(p["W_rec"] @ r_prev, 3)
+        g, u = sigmoid(from_x[0] + from_r[0]), sigmoid(from_x[1] + from_r[1])
+        return g, u, np.tanh(from_x[2] + g * from_r[2]), from_r[2]
+
+    def step(self, p, x, r_prev):
+        _, u, m, _ = self.parts(p, x, r_prev)
+        return (1.0 - u) * m + u * r_prev
+
+    def step_backward(self, p, x, r_prev, r, dr, grad):
+        g, u, m, y = self.parts(p, x, r_prev)
+        dm = dr * (1.0 - u) * (1.0 - m * m)
+        du = dr * (r_prev - m) * u * (1.0 - u)
+        dg = dm * y * g * (1.0 - g)
+        from_x, from_r = np.concatenate([dg, du, dm]), np.concatenate([dg, du, dm * g])
+        grad["W_rec"] += np.outer(from_r, r_prev)
+        grad["W_in"] += np.outer(from_x, x)
+        grad["b_r"] += from_x
+        return dr * u + p["W_rec"].T @ from_r
+
+
+class LSTM:
+    """input, forget, cell, output:
+
+    i, f, o = sigmoid(W_in x + W_rec r^{t-1} + b_r),   m = tanh(the same), each with its own rows
+    c^t = f * c^{t-1} + i * m,   r^t = o * tanh(c^t)                                                    (2)
+    """
+
+    gates, first = 4, ("r0", "c0")
+
+    @staticmethod
+    def parts(p, x, r_prev):
+        i, f, m, o = np.split(p["W_in"] @ x + p["W_rec"] @ r_prev + p["b_r"], 4)
+        return sigmoid(i), sigmoid(f), np.tanh(m), sigmoid(o)
+
+    def step(self, p, x, state_prev):
+        r_prev, c_prev = np.split(state_prev, 2)
+        i, f, m, o = self.parts(p, x, r_prev)
+        c = f * c_prev + i * m
+        return np.concatenate([o * np.tanh(c), c])
+
+    def step_backward(self, p, x, state_prev, state, dstate, grad):
+        (r_prev, c_prev), (_, c), (dr, dc) = (np.split(s, 2) for s in (state_prev, state, dstate))
+        i, f, m, o = self.parts(p, x, r_prev)
+        t = np.tanh(c)
+        dc = dc + dr * o * (1.0 - t * t)
+        dpre = [dc * m * i * (1.0 - i), dc * c_prev * f * (1.0 - f), dc * i * (1.0 - m * m), dr * t * o * (1.0 - o)]
+        dpre = np.concatenate(dpre)
+        grad["W_rec"] += np.outer(dpre, r_prev)
+        grad["W_in"] += np.outer(dpre, x)
+        grad["b_r"] += dpre
+        return np.concatenate([p["W_rec"].T @ dpre, dc * f])
+
+
 CELLS = {
     "sigmoid": Elementwise(sigmoid, lambda r: r * (1.0 - r)),
     "tanh": Elementwise(np.tanh, lambda r: 1.0 - r * r),
+    "gru": GRU(),
+    "lstm": LSTM(),
 }
 
 # ---- heads: the density of one number given its raw outputs ------------------------------------------------
@@ -171,11 +243,17 @@ def _prepared(parameters, head):
 
 
 def _states(p, x, cell):
-    """r^0 .. r^T, a list of (R,); R = 0 for a static model."""  # (2)
-    r = [p["r0"]]
+    """The states 0 .. T, a list; R = 0 for a static model."""  # (2)
+    states = [np.concatenate([p[name] for name in CELLS[cell].first])]
     for x_t in x:
-        r.append(CELLS[cell].step(p, x_t, r[-1]) if "W_in" in p else r[-1])
-    return r
+        states.append(CELLS[cell].step(p, x_t, states[-1]) if "W_in" in p else states[-1])
+    return states
+
+
+def _conditions(p, states, mask):
+    """r of each state, times the factors that a mask (T, R) gives it where it conditions its frame."""
+    r = [state[: p["r0"].size] for state in states]
+    return r if mask is None else [mask_t * r_t for mask_t, r_t in zip(mask, r, strict=False)]
 
 
 def _first(p, r):
@@ -199,12 +277,26 @@ def _frame(p, r, value, head, activation):
         a = a + x_d * p["W"][:, d]  # (3)
 
 
-def log_density_dims(parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
-    """log p(x_d^t | x_<d^t, x^<t) for x (T, D): (T, D)                                                 (7)"""
+def log_density_dims(
+    parameters,
+    x,
+    *,
+    head="gaussian",
+    activation="sigmoid",
+    cell="sigmoid",
+    min_scale=0.0,
+    inputs=None,
+    mask=None,
+):
+    """log p(x_d^t | x_<d^t, x^<t) for x (T, D): (T, D)                                                 (7)
+
+    With `inputs` (T, D) the recurrence reads these instead of x; `mask` (T, R) multiplies r where it conditions a frame,
+    not where it goes on to the next step.
+    """
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
     log_p = np.zeros(x.shape, np.result_type(*p.values()))
-    r = _states(p, x, cell)
+    r = _conditions(p, _states(p, x if inputs is None else inputs, cell), mask)
     for t in range(x.shape[0]):
 
         def value(d, z, t=t):
@@ -224,7 +316,7 @@ def conditionals(parameters, x, *, head="gaussian", activation="sigmoid", cell="
     """alpha, mu, sigma, each (T, D, K); Bernoulli: p, (T, D)                                           (6)"""
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
-    r = _states(p, x, cell)
+    r = _conditions(p, _states(p, x, cell), None)
     found = []
     for t in range(x.shape[0]):
 
@@ -257,16 +349,16 @@ def draw(
     p = _prepared(parameters, head)
     x = np.zeros((n_frames, p["W"].shape[1]))
     past = x if follow is None else np.asarray(follow, np.float64)
-    r = p["r0"] if given is None else _states(p, np.asarray(given, np.float64), cell)[-1]
+    state = _states(p, np.zeros((0, 0)) if given is None else np.asarray(given, np.float64), cell)[-1]
     for t in range(n_frames):
 
         def value(d, z, t=t):
             x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], normals[t, d])
             return past[t, d]
 
-        _frame(p, r, value, head, activation)
+        _frame(p, *_conditions(p, [state], None), value, head, activation)
         if "W_in" in p:
-            r = CELLS[cell].step(p, past[t], r)  # (2)
+            state = CELLS[cell].step(p, past[t], state)  # (2)
     return x
 
 
@@ -302,23 +394,41 @@ def _frame_backward(p, g, x, r, head, activation, min_scale):
     return log_p, dr
 
 
-def gradient(parameters, sequences, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
-    """Total log-density of a list of sequences, and its gradient: (number, mapping like `parameters`)."""
+def gradient(
+    parameters,
+    sequences,
+    *,
+    head="gaussian",
+    activation="sigmoid",
+    cell="sigmoid",
+    min_scale=0.0,
+    inputs=None,
+    masks=None,
+):
+    """Total log-density of a list of sequences, and its gradient: (number, mapping like `parameters`).
+
+    `inputs` and `masks` are lists with the `inputs` and `mask` of `log_density_dims` for each sequence.
+    """
     p = _prepared(parameters, head)
     g = {name: np.zeros_like(value) for name, value in p.items()}
     total = 0.0
-    for x in sequences:
+    for i, x in enumerate(sequences):
         x = np.asarray(x, np.float64)
         T = x.shape[0]
-        r = _states(p, x, cell)
-        dr = [np.zeros_like(r[0]) for _ in range(T + 1)]  # dr^T = 0: nothing is predicted from r^T
+        read = x if inputs is None else inputs[i]
+        states = _states(p, read, cell)
+        R = p["r0"].size
+        r = _conditions(p, states, None if masks is None else masks[i])
+        ds = [np.zeros_like(states[0]) for _ in range(T + 1)]  # ds^T = 0: nothing is predicted from r^T
         for t in reversed(range(T)):  # the frame x[t] is predicted from r[t]
-            log_p, dr[t] = _frame_backward(p, g, x[t], r[t], head, activation, min_scale)
+            log_p, dr = _frame_backward(p, g, x[t], r[t], head, activation, min_scale)
+            ds[t][:R] = dr if masks is None else masks[i][t] * dr
             total += log_p
         if "W_in" in p:
             for t in reversed(range(1, T)):  # undoes (2)
-                dr[t - 1] = dr[t - 1] + CELLS[cell].step_backward(p, x[t - 1], r[t - 1], r[t], dr[t], g)
-        g["r0"] += dr[0]
+                ds[t - 1] = ds[t - 1] + CELLS[cell].step_backward(p, read[t - 1], states[t - 1], states[t], ds[t], g)
+        for name, first in zip(CELLS[cell].first, np.split(ds[0], len(CELLS[cell].first)), strict=True):
+            g[name] += first
     return total, {name: g[name] for name in parameters}
 
 

@@ -44,7 +44,7 @@ TINY = [
         (3, 0, 2, "gaussian", None),
         (3, 2, 1, "bernoulli", None),
     )
-    for R, cell in ((0, "sigmoid"), (2, "sigmoid"), (2, "tanh"))
+    for R, cell in ((0, "sigmoid"), *((2, cell) for cell in reference.CELLS))
     for activation in reference.ACTIVATIONS
 ] + [
     Case(
@@ -63,6 +63,8 @@ TINY = [
 REAL = [
     Case(D=12, H=50, K=10, R=100, lengths=(9, 14), min_scale=1e-3),
     Case(D=12, H=50, K=10, R=100, lengths=(9, 14), cell="tanh", context=("alpha", "mu", "sigma", "hidden")),
+    Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="gru", context=("alpha", "mu", "sigma", "hidden")),
+    Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="lstm", context=("alpha", "mu", "sigma", "hidden")),
     Case(D=12, H=50, K=10, R=0, lengths=(30,), min_scale=1e-3),
     Case(D=88, H=50, K=1, R=100, lengths=(9, 14), head="bernoulli"),
 ]

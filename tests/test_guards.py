@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 
 from rnnrnade import _core
-from rnnrnade.model import Layout, Model, initial_parameters
+from rnnrnade.model import CELLS, Layout, Model, initial_parameters
 
 GUARD = 64  # numbers before and behind
 PATTERN = -12345.0  # of what must stay
 
-# (head, D, H, K, R, context, lengths): sizes that are no multiple of any tile
+# (head, D, H, K, R, cell, context, lengths): sizes that are no multiple of any tile
 CASES = [
-    ("gaussian", 3, 5, 2, 4, ("alpha", "mu", "sigma"), (5, 2, 7)),
-    ("gaussian", 17, 33, 3, 19, ("alpha", "sigma", "hidden"), (40, 33, 1)),
-    ("gaussian", 9, 0, 1, 17, ("mu",), (12, 3)),
-    ("gaussian", 1, 1, 1, 0, (), (1,) * 70),
-    ("bernoulli", 10, 50, 1, 33, ("bias", "hidden"), (64, 1)),
+    ("gaussian", 3, 5, 2, 4, "sigmoid", ("alpha", "mu", "sigma"), (5, 2, 7)),
+    ("gaussian", 17, 33, 3, 19, "sigmoid", ("alpha", "sigma", "hidden"), (40, 33, 1)),
+    ("gaussian", 9, 0, 1, 17, "tanh", ("mu",), (12, 3)),
+    ("gaussian", 9, 3, 1, 17, "gru", ("mu", "hidden"), (12, 3)),
+    ("gaussian", 3, 5, 2, 7, "lstm", ("mu", "hidden"), (12, 3, 1)),
+    ("gaussian", 1, 1, 1, 0, "sigmoid", (), (1,) * 70),
+    ("bernoulli", 10, 50, 1, 33, "lstm", ("bias", "hidden"), (64, 1)),
+    ("bernoulli", 10, 50, 1, 33, "sigmoid", ("bias", "hidden"), (64, 1)),
 ]
 
 
@@ -52,8 +55,8 @@ def guarded(*inputs):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_stay_inside_their_arrays(row, case, dtype):
-    head, D, H, K, R, context, lengths = case
-    lay = Layout(head, D, H, K, R, context=context)
+    head, D, H, K, R, cell, context, lengths = case
+    lay = Layout(head, D, H, K, R, cell=cell, context=context)
     generator = np.random.default_rng(0)
     model = Model(lay, initial_parameters(lay, generator, np.dtype(dtype)))
     M, N = sum(lengths), len(lengths)
@@ -64,7 +67,7 @@ def test_outputs_stay_inside_their_arrays(row, case, dtype):
     with guarded(*inputs) as guard:
         frames, dims = guard.array(M, np.float64), guard.array((M, D), np.float64)
         parameters = guard.array((M, D, lay.P), dtype)
-        last = guard.array((N, lay.Rp), dtype) if R else None
+        last = guard.array((N, lay.Sp), dtype) if R else None
         for n_threads in (1, 3):
             _core.forward(model.network, model.theta, x, *batch, frames, dims, parameters, last, n_threads)
         assert np.isfinite(frames).all() and np.isfinite(dims).all() and np.isfinite(parameters).all()
@@ -79,16 +82,17 @@ def test_outputs_stay_inside_their_arrays(row, case, dtype):
         normal = generator.standard_normal((n, 3, D)).astype(dtype)
         with guarded(model.theta, uniform, normal) as guard:
             sample = guard.array((n, 3, D), dtype)
-            state = guard.array((n, lay.Rp), dtype) if R else None
+            state = guard.array((n, lay.Sp), dtype) if R else None
             if R:
                 state[...] = model.initial_state(n)
             _core.sample(model.network, sample, model.theta, uniform, normal, state, 2)
             assert np.isfinite(sample).all()
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_padding_of_parameters_gets_no_gradient(row, dtype):
-    lay = Layout("gaussian", 5, 7, 3, 9, context=("alpha", "sigma", "hidden"))
+def test_padding_of_parameters_gets_no_gradient(row, dtype, cell):
+    lay = Layout("gaussian", 5, 7, 3, 9, cell=cell, context=("alpha", "sigma", "hidden"))
     model = Model(lay, initial_parameters(lay, np.random.default_rng(0), np.dtype(dtype)))
     x = np.random.default_rng(1).normal(size=(40, 5)).astype(dtype)
     gradient, _ = model.gradient(x, np.array([0, 25, 40]), np.ones(40, dtype))

@@ -12,6 +12,7 @@ from helpers import (
     EDGES,
     EVERY_CONTEXT,
     FLOAT64,
+    GATED,
     LARGE,
     TOLERANCE,
     Case,
@@ -28,7 +29,7 @@ from helpers import (
 import rnnrnade.model
 from rnnrnade import _core
 
-SOME = EDGES + EVERY_CONTEXT + cases(5)
+SOME = EDGES + EVERY_CONTEXT + GATED + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
@@ -214,7 +215,7 @@ class Guarded:
         return np.all(self.whole[:GUARD] == 12345) and np.all(self.whole[-GUARD:] == 12345)
 
 
-GUARDED = [case for case in EDGES + LARGE + cases(3, seed=2) if case.D * case.H < 5000]
+GUARDED = [case for case in EDGES + GATED + LARGE + cases(3, seed=2) if case.D * case.H < 5000]
 
 
 @dtypes
@@ -225,7 +226,7 @@ def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     batch = model._batch(offsets, None)
     frames, dims = Guarded((M,), FLOAT64), Guarded((M, case.D), FLOAT64)
     parameters = Guarded((M, case.D, layout.P), dtype)
-    last = Guarded((N, layout.Rp), dtype) if case.R else None
+    last = Guarded((N, layout.Sp), dtype) if case.R else None
     _core.forward(
         model.network, model.theta, x, *batch, frames.array, dims.array, parameters.array,
         None if last is None else last.array, 2,
@@ -234,7 +235,7 @@ def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     _core.gradient(model.network, gradient.array, again.array, model.theta, x, *batch, np.ones(M, dtype), 2)
     draws = Guarded((5, 3, case.D), dtype)
     numbers = np.full((5, 3, case.D), 0.3, dtype)
-    state = Guarded((5, layout.Rp), dtype) if case.R else None
+    state = Guarded((5, layout.Sp), dtype) if case.R else None
     if state is not None:
         state.array[:] = model.initial_state(5)
     _core.sample(model.network, draws.array, model.theta, numbers, numbers, None if state is None else state.array, 2)

@@ -32,7 +32,7 @@ TINY = [
         min_scale=min_scale,
     )
     for D, K, head, min_scale in ((1, 1, "gaussian", 0.0), (3, 2, "gaussian", 0.1), (3, 1, "bernoulli", 0.0))
-    for R, cell in ((0, "sigmoid"), (2, "sigmoid"), (2, "tanh"))
+    for R, cell in ((0, "sigmoid"), *((2, cell) for cell in reference.CELLS))
     for activation in reference.ACTIVATIONS
 ]
 
@@ -110,9 +110,10 @@ def test_draws_have_uniform_probability_integral_transforms():
     assert kstest(pit.ravel(), "uniform").pvalue > 0.01
 
 
+@pytest.mark.parametrize("cell", reference.CELLS)
 @pytest.mark.parametrize("head", reference.HEADS)
-def test_a_draw_continues_what_is_given(head):
-    case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head)
+def test_a_draw_continues_what_is_given(head, cell):
+    case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head, cell=cell)
     parameters, _ = case.make()
     generator = np.random.default_rng(0)
     uniforms, normals = generator.random((9, 2)), generator.standard_normal((9, 2))

@@ -16,6 +16,21 @@ struct TYPED(head_kernels) {
     void (*link)(real *parameters, const real *z, const struct outputs *at);
 };
 
+/* A cell (2): a state from the one before it and its gates, elementwise over R units.  With G gates and Rp, Gp as R and
+   G R rounded up to a multiple of PAD, rows are
+       state, dstate  Rp: r; or 2 Rp: r, c (LSTM).  The padding is zero.
+       gates          Gp: G times R numbers, b_r + W_in x^t + W_rec r^{t-1}; GRU: Gp + Rp, without the last term
+       recurrent      Gp: W_rec r^{t-1}, of the GRU only */
+struct TYPED(cell_kernels) {
+    /* n rows of state from rows of state_prev; gates of a cell with more than one become their values, and behind them
+       stays what backward asks for.  state may be state_prev, and gates where G = 1. */
+    void (*forward)(real *state, real *gates, const real *recurrent, const real *state_prev, ptrdiff_t n, ptrdiff_t R);
+    /* One row: gates becomes the derivative by b_r + W_in x^t (behind it, GRU: that by the last gate of W_rec r^{t-1}), and
+       dstate_prev += what does not come through W_rec.  Where G = 1 gates is only written and may be dstate. */
+    void (*backward)(real *dstate_prev, real *gates, const real *dstate, const real *state, const real *state_prev,
+                     ptrdiff_t R);
+};
+
 struct TYPED(kernels) {
     ptrdiff_t width; /* W */
 
@@ -44,13 +59,9 @@ struct TYPED(kernels) {
     real (*hidden_backward)(real *da, real *dw, const real *a, const real *h, const real *dz, const real *x,
                             const real *V, ptrdiff_t stride, real rho, int activation, ptrdiff_t H, ptrdiff_t P);
 
-    /* r = f(pre), and dpre = dr * f'(pre), elementwise over n contiguous numbers, n a multiple of PAD.
-       Backward uses r in place of pre.  r may be pre; dpre may be dr. */
-    void (*cell_forward)(real *r, const real *pre, int cell, ptrdiff_t n);
-    void (*cell_backward)(real *dpre, const real *dr, const real *r, int cell, ptrdiff_t n);
-
     /* out = function(x) elementwise over n numbers, n a multiple of PAD: for tests of their accuracy. */
     void (*elementwise)(real *out, const real *x, int function, ptrdiff_t n);
 
     struct TYPED(head_kernels) heads[N_HEADS];
+    struct TYPED(cell_kernels) cells[N_CELLS];
 };

@@ -20,8 +20,7 @@ const struct kernels_f64 TABLE = {
     .hidden_forward = hidden_forward,
     .hidden_one = hidden_one,
     .hidden_backward = hidden_backward,
-    .cell_forward = cell_forward,
-    .cell_backward = cell_backward,
     .elementwise = elementwise,
     .heads = {HEADS},
+    .cells = {CELLS},
 };
