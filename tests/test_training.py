@@ -619,6 +619,102 @@ def test_weight_decay_of_a_name_that_is_no_number(value):
         small(weight_decay={"W": value}).fit(walks())
 
 
+# ---- noise and dropout ---------------------------------------------------------------------------------------------
+
+
+def gradients_asked_for(monkeypatch, model, X):
+    """The frames and the arguments inputs and mask of each gradient of a fit."""
+    true, found = Model.gradient, []
+
+    def gradient(self, x, *arguments, inputs=None, mask=None, **options):
+        found.append((x.copy(), inputs, mask))
+        return true(self, x, *arguments, inputs=inputs, mask=mask, **options)
+
+    monkeypatch.setattr(Model, "gradient", gradient)
+    model.fit(X)
+    return found
+
+
+NOISY = {"input_noise": 0.5, "input_dropout": 0.25, "context_dropout": 0.4}
+
+
+@pytest.mark.parametrize("name", ["RNNRNADE", "RNNNADE"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_noise_and_dropout(name, dtype, monkeypatch):
+    asked, masks, noises, kept = {}, [], [], []
+    for option, value in NOISY.items():
+        model, X = make(name, walks(200), dtype=dtype, n_recurrent=16, validation_fraction=0, **{option: value})
+        asked[option] = gradients_asked_for(monkeypatch, model, X)
+        monkeypatch.undo()
+    for x, inputs, mask in asked["input_noise"]:
+        assert mask is None and inputs.dtype == x.dtype == np.dtype(dtype)
+        noises.append(inputs - x)
+    for x, inputs, mask in asked["input_dropout"]:
+        assert mask is None
+        kept.append((inputs != 0)[x != 0])
+        assert_near(inputs[inputs != 0], x[inputs != 0] / 0.75, 1e-6)
+    for x, inputs, mask in asked["context_dropout"]:
+        assert inputs is None and mask.shape == (len(x), 16) and mask.dtype == np.dtype(dtype)
+        assert set(np.unique(mask)) == {0.0, mask.dtype.type(1 / 0.6)}
+        masks.append(mask.ravel())
+    noise, kept, masks = np.concatenate(noises).ravel(), np.concatenate(kept), np.concatenate(masks)
+    for values, mean, deviation in (
+        (noise, 0, 0.5),
+        (kept, 0.75, 0.25**0.5 * 0.75**0.5),
+        (masks, 1, (1 / 0.6 - 1) ** 0.5),
+    ):
+        assert_near(values.mean(), mean, 5 * deviation / np.sqrt(len(values)))
+        assert_near(values.std(), deviation, 0.05 * deviation)
+    first, second = (asked["context_dropout"][i][2] for i in (0, 1))
+    n = min(len(first), len(second))
+    assert not np.array_equal(first[:n], second[:n])  # drawn anew for each batch
+
+
+def test_one_update_with_noise_is_a_step_along_the_gradient_of_noisy_inputs(monkeypatch):
+    X = walks()
+    options = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 0.0, "clip_norm": None, "batch_size": 1000}
+    options |= {"validation_fraction": 0, "max_epochs": 1, "dtype": FLOAT64}
+    start = small(**options | STILL).fit(X)
+    model = small(**options, **NOISY)
+    ((x, inputs, mask),) = gradients_asked_for(monkeypatch, model, X)
+    monkeypatch.undo()
+    assert_near(np.sort(x[:, 0]), np.sort(start._encode(start._check(X))[:, 0]), 0)  # what is fitted is clean
+    lengths = {len(s): s for s in X}
+    assert len(x) == sum(map(len, X)) and lengths
+    order = [np.flatnonzero([np.array_equal(x[i : i + len(e)], e) for i in range(len(x) - len(e) + 1)])[0]
+             for e in np.split(start._encode(start._check(X)), np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
+    offsets = np.append(np.sort(order), len(x))
+    weight = np.full(len(x), -1 / len(x))
+    g, _ = start._model.gradient(x, offsets, weight, inputs=inputs, mask=mask)
+    assert_near(model._model.theta, start._model.theta - 0.01 * g, 1e-12)
+    clean, _ = start._model.gradient(x, offsets, weight)
+    assert np.abs(g - clean).max() > 1e-4
+
+
+@pytest.mark.parametrize("cell", ["sigmoid", "gru", "lstm"])
+def test_threads_leave_the_bits_of_a_fit_with_noise(cell, all_threads):
+    found = [parameters(small(cell=cell, n_jobs=n_jobs, **NOISY).fit(walks())) for n_jobs in (1, 2, 3)]
+    assert_same_bits(found[1], found[0])
+    assert_same_bits(found[2], found[0])
+    for option in NOISY:
+        without = parameters(small(cell=cell, **NOISY | {option: 0.0}).fit(walks()))
+        assert not np.array_equal(without["W_in"], found[0]["W_in"]), option
+
+
+def test_noise_in_windows_of_one_long_recording():
+    x = walks(1, shortest=450, longest=451)[0]
+    model = small(max_epochs=20, **NOISY).fit(x)
+    assert model.history_["loss"][-1] < model.history_["loss"][0]
+
+
+@pytest.mark.parametrize("option, value", [("input_noise", -0.1), ("input_dropout", 1.0), ("context_dropout", -0.1),
+                                           ("averaging", 1.0), ("schedule", "step"), ("warmup", -1), ("max_updates", 0),
+                                           ("validate_every", 0), ("n_restarts", 0), ("mean_gradient", 2)])  # fmt: skip
+def test_bad_options_of_training(option, value):
+    with pytest.raises(ValueError, match=f"'{option}' parameter of RNNRNADE"):
+        small(**{option: value}).fit(walks())
+
+
 # ---- windows ---------------------------------------------------------------------------------------------------------
 
 
