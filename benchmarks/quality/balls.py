@@ -2,13 +2,14 @@
 
     python -m benchmarks.quality.balls [--full] [--rows NAMES] [--tune]
 
-15 x 15 pixels with 128 frames, 30 x 30 with 100, simulated (rnnrnade.datasets.make_bouncing_balls); train, validation
-and test sequences have seeds of their own.  A model predicts each frame of a test sequence from the true frames before
-it.  Errors are those of the mean of the predictive distribution (estimated as prediction.py says), and of one draw.
-Draws and means are clipped to [0, 1], as the paper's authors clipped their draws.  The mean's error is given without
-the first frame too, which nothing can predict.  "validation" is minus the squared error of the mean: settings are
-chosen by it.  Most pixels are nearly 0, so nats mean nothing without min_scale (in the unit of the transform's
-output; of a pixel where there is no transform).  For one test sequence a picture and an animation show truth, a draw, their absolute difference, and the
+15 x 15 pixels with 128 frames, 30 x 30 with 100, simulated (rnnrnade.datasets.make_bouncing_balls); train,
+validation and test sequences have seeds of their own.  A model predicts each frame of a test sequence from
+the true frames before it.  Errors are those of the mean of the predictive distribution (estimated as
+prediction.py says), and of one draw.  Draws and means are clipped to [0, 1], as the paper's authors clipped
+their draws.  The mean's error is given without the first frame too, which nothing can predict.  "validation"
+is minus the squared error of the mean: settings are chosen by it.  Most pixels are nearly 0, so nats mean
+nothing without min_scale (in the unit of the transform's output; of a pixel where there is no transform).
+For one test sequence a picture and an animation show truth, a draw, their absolute difference, and the
 squared error over time, frames with overlapping balls marked.
 """
 
@@ -82,8 +83,18 @@ ROWS = [
     Row("mean image", MeanImage, group="peer"),
     Row("copy the previous frame", CopyPrevious, group="peer"),
     Row("linear extrapolation, clipped", LinearExtrapolation, group="peer"),
-    Row("VAR(2), diagonal noise", VAR, grid(lags=[2], covariance=["diagonal"], ridge=[1.0, 100.0]), group="peer"),
-    Row("RNNRNADE(), defaults", RNNRNADE, quick=QUICK | {"n_components": 2, "max_epochs": 20}, group="defaults"),
+    Row(
+        "VAR(2), diagonal noise",
+        VAR,
+        grid(lags=[2], covariance=["diagonal"], ridge=[1.0, 100.0]),
+        group="peer",
+    ),
+    Row(
+        "RNNRNADE(), defaults",
+        RNNRNADE,
+        quick=QUICK | {"n_components": 2, "max_epochs": 20},
+        group="defaults",
+    ),
     Row("RNN-RNADE", RNNRNADE, OURS, quick=QUICK, quick_grid=1),
     Row("RNN-RNADE behind VAR(2)", RNNRNADE, BEHIND, quick=QUICK, quick_grid=1),
 ]

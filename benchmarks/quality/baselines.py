@@ -200,10 +200,12 @@ def noise(linear, e, position):
 
 
 class GaussianHMM(Peer):
-    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised."""
+    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
+    squared is added to the variances: a state with few frames has a singular covariance matrix."""
 
-    def __init__(self, n_components=5, covariance_type="full", n_iter=100, random_state=None):
+    def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
         super().__init__(random_state)
+        self.min_scale = floor
         self.options = {"n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter}
 
     def fit(self, X, validation_data=None):
@@ -217,13 +219,15 @@ class GaussianHMM(Peer):
             self.model_ = HMM(**self.options, random_state=self.random_state).fit(
                 (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
             )
+        self.covars_ = self.model_.covars_ + self.min_scale**2 * np.eye(rows.shape[1])
         return self
 
     def _filter(self, x):
         """(log p(x^t | past) (T,), p(state^t | past) (T, states)), by the forward recursion."""
         model, z = self.model_, (x - self.mean_) / self.scale_
         log_b = np.stack(
-            [multivariate_normal(m, c).logpdf(z) for m, c in zip(model.means_, model.covars_, strict=True)], axis=-1
+            [multivariate_normal(m, c).logpdf(z) for m, c in zip(model.means_, self.covars_, strict=True)],
+            axis=-1,
         ).reshape(len(z), -1)
         predicted, log_density = np.empty_like(log_b), np.empty(len(z))
         p = model.startprob_
@@ -246,7 +250,7 @@ class GaussianHMM(Peer):
         """(n, T, D): draws of each frame given its past."""
         predicted, model = self._filter(x)[1], self.model_
         state = (generator.random((n, len(x), 1)) > predicted.cumsum(axis=1)[:, :-1]).sum(axis=-1)
-        L = np.linalg.cholesky(model.covars_)
+        L = np.linalg.cholesky(self.covars_)
         drawn = model.means_[state]
         for s in range(len(L)):  # one state's matrix at a time
             where = state == s

@@ -65,7 +65,9 @@ def held_out(X, fraction, seed):
     chosen = np.random.default_rng(seed).permutation(len(X)) < round(fraction * len(X))
     if isinstance(X, np.ndarray):
         return X[~chosen], X[chosen]
-    return [x for x, out in zip(X, chosen, strict=True) if not out], [x for x, out in zip(X, chosen, strict=True) if out]
+    return [x for x, out in zip(X, chosen, strict=True) if not out], [
+        x for x, out in zip(X, chosen, strict=True) if out
+    ]
 
 
 def nats(model, part):
@@ -156,9 +158,7 @@ def fit(kind, settings, fold, *, everything=False):
     model = kind(**settings, random_state=fold.seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        if everything:
-            model.fit(fold.everything)
-        elif fold.ends and hasattr(model, "validation_fraction"):
+        if everything or (fold.ends and hasattr(model, "validation_fraction")):
             model.fit(fold.everything)
         else:
             model.fit(fold.train, validation_data=fold.valid.X)
@@ -202,6 +202,7 @@ def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=Non
         ],
         "chosen": [int(c) for c in chosen],
         "validation": summary(judged[np.arange(len(folds)), chosen]),
+        "refit": row.refit is not None,
         "diverged": sum("not finite" in message for message in said),
     }
     if not tune:
@@ -229,13 +230,18 @@ def summary(values):
     """Mean, its standard error (None for one value) and the values; None where one is not finite."""
     values = [float(v) for v in values]
     if not np.isfinite(values).all():
-        return {"mean": None, "standard_error": None, "folds": [v if np.isfinite(v) else None for v in values]}
+        return {
+            "mean": None,
+            "standard_error": None,
+            "folds": [v if np.isfinite(v) else None for v in values],
+        }
     error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "standard_error": error, "folds": values}
 
 
 def plain(settings):
     """Settings that JSON can hold."""
+
     def value(v):
         if isinstance(v, np.generic):
             return v.item()
@@ -264,7 +270,13 @@ def run_tables(tables, options, *, after=None):
                 bar.set_postfix_str(row.name)
                 try:
                     record, models = run_row(
-                        row, table, folds, quick=options.quick, tune=options.tune, threads=options.threads, bar=bar
+                        row,
+                        table,
+                        folds,
+                        quick=options.quick,
+                        tune=options.tune,
+                        threads=options.threads,
+                        bar=bar,
                     )
                 except ImportError as error:  # a peer's library
                     tqdm.write(f"{row.name}: left out. {error}")
@@ -312,7 +324,11 @@ def cells(table):
     lines = []
     for row in table["rows"]:
         figures = [number(row["figures"][name]) if name in row.get("figures", {}) else "" for name in names]
-        figures += [number(row["validation"]), scale(row["min_scale"]), f"{row['seconds']:.0f}"]
+        figures += [
+            number(row["validation"]),
+            scale(row["min_scale"]),
+            f"{row['seconds']:.{0 if row['seconds'] > 10 else 1}f}",
+        ]
         lines.append([row["row"], *figures])
     return header, lines
 

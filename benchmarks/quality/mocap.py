@@ -34,11 +34,19 @@ BEHIND = [
     for lags in (2, 3)
     for entry in grid(n_components=[5], n_hidden=[50], min_scale=[0.3, 0.2], weight_decay=[0.3], learning_rate=[1e-3])
 ]
-INDEPENDENT = [FIXED | entry for entry in grid(n_hidden=[0], n_components=[1], min_scale=[0.1], weight_decay=[0.1, 0.3])]
+INDEPENDENT = [
+    FIXED | entry for entry in grid(n_hidden=[0], n_components=[1], min_scale=[0.1], weight_decay=[0.1, 0.3])
+]
 ROWS = [
     Row("Gaussian, no time", Gaussian, refit={}, group="peer"),
     *(
-        Row(f"VAR({lags}), {covariance} noise", VAR, grid(lags=[lags], covariance=[covariance]), refit={}, group="peer")
+        Row(
+            f"VAR({lags}), {covariance} noise",
+            VAR,
+            grid(lags=[lags], covariance=[covariance]),
+            refit={},
+            group="peer",
+        )
         for covariance in ("diagonal", "full")
         for lags in (1, 2, 3)
     ),
@@ -111,5 +119,9 @@ def tables(options):
     ]
 
 
+def main(arguments=None):
+    return script("mocap", __doc__, tables, arguments)
+
+
 if __name__ == "__main__":
-    script("mocap", __doc__, tables)
+    main()

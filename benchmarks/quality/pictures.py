@@ -23,6 +23,8 @@ def animate(figure, update, n_frames, name, *, fps=8):
     """Write results/<name>.gif, and .mp4 where ffmpeg is: `update(i)` draws frame i into the figure."""
     from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # as it lies now: finding it anew takes most of the time of a frame
     animation = FuncAnimation(figure, lambda i: update(i) or (), frames=n_frames, blit=False)
     writers = {"gif": PillowWriter(fps=fps)}
     if shutil.which("ffmpeg"):

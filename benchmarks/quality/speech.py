@@ -31,7 +31,14 @@ ROWS = [
     Row("mixture of Gaussians", Mixture, grid(n_components=[5, 9, 14, 20, 30]), refit={}, group="peer"),
     Row("VAR(p), full noise", VAR, grid(lags=[1, 2, 3, 4]), refit={}, group="peer"),
     *(
-        Row(f"HMM, {n} states, full covariance", GaussianHMM, grid(n_components=[n]), refit={}, quick={"n_iter": 10}, group="peer")
+        Row(
+            f"HMM, {n} states, full covariance",
+            GaussianHMM,
+            grid(n_components=[n]),
+            refit={},
+            quick={"n_iter": 10},
+            group="peer",
+        )
         for n in (5, 9, 14, 20)
     ),
     Row("RNNRNADE(), defaults", RNNRNADE, refit={}, quick={"max_epochs": 10}, group="defaults"),
@@ -58,5 +65,9 @@ def tables(options):
     ]
 
 
+def main(arguments=None):
+    return script("speech", __doc__, tables, arguments)
+
+
 if __name__ == "__main__":
-    script("speech", __doc__, tables)
+    main()

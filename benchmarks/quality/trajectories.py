@@ -124,7 +124,12 @@ def main(arguments=None):
     if best:
         draw_pictures(best["model"], best["x"], options.seed)
     return write(
-        "trajectories", options, tables, began, sizes=sizes, entropy_rate={"mean": rate, "standard_error": error}
+        "trajectories",
+        options,
+        tables,
+        began,
+        sizes=sizes,
+        entropy_rate={"mean": rate, "standard_error": error},
     )
 
 

@@ -112,5 +112,9 @@ def tables(options):
     ]
 
 
+def main(arguments=None):
+    return script("vectors", __doc__, tables, arguments)
+
+
 if __name__ == "__main__":
-    script("vectors", __doc__, tables)
+    main()
