@@ -92,7 +92,7 @@ ROWS = [
     Row(
         "RNNRNADE(), defaults",
         RNNRNADE,
-        quick=QUICK | {"n_components": 2, "max_epochs": 20},
+        quick={"max_epochs": 10},
         group="defaults",
     ),
     Row("RNN-RNADE", RNNRNADE, OURS, quick=QUICK, quick_grid=1),
