@@ -82,16 +82,14 @@ def _say(message):
 
 
 def _transform(text):
-    """'none', 'standardize', 'whiten' or 'var:LAGS' as the estimators take it."""
+    """'none', 'standardize', 'whiten', 'var' or 'var:LAGS' as the estimators take it."""
     from rnnrnade import Linear
 
-    if text in ("none", "standardize"):
+    if text in ("none", "standardize", "whiten", "var"):
         return None if text == "none" else text
-    if text == "whiten":
-        return Linear(covariance="full")
     kind, _, lags = text.partition(":")
     if kind != "var" or not lags.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not none, standardize, whiten or var:LAGS (as var:2)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not none, standardize, whiten, var or var:LAGS (as var:2)")
     return Linear(lags=int(lags), covariance="full")
 
 

@@ -22,7 +22,11 @@ from .training import Data, Trainer, weight_decays
 from .transforms import Linear
 
 OF_TRAINING = ("history_", "n_iter_", "best_epoch_", "best_update_")
-TRANSFORMS = {"standardize": Linear(), "whiten": Linear(covariance="full")}
+TRANSFORMS = {
+    "standardize": Linear(),
+    "whiten": Linear(covariance="full"),
+    "var": Linear(lags=2, covariance="full"),
+}
 FEW = 10  # sequences or rows: below this none is held out whole
 DRAWS = 1 << 22  # random numbers of each kind held at a time
 
@@ -100,8 +104,9 @@ min_scale : float, default=1e-3
     values invite narrow spikes: state it with every log-density.
 conditional : {"gaussian"}, default="gaussian"
     Family of the components.
-transform : {"standardize", "whiten"}, Linear or None, default="standardize"
-    Fitted and put in front of the model; log-densities are those of X as given.
+transform : {"standardize", "whiten", "var"}, Linear or None
+    Fitted and put in front of the model; log-densities are those of X as given.  "var" is a vector autoregression,
+    Linear(lags=2, covariance="full").  Default: "whiten" for vectors, "var" for sequences.
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
@@ -1323,7 +1328,7 @@ class RNADE(VectorEstimator):
         activation="sigmoid",
         conditional="gaussian",
         min_scale=1e-3,
-        transform="standardize",
+        transform="whiten",
         mean_gradient=False,
         order=None,
         n_orders=1,
@@ -1507,7 +1512,7 @@ class RNNRNADE(SequenceEstimator):
         activation="sigmoid",
         conditional="gaussian",
         min_scale=1e-3,
-        transform="standardize",
+        transform="var",
         mean_gradient=False,
         order=None,
         n_orders=1,
