@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
-from sklearn.utils.validation import check_is_fitted
 
 from .model import _slices
 from .sequences import naming
@@ -630,7 +629,7 @@ class Conditionals:
             )
 
     def _checked(self, X, lengths):
-        check_is_fitted(self)
+        self._refuse_ensemble()
         if lengths is not None and not self._recurrent:
             raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
         return self._check(X, lengths)

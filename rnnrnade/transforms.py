@@ -210,8 +210,8 @@ class Linear(BaseEstimator):
         Parameters
         ----------
         e : ndarray of shape (N, T, D)
-        past : ndarray of shape (n_past, D), optional
-            The frames before, the same for all sequences; its last `lags` are used.
+        past : ndarray of shape (n_past, D) or (N, n_past, D), optional
+            The frames before, the same for all sequences or those of each; the last `lags` are used.
 
         Returns
         -------
@@ -220,10 +220,11 @@ class Linear(BaseEstimator):
         N, T, D = e.shape
         if self.is_diagonal:
             return self.mean_ + self.scale_ * e
-        n_past = 0 if past is None else min(len(past), self.lags)
+        n_past = 0 if past is None else min(past.shape[-2], self.lags)
         z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
         if n_past:
-            z[:n_past] = ((past[len(past) - n_past :] - self.mean_) / self.scale_)[:, None]
+            last = past[..., past.shape[-2] - n_past :, :]
+            z[:n_past] = np.broadcast_to((last - self.mean_) / self.scale_, (N, n_past, D)).transpose(1, 0, 2)
         e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
         for t in range(n_past, T + n_past):
             q = min(t, self.lags)
