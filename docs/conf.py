@@ -41,7 +41,6 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "doc_module": ("rnnrnade",),
-    "reference_url": {"rnnrnade": None},
     "backreferences_dir": None,
     "download_all_examples": False,
     "show_signature": False,
@@ -74,7 +73,7 @@ def block_math(self, node):
 
 
 def link_within(app, docname, source):
-    """Links of docs/*.md to files at the root, which the repository shows, lead to the pages that include these files."""
+    """Links to files at the root, as the repository shows them, lead to the pages that include these files."""
     source[0] = re.sub(r"\]\(\.\./([A-Z]+)\.md\)", lambda match: f"]({match[1].lower()}.md)", source[0])
 
 

@@ -2,9 +2,10 @@
 Forecasts with calibrated bands
 ===============================
 
-A forecast is worth as much as its bands: of the values that come, nine in ten should lie in a 90 % interval. Here two solar
-plants, whose output depends on the hour and on clouds that come and go over both: wide and skewed at noon, narrow at night.
-Draws from the model give the bands; what came shows whether they are as wide as they should be.
+A forecast is worth as much as its bands: of the values that come, nine in ten should lie in a 90 % interval.
+Here two solar plants, whose output depends on the hour and on clouds that come and go over both: wide and
+skewed at noon, narrow at night. Draws from the model give the bands; what came shows whether they are as wide
+as they should be.
 """
 
 import matplotlib.pyplot as plt
@@ -49,8 +50,9 @@ plt.show()
 # %%
 # A forecast
 # ----------
-# :meth:`~rnnrnade.RNNRNADE.forecast` continues each sequence. Its draws are independent, and exact draws from the model: whatever
-# is computed from them is a Monte Carlo estimate, with an error that falls with the root of their number.
+# :meth:`~rnnrnade.RNNRNADE.forecast` continues each sequence. Its draws are independent, and exact draws from the
+# model: whatever is computed from them is a Monte Carlo estimate, with an error that falls with the root of their
+# number.
 
 HORIZON = 36
 known, truth = [x[:-HORIZON] for x in test], [x[-HORIZON:] for x in test]
@@ -66,7 +68,8 @@ plt.show()
 # %%
 # Are the bands right?
 # --------------------
-# The share of the hours to come that lie inside, over 40 sequences, both plants and all 36 hours, for hours soon and late.
+# The share of the hours to come that lie inside, over 40 sequences, both plants and all 36 hours, for hours soon
+# and late.
 
 low90, low50, high50, high90 = np.moveaxis(np.array(quantiles(draws, [0.05, 0.25, 0.75, 0.95])), 1, 0)
 came = np.array(truth)
@@ -75,8 +78,9 @@ for name, hours in (("hours 1-12", slice(0, 12)), ("hours 13-36", slice(12, None
     print("{:12} in the 50 % band {:.1%}, in the 90 % band {:.1%}".format(name, *(i[:, hours].mean() for i in inside)))
 
 # %%
-# One step ahead there is no need for draws: the distribution function of each conditional is known in closed form, and under a
-# calibrated model its values at what came (PIT) are uniform. :meth:`~rnnrnade.RNNRNADE.calibration` tests that.
+# One step ahead there is no need for draws: the distribution function of each conditional is known in closed
+# form, and under a calibrated model its values at what came (PIT) are uniform.
+# :meth:`~rnnrnade.RNNRNADE.calibration` tests that.
 
 report = model.calibration(test)
 print(report)
@@ -86,8 +90,8 @@ plt.show()
 # %%
 # Better than what?
 # -----------------
-# The energy score (lower is better) compares distributions with what came; forecasts that know only the hour are draws from
-# the same hours of other days.
+# The energy score (lower is better) compares distributions with what came; forecasts that know only the hour are
+# draws from the same hours of other days.
 
 climate = np.stack([x[-HORIZON - 24 * k :][:HORIZON] for x in train for k in range(8)])
 climate = climate[np.random.default_rng(0).choice(len(climate), 480, replace=False)]

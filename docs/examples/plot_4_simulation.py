@@ -2,9 +2,10 @@
 Simulation of motion
 ====================
 
-A point moves in the plane: at each step it turns right, goes straight on, or turns left. The model sees only positions. It has to
-find out that the next one lies near one of three places that depend on the last two, which no single Gaussian can say. The
-density of these data is known, so the distance of the model from the best possible score can be measured.
+A point moves in the plane: at each step it turns right, goes straight on, or turns left. The model sees only
+positions. It has to find out that the next one lies near one of three places that depend on the last two, which
+no single Gaussian can say. The density of these data is known, so the distance of the model from the best
+possible score can be measured.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +21,8 @@ test = make_trajectories(100, 60, random_state=1)
 # The steps
 # ---------
 # First without time: the step from one position to the next, in coordinates that turn with the heading. That is
-# data in two dimensions, whose density :class:`~rnnrnade.RNADE` learns. One after the other, the dimensions are mixtures
-# of Gaussians; their product is three blobs on a circle.
+# data in two dimensions, whose density :class:`~rnnrnade.RNADE` learns. One after the other, the dimensions are
+# mixtures of Gaussians; their product is three blobs on a circle.
 
 
 def steps(trajectories):
@@ -32,16 +33,16 @@ def steps(trajectories):
 
 
 static = RNADE(n_components=5, n_hidden=30, max_epochs=60, batch_size=200, random_state=0).fit(steps(train))
-fig, ax = plt.subplots(figsize=(6.4, 5.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(5, 6), layout="constrained")
 plotting.two_dimensional_density(static, steps(test)[:1500], ax=ax, feature_names=["ahead", "to the left"])
-ax.set_aspect("equal")
+ax.set(aspect="equal", title="Log-density of a step")
 plt.show()
 
 # %%
 # The paths
 # ---------
-# :class:`~rnnrnade.RNNRNADE` models whole paths. ``Linear(lags=2, covariance="full")`` in front predicts straight on from the last
-# two frames; the net models what is left, given its memory of the past.
+# :class:`~rnnrnade.RNNRNADE` models whole paths. ``Linear(lags=2, covariance="full")`` in front predicts straight
+# on from the last two frames; the net models what is left, given its memory of the past.
 
 model = RNNRNADE(
     n_components=6,
@@ -53,13 +54,16 @@ model = RNNRNADE(
     random_state=0,
 ).fit(train)
 best = np.mean(np.concatenate(trajectory_log_density(test)))
-linear = RNNRNADE(1, 0, n_recurrent=1, transform=Linear(lags=2, covariance="full"), max_epochs=1, random_state=0).fit(train)
+linear = RNNRNADE(1, 0, n_recurrent=1, transform=Linear(lags=2, covariance="full"), max_epochs=1, random_state=0).fit(
+    train
+)
 print(f"the true density     {best:+.3f} nats a frame: no model can be better in the long run")
 print(f"RNNRNADE             {model.score(test):+.3f}")
 print(f"linear and Gaussian  {linear.score(test):+.3f}")
 
 # %%
-# Samples are draws from the very density that is scored. They turn by the same angles and stay near the origin as the data do.
+# Samples are draws from the very density that is scored. They turn by the same angles and stay near the origin as
+# the data do.
 
 sampled = model.sample(6, 60, random_state=0)
 fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
@@ -91,15 +95,16 @@ for name, paths in (("data", test), ("samples", model.sample(100, 60, random_sta
 # %%
 # One path, and what the model expects
 # ------------------------------------
-# At each step ten draws of the next frame (crosses), the mean of the prediction (square) and what came (circle). The mean lies between
-# the three places, where the point never is: a model that gives only means would be wrong at every step.
+# At each step ten draws of the next frame (crosses), the mean of the prediction (square) and what came (circle).
+# The mean lies between the three places, where the point hardly ever is: a model that gives only means would be
+# wrong at most steps.
 
 path, first, n_shown = test[2], 10, 9
 fig, axes = plt.subplots(3, 3, figsize=(9, 9), layout="constrained")
 for i, ax in enumerate(axes.flat):
     t = first + i
-    draws = model.forecast(path[:t], 1, 10, random_state=t)[:, 0]
-    mean = model.forecast(path[:t], 1, 1000, random_state=t)[:, 0].mean(axis=0)
+    draws = model.forecast(path[:t], 1, 1000, random_state=t)[:, 0]
+    mean, draws = draws.mean(axis=0), draws[:10]
     ax.plot(*path[t - 4 : t].T, "o-", color="#767676", markersize=3, linewidth=1)
     ax.plot(*draws.T, "x", color="#0072B2", label="draws")
     ax.plot(*mean, "s", color="black", markersize=5, label="mean (1000 draws)")
