@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
 
-.PHONY: demo test test-full sanitize bench experiments lint format clean
+.PHONY: demo test test-full docs sanitize bench experiments lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -16,6 +16,10 @@ test: .venv/installed-dev
 # make test-full: the laws at their full counts
 test-full: .venv/installed-dev
 	$(BIN)/python -m pytest -m full
+
+# make docs: the documentation, its examples run, into docs/_build/html; any warning is an error
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # make sanitize: the tests of the compiled core under the address and undefined-behaviour sanitizers (GCC)
 sanitize: .venv-sanitize/installed
@@ -59,4 +63,4 @@ format: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-sanitize build demo rnnrnade/*.so *.egg-info
+	rm -rf .venv .venv-sanitize build demo docs/_build docs/api docs/gallery rnnrnade/*.so *.egg-info

@@ -14,6 +14,7 @@ _WHERE = {
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }
+_MODULES = ("conditionals", "datasets", "forecasting", "plotting")
 
 __all__ = [*_WHERE, "config", "load", "show_config"]
 
@@ -21,7 +22,7 @@ __all__ = [*_WHERE, "config", "load", "show_config"]
 def __getattr__(name):
     if name in _WHERE:
         return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
-    if name in ("conditionals", "datasets", "forecasting", "plotting"):
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -100,7 +100,7 @@ class MixtureOfGaussians:
     def normal_score(self, x):
         """Phi^-1(P(X <= x)), the value of a standard normal with the same probability below it: (...)
 
-        Precise in both tails, to |score| of 1e8 and beyond.
+        Precise in both tails, to abs(score) of 1e8 and beyond.
         """
         scores = self._scores(x)
         lower, upper = ((self.alpha * ndtr(sign * scores)).sum(axis=-1) for sign in (1, -1))

@@ -117,10 +117,11 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
     ValueError
         If `X` is not one sequence, or `feature_names` are not D.
     """
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {X.ndim} dimensions.")
-    surprise = -np.asarray(estimator.score_dims(X))  # (T, D)
+    if np.ndim(X) != 2:
+        raise ValueError(
+            f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {np.ndim(X)} dimensions."
+        )
+    surprise = -np.asarray(estimator.score_dims(X))  # (T, D); X as it came, with the names of its columns
     n_frames, n_features = surprise.shape
     names = names_of_features(estimator, n_features, feature_names)
     frame, dimension = np.unravel_index(np.argmax(surprise), surprise.shape)

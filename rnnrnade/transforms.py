@@ -183,7 +183,7 @@ class Linear(BaseEstimator):
                 yield self.lags, first + self.lags, last
 
     def log_jacobian(self, offsets):
-        """log |de_d / dx_d| of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
+        """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
         table = -np.log(self.scale_) - np.log(np.diagonal(self.factors_, axis1=1, axis2=2))
         return table[0] if self.lags == 0 else table[self._lag_of_rows(offsets)]
 

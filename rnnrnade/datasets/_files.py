@@ -112,9 +112,9 @@ def load_mocap():
     -------
     data : Bunch
         frames : list of 3 float64 arrays (438, 49), (260, 49), (3128, 49)
-        splits : Bunch of two ways to hold out data, each a tuple (train list, test list) of parts of the
-            recordings: "a", the last fifth of each recording is test; "b", the first 3500 frames of all are
-            training, the last 326 test. A test part goes on where a training part ends.
+        splits : Bunch of two ways to hold out data, each a tuple (train list, test list) of parts of the recordings:
+        "a", the last fifth of each recording is test; "b", the first 3500 frames of all are training, the last 326
+        test. A test part goes on where a training part ends.
 
     Raises
     ------

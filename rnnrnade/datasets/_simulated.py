@@ -64,7 +64,7 @@ def make_trajectories(n_sequences, n_frames, *, random_state=None):
 
     Notes
     -----
-    With R(a) the rotation by the angle a, I the 2 x 2 unit matrix, and x^0 = 0:
+    With R(a) the rotation by the angle a, I the 2 x 2 unit matrix, and x^0 = 0::
 
         x^1 ~ N(0, 2.5^2 I)
         u   = (x^t - x^{t-1}) / |x^t - x^{t-1}|       the heading; (1, 0) if the point did not move
