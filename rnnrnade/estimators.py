@@ -880,6 +880,24 @@ class SequenceEstimator(DensityEstimator):
         drawn = [self._draw(n_samples, horizon, generator, sequence) for sequence in sequences]
         return drawn[0] if data.form == "2d" else drawn
 
+    def stream(self, X=None):
+        """A sequence to be read frame by frame, in constant memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, D), optional
+            One sequence that has been read already: the next frame is scored given it.
+
+        Returns
+        -------
+        Stream
+            `update(frame)` gives the exact log-density of the next frame, the same bits as `score_frames`.
+        """
+        from .streaming import Stream
+
+        check_is_fitted(self)
+        return Stream(self, X)
+
 
 class VectorEstimator(DensityEstimator):
     """What RNADE and NADE add: calls for vectors, without `lengths`."""
