@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
 
-.PHONY: demo test test-full sanitize bench lint format clean
+.PHONY: demo test test-full sanitize bench experiments lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -34,6 +34,11 @@ sanitize: .venv-sanitize/installed
 # make bench: the short benchmark of speed against torch and JAX, under ten minutes after installation
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.speed --short
+
+# make experiments: all experiments of docs/experiments.md at a reduced size, under 15 minutes after installation;
+# the sizes that are published: .venv/bin/python -m benchmarks.quality --full
+experiments: .venv/installed-bench
+	$(BIN)/python -m benchmarks.quality
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -103,15 +103,30 @@ def states(
 ) -> None: ...
 def add_product(C: NDArray[np.float64], A: NDArray[np.float64], B: NDArray[np.float64]) -> None: ...
 def adam(
-    gradient: NDArray[Real],
+    theta: NDArray[Real],
+    average: NDArray[Real] | None,
     m: NDArray[Real],
     v: NDArray[Real],
+    gradient: NDArray[Real],
+    strength: NDArray[Real],
     beta1: float,
     beta2: float,
     epsilon: float,
     step: int,
+    rate: float,
+    share: float,
+    n_threads: int = 1,
 ) -> None: ...
-def norm(x: NDArray[np.float32] | NDArray[np.float64]) -> float: ...
+def momentum(
+    theta: NDArray[Real],
+    average: NDArray[Real] | None,
+    v: NDArray[Real],
+    gradient: NDArray[Real],
+    strength: NDArray[Real],
+    decay: float,
+    rate: float,
+    share: float,
+    n_threads: int = 1,
+) -> None: ...
+def norm(x: NDArray[np.float32] | NDArray[np.float64], n_threads: int = 1) -> float: ...
 def apply(function: str, x: NDArray[Real], out: NDArray[Real]) -> None: ...
-def add_elementwise(total: NDArray[Real], a: NDArray[Real], b: NDArray[Real]) -> None: ...
-def move(theta: NDArray[Real], average: NDArray[Real], change: NDArray[Real], share: float) -> None: ...

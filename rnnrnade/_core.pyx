@@ -46,6 +46,8 @@ cdef enum:
     ROWS = 48                       # rows of one piece of a product over all frames
     OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
     MAX_WIDTH = 64                  # no panel is wider
+    MOVED = 2048                    # parameters of one piece of an update: its direction stays in the first cache
+    MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
 cdef Py_ssize_t GROUP = 20 * 1024 * 1024    # bytes of the panels of one group in the gradient, or as many as parameters
@@ -967,32 +969,110 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
         memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
 
 
-def adam(real[::1] gradient, real[::1] m, real[::1] v, double beta1, double beta2, double epsilon, int step):
-    """gradient <- m' / (sqrt(v') + epsilon), m and v updated, m' and v' without their bias: one pass."""
+# ---- the update of the parameters: elementwise passes over the flat vector ------------------------------------------
+
+cdef inline void step_piece(real* theta, real* average, const real* direction, const real* strength, real rate,
+                            real share, Py_ssize_t n) noexcept nogil:
+    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average)."""
     cdef Py_ssize_t i
-    cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon
+    for i in range(n):
+        theta[i] = theta[i] - (direction[i] + strength[i] * theta[i]) * rate
+    if average != NULL:
+        for i in range(n):
+            average[i] = average[i] + share * (theta[i] - average[i])
+
+
+cdef inline void adam_piece(real* direction, real* m, real* v, const real* gradient, real b1, real b2, real epsilon,
+                            real scale_m, real scale_v, Py_ssize_t n) noexcept nogil:
+    """direction = m' / (sqrt(v') + epsilon), m and v updated, m' and v' without their bias."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        m[i] = b1 * m[i] + (1 - b1) * gradient[i]
+        v[i] = b2 * v[i] + (1 - b2) * gradient[i] * gradient[i]
+        direction[i] = m[i] * scale_m / (<real>sqrt(v[i] * scale_v) + epsilon)
+
+
+cdef inline void momentum_piece(real* direction, real* v, const real* gradient, real decay, Py_ssize_t n) noexcept nogil:
+    """direction = v, where v <- decay v + gradient."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        v[i] = decay * v[i] + gradient[i]
+        direction[i] = v[i]
+
+
+def adam(real[::1] theta, real[::1] average, real[::1] m, real[::1] v, const real[::1] gradient,
+         const real[::1] strength, double beta1, double beta2, double epsilon, int step, double rate, double share,
+         int n_threads=1):
+    """One update by Adam with decoupled weight decay, and of the moving average (None: there is none), all (size,).
+
+    theta <- theta - rate (m' / (sqrt(v') + epsilon) + strength theta);  average <- average + share (theta - average)
+    """
+    cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon, rate_ = <real>rate, share_ = <real>share
     cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
-    with nogil:
-        for i in range(gradient.shape[0]):
-            m[i] = b1 * m[i] + (1 - b1) * gradient[i]
-            v[i] = b2 * v[i] + (1 - b2) * gradient[i] * gradient[i]
-            gradient[i] = m[i] * scale_m / (<real>sqrt(v[i] * scale_v) + e)
+    cdef Py_ssize_t n = theta.shape[0], p, i, k
+    cdef Workspace space = workspace()
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
+    cdef real* d
+    cdef real* average_ = <real*>NULL if average is None else &average[0]
+    with nogil, parallel(num_threads=n_threads):
+        d = directions + threadid() * MOVED
+        for p in prange(pieces(n, MOVED), schedule="static"):
+            i = p * MOVED
+            k = min(<Py_ssize_t>MOVED, n - i)
+            adam_piece(d, &m[i], &v[i], &gradient[i], b1, b2, e, scale_m, scale_v, k)
+            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d, &strength[i], rate_, share_, k)
 
 
-def norm(const real[::1] x):
-    """The Euclidean norm, summed in double precision in eight fixed chains."""
-    cdef Py_ssize_t i, j, n = x.shape[0]
+def momentum(real[::1] theta, real[::1] average, real[::1] v, const real[::1] gradient, const real[::1] strength,
+             double decay, double rate, double share, int n_threads=1):
+    """One update by momentum with decoupled weight decay, and of the moving average (None: there is none), all (size,).
+
+    v <- decay v + gradient;  theta <- theta - rate (v + strength theta);  average <- average + share (theta - average)
+    """
+    cdef real decay_ = <real>decay, rate_ = <real>rate, share_ = <real>share
+    cdef Py_ssize_t n = theta.shape[0], p, i, k
+    cdef Workspace space = workspace()
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
+    cdef real* d
+    cdef real* average_ = <real*>NULL if average is None else &average[0]
+    with nogil, parallel(num_threads=n_threads):
+        d = directions + threadid() * MOVED
+        for p in prange(pieces(n, MOVED), schedule="static"):
+            i = p * MOVED
+            k = min(<Py_ssize_t>MOVED, n - i)
+            momentum_piece(d, &v[i], &gradient[i], decay_, k)
+            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d, &strength[i], rate_, share_, k)
+
+
+cdef double squares(const real* x, Py_ssize_t n) noexcept nogil:
+    """The sum of squares in double precision, in eight fixed chains."""
+    cdef Py_ssize_t i, j
     cdef double[8] sums
     cdef double total = 0
     memset(sums, 0, sizeof(sums))
-    with nogil:
-        for i in range(n // 8):
-            for j in range(8):
-                sums[j] += <double>x[8 * i + j] * x[8 * i + j]
-        for i in range(n // 8 * 8, n):
-            total += <double>x[i] * x[i]
+    for i in range(n // 8):
         for j in range(8):
-            total += sums[j]
+            sums[j] += <double>x[8 * i + j] * x[8 * i + j]
+    for i in range(n // 8 * 8, n):
+        total += <double>x[i] * x[i]
+    for j in range(8):
+        total += sums[j]
+    return total
+
+
+def norm(const real[::1] x, int n_threads=1):
+    """The Euclidean norm: sums of squares of fixed pieces, added in order."""
+    cdef Py_ssize_t n = x.shape[0], p
+    cdef double total = 0
+    cdef Workspace space = workspace()
+    cdef double* sums = <double*>space.take(pieces(n, MOVED_PER_THREAD) * sizeof(double))
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    for p in prange(pieces(n, MOVED_PER_THREAD), schedule="static", nogil=True, num_threads=n_threads):
+        sums[p] = squares(&x[p * MOVED_PER_THREAD], min(<Py_ssize_t>MOVED_PER_THREAD, n - p * MOVED_PER_THREAD))
+    for p in range(pieces(n, MOVED_PER_THREAD)):
+        total += sums[p]
     return sqrt(total)
 
 
@@ -1004,20 +1084,3 @@ def apply(str function, const real[::1] x, real[::1] out):
     cdef int which = FUNCTIONS[function]
     elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])
 
-
-def add_elementwise(real[::1] total, const real[::1] a, const real[::1] b):
-    """total += a * b elementwise, in one pass."""
-    cdef Py_ssize_t i
-    with nogil:
-        for i in range(total.shape[0]):
-            total[i] = total[i] + a[i] * b[i]
-
-
-def move(real[::1] theta, real[::1] average, const real[::1] change, double share):
-    """theta += change and average += share * (theta - average), in one pass."""
-    cdef Py_ssize_t i
-    cdef real s = <real>share
-    with nogil:
-        for i in range(theta.shape[0]):
-            theta[i] = theta[i] + change[i]
-            average[i] = average[i] + s * (theta[i] - average[i])

@@ -119,13 +119,23 @@ FIT_OPTIONS = (
     ("--dtype", "dtype", str, "float32 or float64"),
     ("--epochs", "max_epochs", int, "largest number of epochs"),
     ("--batch-size", "batch_size", int, "sequences (of static models: frames) in a mini-batch"),
+    ("--max-updates", "max_updates", int, "largest number of updates"),
     ("--window", "window", int, "frames of a training window, for long recordings"),
+    ("--input-noise", "input_noise", float, "standard deviation of noise on what the recurrence reads in training"),
+    ("--input-dropout", "input_dropout", float, "part of what the recurrence reads that is left out in training"),
+    ("--context-dropout", "context_dropout", float, "part of the state that a frame is not told in training"),
     ("--optimizer", "optimizer", str, "adam or sgd"),
     ("--learning-rate", "learning_rate", float, "first step size"),
+    ("--schedule", "schedule", str, "how the step size falls: constant, linear or cosine"),
+    ("--warmup", "warmup", int, "updates over which the step size rises"),
     ("--weight-decay", "weight_decay", float, "weight decay"),
     ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
+    ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0: none"),
     ("--validation-fraction", "validation_fraction", float, "part of the data held out to stop early"),
-    ("--patience", "patience", int, "epochs without a better validation score before it stops"),
+    ("--validate-every", "validate_every", int, "updates from one validation to the next; an epoch unless given"),
+    ("--patience", "patience", int, "validations without a better score before it stops"),
+    ("--restarts", "n_restarts", int, "initialisations, of which the best is kept"),
+    ("--orders", "n_orders", int, "models in the ensemble, each with another order of the features"),
     ("--seed", "random_state", _seed, "seed of everything random: the same seed gives the same model"),
     ("--jobs", "n_jobs", int, "threads; all that the process may use unless given"),
 )
@@ -350,11 +360,12 @@ def _info(args):
     if args.model:
         estimator = _load(args.model)
         n_features, names = _features(estimator)
+        parameters = [member.parameters_ for member in estimator.members_]
         rows = {
             "class": type(estimator).__name__,
             "features": n_features if names is None else f"{n_features}: {', '.join(names)}",
-            "parameters": sum(np.size(value) for value in estimator.parameters_.values()),
-            **{name: f"{np.shape(value)}" for name, value in estimator.parameters_.items()},
+            "parameters": sum(np.size(value) for p in parameters for value in p.values()),
+            **{name: f"{np.shape(value)}" for name, value in parameters[0].items()},
             **estimator.get_params(deep=False),
         }
     else:
@@ -432,8 +443,10 @@ def _feature_names(estimator):
 
 
 def _outcome(estimator):
+    if len(estimator.members_) > 1:
+        return f"{len(estimator.members_)} orders: " + "; ".join(map(_outcome, estimator.members_))
     history, best = estimator.history_, estimator.best_epoch_
-    at = list(history["epoch"]).index(best)
+    at = list(history["update"]).index(estimator.best_update_)
     score, epochs = history["validation_score"][at], f"epoch {best} of {estimator.n_iter_}"
     if np.isfinite(score):
         return f"validation score {score:+.4f} nats per frame ({epochs})"

@@ -1,6 +1,7 @@
 """The scikit-learn face: options, fit, scores, samples.  Glue only: the work is done in model.py and training.py."""
 
 import textwrap
+import time
 import warnings
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -14,12 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from .conditionals import Conditionals
 from .io import load_estimator, save_estimator
+from .missing import MissingValues, marginal_scores
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
-from .optim import OPTIMIZERS
-from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors, naming
+from .optim import OPTIMIZERS, SCHEDULES
+from .sequences import Sequences, check_frame_weights, check_sequences, check_validation, check_vectors, naming
 from .training import Data, Trainer, weight_decays
 from .transforms import Linear
 
+OF_TRAINING = ("history_", "n_iter_", "best_epoch_", "best_update_")
 TRANSFORMS = {"standardize": Linear(), "whiten": Linear(covariance="full")}
 FEW = 10  # sequences or rows: below this none is held out whole
 DRAWS = 1 << 22  # random numbers of each kind held at a time
@@ -46,16 +49,24 @@ def _positive(kind, *, zero=False):
 COMMON = {
     "n_hidden": [_positive(Integral, zero=True)],
     "activation": [StrOptions(set(ACTIVATIONS))],
-    "order": [None, "array-like"],
+    "order": [None, StrOptions({"random"}), "array-like"],
+    "n_orders": [_positive(Integral)],
     "dtype": [StrOptions({"float32", "float64"})],
     "max_epochs": [_positive(Integral)],
+    "max_updates": [None, _positive(Integral)],
     "batch_size": [_positive(Integral)],
     "optimizer": [StrOptions(set(OPTIMIZERS))],
     "learning_rate": [_positive(Real)],
+    "schedule": [None, StrOptions(set(SCHEDULES))],
+    "warmup": [_positive(Integral, zero=True)],
     "weight_decay": [_positive(Real, zero=True), dict],
     "clip_norm": [None, _positive(Real)],
+    "averaging": [None, Interval(Real, 0, 1, closed="left")],
     "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
+    "validate_every": [None, _positive(Integral)],
     "patience": [_positive(Integral)],
+    "n_restarts": [_positive(Integral)],
+    "missing": [None, StrOptions({"marginalize"})],
     "warm_start": ["boolean"],
     "n_jobs": [None, Integral],
     "random_state": ["random_state", np.random.Generator],
@@ -66,12 +77,16 @@ MIXTURE = {
     "conditional": [StrOptions({name for name, head in HEADS.items() if head.mixture})],
     "min_scale": [_positive(Real, zero=True)],
     "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
+    "mean_gradient": ["boolean"],
 }
 RECURRENT = {
     "n_recurrent": [_positive(Integral)],
     "cell": [StrOptions(set(CELLS))],
     "context": [tuple, list],
     "window": [None, _positive(Integral)],
+    "input_noise": [_positive(Real, zero=True)],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "context_dropout": [Interval(Real, 0, 1, closed="left")],
 }
 
 
@@ -88,7 +103,11 @@ min_scale : float, default=1e-3
 conditional : {"gaussian"}, default="gaussian"
     Family of the components.
 transform : {"standardize", "whiten"}, Linear or None, default="standardize"
-    Fitted and put in front of the model; log-densities are those of X as given.""",
+    Fitted and put in front of the model; log-densities are those of X as given.
+mean_gradient : bool, default=False
+    Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
+    min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
+    since its steps do not depend on the scale of a gradient.""",
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
@@ -104,32 +123,63 @@ context : tuple of str
     units' first input).  Default: all but "hidden" for real values, all for binary ones.
 window : int or None, default=None
     Frames of a training window.  Longer sequences are cut, at other places in each epoch, and the state before a
-    window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.""",
+    window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.
+input_noise : float, default=0.0
+    Standard deviation of Gaussian noise on what the recurrence reads in training, in the unit of the transform's
+    output; >= 0.  The frames whose density is fitted stay as they are.
+input_dropout : float, default=0.0
+    Part of the numbers that the recurrence reads which are set to 0 in training, the others scaled up; in [0, 1).
+context_dropout : float, default=0.0
+    The same for the recurrent state where it drives the outputs of a frame, not where it goes on in time.""",
     "common": """
 activation : {"sigmoid", "relu"}, default="sigmoid"
     Hidden unit.
-order : array-like of shape (D,) or None, default=None
-    Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1.
+order : array-like of shape (D,), "random" or None, default=None
+    Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1; "random":
+    drawn from random_state.
+n_orders : int, default=1
+    Models in the ensemble, >= 1: the first has `order`, each other one a random order, and each is trained by itself
+    on the same training data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep
+    and tractable density estimator, 2014).  Costs n_orders times as much; what is of one order only (`score_dims`,
+    `predict_params`, the gradient) has to be asked of `members_`.
 dtype : {"float32", "float64"}, default="float32"
     Of parameters and arithmetic; log-densities are float64 always.
 max_epochs : int, default=500
     Passes over the training data at the most; >= 1.
+max_updates : int or None, default=None
+    Updates at the most, if they come before max_epochs; >= 1.  `partial_fit` does not look at it.
 batch_size : int
     Sequences or windows (vectors: rows) of an update; >= 1.  Default: 32 rows, 16 sequences.
 optimizer : {"adam", "sgd"}, default="adam"
-    "sgd" has momentum 0.9 and a learning rate that falls linearly to 0 over max_epochs.
+    "sgd" has momentum 0.9.
 learning_rate : float, default=1e-2
     > 0.
+schedule : {"constant", "linear", "cosine"} or None, default=None
+    How the learning rate falls over the run, which is max_epochs or max_updates, whichever comes first: not at all, or
+    to 0.  None: that of the optimizer, "constant" for "adam", "linear" for "sgd".  In `partial_fit` none falls.
+warmup : int, default=0
+    Updates over which the learning rate rises linearly; >= 0.
 weight_decay : float or dict
     Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
     Default: 0.1 for vectors, 0.01 for sequences.
 clip_norm : float or None, default=5.0
     Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
+averaging : float or None, default=0.99
+    Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
+    parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.
 validation_fraction : float or None, default=0.1
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
     scored with their past as context.  0 or None: train for max_epochs.
+validate_every : int or None, default=None
+    Updates from one validation, and row of the history, to the next; >= 1.  None: at the end of each epoch.
 patience : int, default=15 (vectors: 20)
-    Epochs without a better validation score before training ends; >= 1.
+    Validations without a better score before training ends; >= 1.
+n_restarts : int, default=1
+    Initialisations, each trained, of which `fit` keeps that of the best validation score (without validation: of the
+    lowest last loss); >= 1.  With warm_start only the first `fit` starts so often.
+missing : {None, "marginalize"}, default=None
+    What NaN in the data to be scored means.  None: it is refused, with its position.  "marginalize": a missing value,
+    which scores integrate out and `impute` draws (`rnnrnade.missing` says when that is exact).  `fit` refuses NaN.
 warm_start : bool, default=False
     `fit` goes on from the parameters of the last fit.
 n_jobs : int or None, default=None
@@ -139,13 +189,20 @@ random_state : int, RandomState, Generator or None, default=None
 verbose : int, default=0
     A progress bar where it is not 0.""",
     "attributes": """
-parameters_ : mapping of str to ndarray
-transform_ : Linear or None
-history_ : dict of lists
-    epoch, loss (nats per frame, in the unit of X), validation_score, gradient_norm (mean before clipping),
-    learning_rate, seconds since the begin.
-n_iter_, best_epoch_ : int
-    Epochs run, and the one whose parameters were kept.
+members_ : list of estimators
+    One for each order, of one order each; [self] where n_orders is 1.  For more, each attribute below with * is a tuple
+    of those of the members.
+parameters_ : mapping of str to ndarray *
+transform_ : Linear or None *
+order_ : ndarray of shape (D,) or None *
+history_ : dict of lists *
+    A row for each validation: epoch, update, loss (nats per frame, in the unit of X, over the frames since the row
+    before), validation_score, gradient_norm (mean before clipping), learning_rate, seconds since the begin (not kept in
+    files).
+n_iter_ : int *
+    Epochs run.
+best_epoch_, best_update_ : int *
+    The epoch and the update after which the parameters that were kept were validated; 0: none was.
 n_features_in_ : int
 feature_names_in_ : ndarray of str
     Where X has names.""",
@@ -174,7 +231,7 @@ def as_generator(random_state):
         ) from error
 
 
-class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
+class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator):
     """What all estimators share.  A subclass says which head it has and whether it reads sequences."""
 
     _recurrent = False
@@ -237,13 +294,13 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         return "bernoulli" if self._binary else self.conditional
 
     def _check_order(self, D):
-        if self.order is None:
+        if self.order is None or isinstance(self.order, str):  # "random": drawn by fit
             return None
         order = np.asarray(self.order)
         if order.shape != (D,) or not np.array_equal(np.sort(order), np.arange(D)):
             raise InvalidParameterError(
                 f"The 'order' parameter of {type(self).__name__} must be a permutation of 0 ... {D - 1}, one number "
-                f"for each of the {D} features. Got {self.order!r} instead."
+                f"for each of the {D} features, 'random' or None. Got {self.order!r} instead."
             )
         return order.astype(np.intp)
 
@@ -257,10 +314,10 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
 
     # ---- data ---------------------------------------------------------------------------------------------------
 
-    def _check(self, X, lengths=None, *, reset=False):
-        if self._recurrent:
-            return check_sequences(self, X, lengths, reset=reset, binary=self._binary)
-        return check_vectors(self, X, reset=reset, binary=self._binary)
+    def _check(self, X, lengths=None, *, reset=False, gaps=False):
+        """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
+        kind = {"reset": reset, "binary": self._binary, "gaps": gaps and self.missing is not None}
+        return check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
 
     def _encode(self, data):
         """Frames in the model's order, unit and type."""
@@ -309,11 +366,6 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         held_out = check_validation(self, validation_data, binary=self._binary, check=check)
         return n_threads, data, layout, order, weight, held_out
 
-    def _start(self, layout, order, transform, generator):
-        self.order_ = order
-        self.transform_ = transform
-        self._model = Model(layout, initial_parameters(layout, generator, np.dtype(self.dtype)))
-
     def _new_transform(self):
         transform = self._option("transform")
         if transform is None:
@@ -355,28 +407,102 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         return self._fit(X, lengths, sample_weight, validation_data)
 
     def _fit(self, X, lengths, sample_weight, validation_data):
-        again = self.warm_start and hasattr(self, "_model")
-        n_threads, data, layout, order, weight, held_out = self._prepare(
+        again = self.warm_start and self.__sklearn_is_fitted__()
+        n_threads, data, layout, _, weight, held_out = self._prepare(
             X, lengths, sample_weight, validation_data, reset=not again
         )
         generator = as_generator(self.random_state)
         weight = np.ones(data.n_frames) if weight is None else weight
         train, train_weight, valid, valid_weight = self._split(data, weight, held_out, generator)
-        if again and self._model.layout == layout:
-            transform = self.transform_
-        else:
-            transform = self._new_transform()
-            if transform is not None:
-                transform.fit(_in_order(train.frames, order), train.offsets, train_weight)
-            self._start(layout, order, transform, generator)
-        training = self._training_data(train, train_weight)
-        validation = None if valid is None else self._training_data(valid, valid_weight)
-        trainer = Trainer(self._model, self, generator, self._trained(), n_threads)
-        self.best_epoch_ = trainer.fit(training, validation, self._option("window"))
-        self.history_ = trainer.history
-        self.n_iter_ = len(trainer.history["epoch"])
-        self._trainer_state = None
+        again = again and len(self.members_) == self.n_orders
+        again = again and all(member._model.layout == layout for member in self.members_)
+        members = []
+        for k in range(self.n_orders):
+            # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
+            if again:
+                member = self.members_[k]
+                self._hand_on(member)
+            else:
+                member, order = self._new_member(k, generator)
+                member._put_transform(train, train_weight, order)
+            members.append(member)
+            sets = (train, train_weight), (valid, valid_weight)
+            if member._train(sets, None if again else layout, generator, n_threads):
+                break
+        self._put_members(members)
         return self
+
+    def _train(self, sets, layout, generator, n_threads):
+        """Keep the best of n_restarts trainings from new parameters, or without layout train on; say if interrupted."""
+        best = None
+        for _ in range(self.n_restarts if layout else 1):
+            if layout:
+                self._put_model(layout, generator)
+            if best is None:
+                train, valid = (None if data is None else self._training_data(data, weight) for data, weight in sets)
+            trainer = Trainer(self._model, self, generator, self._trained(), n_threads, self.averaging or 0.0)
+            trainer.fit(train, valid, self._option("window"))
+            if best is None or trainer.score > best.score:
+                best = trainer
+            if trainer.interrupted:
+                break
+        self._keep(best)
+        self._trainer_state = None
+        return trainer.interrupted
+
+    # An ensemble holds estimators of one order each; one of one order is its own and only member.
+
+    @property
+    def members_(self):
+        """The fitted models of the ensemble: estimators of one order each."""
+        check_is_fitted(self)
+        return list(vars(self).get("_members", [self]))
+
+    def _new_member(self, k, generator):
+        """Member k, not fitted, and its order."""
+        order = self._check_order(self.n_features_in_)
+        if k > 0 or isinstance(self.order, str):
+            order = generator.permutation(self.n_features_in_)
+        if self.n_orders == 1:
+            return self, order
+        member = type(self)(order=None if order is None else order.tolist())
+        self._hand_on(member)
+        return member, order
+
+    def _hand_on(self, member):
+        """Give a member the options of the ensemble, and what it knows of the columns."""
+        if member is self:
+            return
+        member.set_params(**(self.get_params(deep=False) | {"n_orders": 1, "order": member.order}))
+        member.n_features_in_ = self.n_features_in_
+        vars(member).pop("feature_names_in_", None)
+        if hasattr(self, "feature_names_in_"):
+            member.feature_names_in_ = self.feature_names_in_
+
+    def _put_transform(self, data, weight, order):
+        """Fit the transform of the options in an order of the dimensions."""
+        transform = self._new_transform()
+        if transform is not None:
+            transform.fit(_in_order(data.frames, order), data.offsets, weight)
+        self.order_, self.transform_ = order, transform
+
+    def _put_model(self, layout, generator):
+        self._model = Model(layout, initial_parameters(layout, generator, np.dtype(self.dtype)))
+
+    def _put_members(self, members):
+        vars(self).pop("_members", None)
+        if members[0] is not self:
+            vars(self).pop("_model", None)
+            self._members = members
+            for name in ("order_", "transform_", *OF_TRAINING):
+                setattr(self, name, tuple(getattr(member, name) for member in members))
+
+    def _keep(self, trainer):
+        """The model of a trainer, and what it says of its training."""
+        self._model = trainer.model
+        self.history_ = trainer.history
+        self.n_iter_ = len(set(trainer.history["epoch"]))
+        self.best_epoch_, self.best_update_ = trainer.best.epoch, trainer.best.update
 
     def _training_data(self, data, weight):
         jacobian = self._log_jacobian(data)
@@ -420,6 +546,9 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
         """Go on training for one epoch over X; the first call starts a new model.
 
+        Options set since the last call hold from now on.  The parameters are those after the last update, not their
+        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+
         Parameters
         ----------
         X, y, lengths, sample_weight
@@ -432,23 +561,42 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         return self._partial_fit(X, lengths, sample_weight)
 
     def _partial_fit(self, X, lengths, sample_weight):
-        first = not hasattr(self, "_model")
-        n_threads, data, layout, order, weight, _ = self._prepare(X, lengths, sample_weight, None, reset=first)
+        first = not self.__sklearn_is_fitted__()
+        n_threads, data, layout, _, weight, _ = self._prepare(X, lengths, sample_weight, None, reset=first)
         weight = np.ones(data.n_frames) if weight is None else weight
+        members = [] if first else self.members_
         if first:
             generator = as_generator(self.random_state)
-            transform = self._new_transform()
-            if transform is not None:
-                transform.fit(_in_order(data.frames, order), data.offsets, weight)
-            self._start(layout, order, transform, generator)
-        if getattr(self, "_trainer_state", None) is None:
+            for k in range(self.n_orders):
+                member, order = self._new_member(k, generator)
+                member._put_transform(data, weight, order)
+                member._put_model(layout, generator)
+                member._continue(n_threads)
+                member._keep(member._trainer_state)
+                members.append(member)
+        for member in members:
+            self._hand_on(member)
+            member._train_one_epoch(data, weight, n_threads)
+        self._put_members(members)
+        return self
+
+    def _continue(self, n_threads):
+        """The trainer of the calls before, or a new one, with the options of now."""
+        trainer = getattr(self, "_trainer_state", None)
+        if trainer is None:
             trainer = Trainer(self._model, self, as_generator(self.random_state), self._trained(), n_threads)
             self._trainer_state = trainer
-        trainer = self._trainer_state
-        trainer.model, trainer.n_threads, trainer.options = self._model, n_threads, self
-        before = self._model.theta.copy()
+        trainer.model = self._model
+        trainer.follow(self, n_threads)
+        return trainer
+
+    def _train_one_epoch(self, data, weight, n_threads):
+        trainer = self._continue(n_threads)
+        before, began = self._model.theta.copy(), time.perf_counter()
+        data = self._training_data(data, weight)
         try:
-            loss, norm = trainer.epoch(self._training_data(data, weight), self._option("window"))
+            for _ in trainer.epoch(data, self._option("window")):
+                pass
             if not np.isfinite(self._model.theta).all():
                 raise FloatingPointError
         except FloatingPointError:
@@ -457,32 +605,54 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
             warnings.warn(
                 "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-            return self
-        trainer.record(loss, np.nan, norm, 0.0)
-        self.history_ = trainer.history
-        self.n_iter_ = self.best_epoch_ = len(trainer.history["epoch"])
-        return self
+            return
+        seconds = sum(trainer.history["seconds"][-1:])
+        trainer.record(data, np.nan, seconds + time.perf_counter() - began)
+        trainer.best.epoch, trainer.best.update = trainer.epochs, trainer.updates
+        self._keep(trainer)
 
     # ---- scores -------------------------------------------------------------------------------------------------
 
     def _scores(self, X, lengths=None, *, dims=False, parameters=False, last=False):
+        """(data, e, scores) of a model of one order."""
+        self._refuse_ensemble()
+        data = self._check(X, lengths, gaps=dims)
+        return data, *self._scores_of(data, self._n_threads(), dims=dims, parameters=parameters, last=last)
+
+    def _refuse_ensemble(self):
         check_is_fitted(self)
-        data = self._check(X, lengths)
+        if "_members" in vars(self):
+            raise ValueError(
+                f"this {type(self).__name__} is an ensemble of {len(self._members)} orders, whose density is a mean: "
+                "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask "
+                "one of members_ for them."
+            )
+
+    def _scores_of(self, data, n_threads, **wanted):
+        if data.has_gaps:
+            return None, marginal_scores(self, data, n_threads)
         e = self._encode(data)
-        scores = self._model.log_density(
-            e, data.offsets, dims=dims, parameters=parameters, last=last, n_threads=self._n_threads()
-        )
+        scores = self._model.log_density(e, data.offsets, n_threads=n_threads, **wanted)
         jacobian = self._log_jacobian(data)
         if jacobian is not None:
             scores.frames[...] += jacobian.sum(axis=-1)
-            if dims:
+            if scores.dims is not None:
                 scores.dims[...] += jacobian
-        return data, e, scores
+        return e, scores
+
+    def _frame_scores(self, X, lengths=None):
+        """(data, log-density of each frame): the mean over the members of their densities given the past."""
+        check_is_fitted(self)
+        data, n_threads = self._check(X, lengths, gaps=True), self._n_threads()
+        if data.has_gaps:
+            self._refuse_ensemble()
+        of_members = [member._scores_of(data, n_threads)[1].frames for member in self.members_]
+        return data, np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
 
     def score_samples(self, X, *, lengths=None):
-        """Exact log-density of each item of X's first axis, in nats.
+        """Exact log-density of each item of X's first axis, in nats (with missing values: `rnnrnade.missing`).
 
         Parameters
         ----------
@@ -495,8 +665,8 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
             Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
             each frame, given its past.
         """
-        data, _, scores = self._scores(X, lengths)
-        return data.per_item(scores.frames)
+        data, frames = self._frame_scores(X, lengths)
+        return data.per_item(frames)
 
     def score(self, X, y=None, *, lengths=None):
         """Mean log-density per frame, in nats.
@@ -511,7 +681,7 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         -------
         float
         """
-        return float(np.mean(self._scores(X, lengths)[2].frames))
+        return float(np.mean(self._frame_scores(X, lengths)[1]))
 
     def score_frames(self, X, *, lengths=None):
         """Exact log-density of each frame given its past, in nats.
@@ -525,8 +695,8 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         -------
         list of ndarrays of shape (T_i,), or one of them for one 2-D X
         """
-        data, _, scores = self._scores(X, lengths)
-        return data.split(scores.frames)
+        data, frames = self._frame_scores(X, lengths)
+        return data.split(frames)
 
     def score_dims(self, X, *, lengths=None):
         """Exact log-density of each dimension of each frame, given the dimensions before it and the past, in nats.
@@ -584,7 +754,7 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         gradient : dict of ndarrays
             Names and shapes of `parameters_`.
         """
-        check_is_fitted(self)
+        self._refuse_ensemble()
         data = self._check(X, lengths)
         weight = np.ones(data.n_frames, self._model.dtype)
         gradient, frames = self._model.gradient(self._encode(data), data.offsets, weight, n_threads=self._n_threads())
@@ -599,38 +769,92 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
         """(n_samples, n_frames, D) in the units of X, after one given sequence or from the start, the first dimensions
         of the first frame given or not."""
-        model, D = self._model, self._model.layout.D
-        state = past = None
+        data = None
         if given is not None:
             with naming("given"):
-                data, _, scores = self._scores(given, last=True)
+                data = self._check(given)
                 if data.n_sequences != 1:
                     raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
-            past = _in_order(data.frames, self.order_)
-            if scores.last is not None:
-                state = np.tile(scores.last, (n_samples, 1))
-        if state is None:
-            state = model.initial_state(n_samples)
+        if "_members" in vars(self):
+            if leading is not None:
+                self._refuse_ensemble()
+            return self._draw_mixture(n_samples, n_frames, generator, data, self._n_threads())
+        return self._draw_alone(n_samples, n_frames, generator, data, leading, self._n_threads())
+
+    def _draw_alone(self, n_samples, n_frames, generator, given, leading, n_threads):
+        D = self._model.layout.D
+        state = self._state_after(given, n_samples, n_threads)
         at_once = max(1, DRAWS // (n_samples * D))
         parts = []
+        past = None if given is None else given.frames
         if leading is not None:
-            first, leading, state = self._draw_rest(leading, n_samples, generator, past, state)
+            in_order = None if past is None else _in_order(past, self.order_)
+            first, leading, state = self._draw_rest(leading, n_samples, generator, in_order, state)
             parts.append(first[:, None])
         for begin in range(len(parts), n_frames, at_once):
-            shape = (n_samples, min(at_once, n_frames - begin), D)
-            uniform = generator.random(shape, model.dtype)
-            normal = uniform if self._binary else generator.standard_normal(shape, model.dtype)
-            parts.append(model.sample(uniform, normal, state=state, n_threads=self._n_threads()))
-        x = np.concatenate(parts, axis=1).astype(np.float64)
+            uniform, normal = self._noise((n_samples, min(at_once, n_frames - begin), D), generator)
+            parts.append(self._model.sample(uniform, normal, state=state, n_threads=n_threads))
+        x = self._decode(np.concatenate(parts, axis=1), past)
+        if leading is not None:  # not what the transform and its inverse round it to
+            j = leading.shape[1]
+            x[:, 0, slice(j) if self.order_ is None else self.order_[:j]] = leading
+        return x
+
+    def _draw_mixture(self, n_samples, n_frames, generator, given, n_threads):
+        """For each frame of each sequence a member drawn at random draws the frame, and all members read it."""
+        members, D = self._members, self.n_features_in_
+        states = [member._state_after(given, n_samples, n_threads) for member in members]
+        lags = max(0 if member.transform_ is None else member.transform_.lags for member in members)
+        known = 0 if given is None else min(lags, given.n_frames)
+        x = np.empty((n_samples, known + n_frames, D))
+        if known:
+            x[:, :known] = given.frames[-known:]
+        for t in range(known, known + n_frames):
+            past = x[:, max(0, t - lags) : t]
+            drawing = generator.integers(len(members), size=n_samples)
+            uniform, normal = members[0]._noise((n_samples, 1, D), generator)
+            for k, (member, state) in enumerate(zip(members, states, strict=True)):
+                rows = np.flatnonzero(drawing == k)
+                if len(rows):
+                    own = None if state is None else state[rows]
+                    e = member._model.sample(uniform[rows], normal[rows], state=own, n_threads=n_threads)
+                    x[rows, t] = member._decode(e, past[rows])[:, 0]
+            if self._recurrent and t + 1 < known + n_frames:
+                last = x[:, max(0, t - lags) : t + 1]  # the frame, with what a transform needs before it
+                states = [m._state_read(last, state, n_threads) for m, state in zip(members, states, strict=True)]
+        return x[:, known:]
+
+    def _noise(self, shape, generator):
+        """(uniform, normal) for Model.sample."""
+        uniform = generator.random(shape, self._model.dtype)
+        return uniform, uniform if self._binary else generator.standard_normal(shape, self._model.dtype)
+
+    def _decode(self, e, past):
+        """Frames (N, T, D) of the model in the units and order of X; past as Linear.inverse has it."""
+        x = e.astype(np.float64)
         if self.transform_ is not None:
-            x = self.transform_.inverse(x, past)
-        if leading is not None:
-            x[:, 0, : leading.shape[1]] = leading  # not what the transform and its inverse round it to
+            x = self.transform_.inverse(x, None if past is None else _in_order(past, self.order_))
         if self.order_ is None:
             return x
         out = np.empty_like(x)
         out[:, :, self.order_] = x
         return out
+
+    def _state_after(self, data, n, n_threads):
+        """The state after one sequence, or without data the first, n times: (n, Rp); None for static models."""
+        if data is None or not self._recurrent:
+            return self._model.initial_state(n)
+        return np.tile(self._scores_of(data, n_threads, last=True)[1].last, (n, 1))
+
+    def _state_read(self, frames, state, n_threads):
+        """The states (N, Rp) after the last of frames (N, q + 1, D), from those before it."""
+        N, T, D = frames.shape
+        e = self._encode(Sequences(frames.reshape(N * T, D), np.arange(N + 1) * T, "3d"))[T - 1 :: T]
+        initial = (state, np.zeros(N, np.uint8))
+        scores = self._model.log_density(
+            np.ascontiguousarray(e), np.arange(N + 1), initial=initial, last=True, n_threads=n_threads
+        )
+        return scores.last
 
     def _sampler(self, random_state, **counts):
         check_is_fitted(self)
@@ -645,6 +869,8 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     def parameters_(self):
         """Read-only mapping of the parameters by name, in the shapes of NOTATION.md."""
         check_is_fitted(self)
+        if "_members" in vars(self):
+            return tuple(member.parameters_ for member in self._members)
         return self._model.parameters
 
     @classmethod
@@ -702,26 +928,38 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
         return load_estimator(path, kind=cls)
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_model")
+        return "_model" in vars(self) or "_members" in vars(self)
 
     def _state(self):
         options = self.get_params(deep=False)
         transform = options.pop("transform", None)
         seed = self.random_state
         options["random_state"] = int(seed) if isinstance(seed, Integral) else None
-        options["order"] = None if self.order is None else [int(i) for i in self.order]
+        if self.order is not None and not isinstance(self.order, str):
+            options["order"] = [int(i) for i in self.order]
         if "context" in options:
             options["context"] = list(self.context)
-        arrays = {"theta": self._model.theta}
-        state = {"options": options, "n_features_in": self.n_features_in_}
+        state = {"options": options, "n_features_in": self.n_features_in_, "members": []}
         state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
-        state["history"] = {name: [float(v) for v in column] for name, column in getattr(self, "history_", {}).items()}
-        state["best_epoch"] = getattr(self, "best_epoch_", 0)
         state["transform_option"] = transform.get_params() if isinstance(transform, Linear) else transform
-        if self.transform_ is not None:
-            state["transform"] = self.transform_.get_params()
-            arrays |= {f"transform.{name}": array for name, array in self.transform_.to_arrays().items()}
+        arrays = {}
+        for k, member in enumerate(self.members_):
+            state["members"].append(member._member_state())
+            arrays[f"{k}.theta"] = member._model.theta
+            if member.transform_ is not None:
+                arrays |= {f"{k}.transform.{name}": a for name, a in member.transform_.to_arrays().items()}
         return type(self).__name__, state, arrays
+
+    def _member_state(self):
+        history = getattr(self, "history_", {})
+        return {
+            "order": None if self.order_ is None else [int(i) for i in self.order_],
+            # Without the time that training took: equal fits give equal files.
+            "history": {name: [float(v) for v in history[name]] for name in history if name != "seconds"},
+            "best_epoch": getattr(self, "best_epoch_", 0),
+            "best_update": getattr(self, "best_update_", 0),
+            "transform": None if self.transform_ is None else self.transform_.get_params(),
+        }
 
     @classmethod
     def _from_state(cls, state, arrays):
@@ -733,28 +971,47 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
             options["transform"] = Linear(**transform) if isinstance(transform, dict) else transform
         self = cls(**options)
         self._validate_params()
-        self.n_features_in_ = D = int(state["n_features_in"])
+        self.n_features_in_ = int(state["n_features_in"])
         if state["feature_names_in"]:
             self.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
-        self.order_ = self._check_order(D)
+        members = []
+        for k, of_member in enumerate(state["members"]):
+            member = self
+            if self.n_orders > 1:
+                member = cls(order=of_member["order"])
+                self._hand_on(member)
+            prefix = f"{k}."
+            own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+            member._put_member_state(of_member, own)
+            members.append(member)
+        if not members or (members[0] is self and len(members) > 1):
+            raise ValueError(f"it holds {len(members)} models, but n_orders is {self.n_orders}")
+        self._put_members(members)
+        return self
+
+    def _put_member_state(self, state, arrays):
+        D, order = self.n_features_in_, state["order"]
+        if order is not None and sorted(order) != list(range(D)):
+            raise ValueError("the order of dimensions is no permutation")
+        self.order_ = None if order is None else np.array(order, np.intp)
         self.transform_ = None
-        if "transform" in state:
+        if state["transform"] is not None:
             fitted = {name.removeprefix("transform."): a for name, a in arrays.items() if name != "theta"}
             self.transform_ = Linear.from_arrays(state["transform"], fitted)
-        layout = self._layout(D)
-        theta = arrays["theta"]
+        layout, theta = self._layout(D), arrays["theta"]
         if theta.shape != (layout.size,) or theta.dtype != np.dtype(self.dtype):
             raise ValueError("the parameters do not fit the options")
         self._model = Model(layout, np.array(theta))
         self.history_ = state["history"]
-        self.history_["epoch"] = [int(epoch) for epoch in self.history_.get("epoch", [])]
-        self.n_iter_, self.best_epoch_ = len(self.history_["epoch"]), state["best_epoch"]
-        return self
+        for name in ("epoch", "update"):
+            self.history_[name] = [int(value) for value in self.history_.get(name, [])]
+        self.n_iter_ = len(set(self.history_["epoch"]))
+        self.best_epoch_, self.best_update_ = state["best_epoch"], state["best_update"]
 
 
 def _in_order(frames, order):
     """Frames with their dimensions in the model's order."""
-    return frames if order is None else np.ascontiguousarray(frames[:, order])
+    return frames if order is None else np.ascontiguousarray(frames[..., order])
 
 
 def _from_parameters(cls, parameters, transform, options):
@@ -807,6 +1064,10 @@ def _from_parameters(cls, parameters, transform, options):
         if transform.mean_.shape != (D,):
             raise ValueError(f"transform is for {len(transform.mean_)} dimensions, the parameters for {D}.")
         fixed["transform"] = clone(transform)
+    if options.get("n_orders", 1) != 1 or isinstance(options.get("order"), str):
+        raise ValueError(
+            f"{name_of}.from_parameters makes one model: n_orders must be 1, and order a permutation or None."
+        )
     self = cls(**(fixed | options))
     self._validate_params()
     layout = self._layout(D)
@@ -892,10 +1153,15 @@ class SequenceEstimator(DensityEstimator):
         -------
         Stream
             `update(frame)` gives the exact log-density of the next frame, the same bits as `score_frames`.
+
+        Raises
+        ------
+        ValueError
+            For an ensemble of orders: stream its members_.
         """
         from .streaming import Stream
 
-        check_is_fitted(self)
+        self._refuse_ensemble()
         return Stream(self, X)
 
 
@@ -927,6 +1193,9 @@ class VectorEstimator(DensityEstimator):
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Go on training for one epoch over X; the first call starts a new model.
 
+        Options set since the last call hold from now on.  The parameters are those after the last update, not their
+        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+
         Parameters
         ----------
         X, y, sample_weight
@@ -949,7 +1218,7 @@ class VectorEstimator(DensityEstimator):
         -------
         ndarray of shape (n,), float64
         """
-        return self._scores(X)[2].frames
+        return self._frame_scores(X)[1]
 
     def score(self, X, y=None):
         """Mean log-density per row, in nats.
@@ -1087,16 +1356,25 @@ class RNADE(VectorEstimator):
         conditional="gaussian",
         min_scale=1e-3,
         transform="standardize",
+        mean_gradient=False,
         order=None,
+        n_orders=1,
         dtype="float32",
         max_epochs=500,
+        max_updates=None,
         batch_size=32,
         optimizer="adam",
         learning_rate=1e-2,
+        schedule=None,
+        warmup=0,
         weight_decay=0.1,
         clip_norm=5.0,
+        averaging=0.99,
         validation_fraction=0.1,
+        validate_every=None,
         patience=20,
+        n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1108,16 +1386,25 @@ class RNADE(VectorEstimator):
         self.conditional = conditional
         self.min_scale = min_scale
         self.transform = transform
+        self.mean_gradient = mean_gradient
         self.order = order
+        self.n_orders = n_orders
         self.dtype = dtype
         self.max_epochs = max_epochs
+        self.max_updates = max_updates
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
         self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1162,16 +1449,24 @@ class NADE(VectorEstimator):
         *,
         activation="sigmoid",
         order=None,
+        n_orders=1,
         learn_rho=False,
         dtype="float32",
         max_epochs=500,
+        max_updates=None,
         batch_size=32,
         optimizer="adam",
         learning_rate=1e-2,
+        schedule=None,
+        warmup=0,
         weight_decay=0.1,
         clip_norm=5.0,
+        averaging=0.99,
         validation_fraction=0.1,
+        validate_every=None,
         patience=20,
+        n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1180,16 +1475,24 @@ class NADE(VectorEstimator):
         self.n_hidden = n_hidden
         self.activation = activation
         self.order = order
+        self.n_orders = n_orders
         self.learn_rho = learn_rho
         self.dtype = dtype
         self.max_epochs = max_epochs
+        self.max_updates = max_updates
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
         self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1234,20 +1537,32 @@ class RNNRNADE(SequenceEstimator):
         cell="sigmoid",
         context=("alpha", "mu", "sigma"),
         window=None,
+        input_noise=0.0,
+        input_dropout=0.0,
+        context_dropout=0.0,
         activation="sigmoid",
         conditional="gaussian",
         min_scale=1e-3,
         transform="standardize",
+        mean_gradient=False,
         order=None,
+        n_orders=1,
         dtype="float32",
         max_epochs=500,
+        max_updates=None,
         batch_size=16,
         optimizer="adam",
         learning_rate=1e-2,
+        schedule=None,
+        warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
+        averaging=0.99,
         validation_fraction=0.1,
+        validate_every=None,
         patience=15,
+        n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1259,20 +1574,32 @@ class RNNRNADE(SequenceEstimator):
         self.cell = cell
         self.context = context
         self.window = window
+        self.input_noise = input_noise
+        self.input_dropout = input_dropout
+        self.context_dropout = context_dropout
         self.activation = activation
         self.conditional = conditional
         self.min_scale = min_scale
         self.transform = transform
+        self.mean_gradient = mean_gradient
         self.order = order
+        self.n_orders = n_orders
         self.dtype = dtype
         self.max_epochs = max_epochs
+        self.max_updates = max_updates
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
         self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1320,18 +1647,29 @@ class RNNNADE(SequenceEstimator):
         cell="sigmoid",
         context=("bias", "hidden"),
         window=None,
+        input_noise=0.0,
+        input_dropout=0.0,
+        context_dropout=0.0,
         activation="sigmoid",
         order=None,
+        n_orders=1,
         learn_rho=False,
         dtype="float32",
         max_epochs=500,
+        max_updates=None,
         batch_size=16,
         optimizer="adam",
         learning_rate=1e-2,
+        schedule=None,
+        warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
+        averaging=0.99,
         validation_fraction=0.1,
+        validate_every=None,
         patience=15,
+        n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1342,18 +1680,29 @@ class RNNNADE(SequenceEstimator):
         self.cell = cell
         self.context = context
         self.window = window
+        self.input_noise = input_noise
+        self.input_dropout = input_dropout
+        self.context_dropout = context_dropout
         self.activation = activation
         self.order = order
+        self.n_orders = n_orders
         self.learn_rho = learn_rho
         self.dtype = dtype
         self.max_epochs = max_epochs
+        self.max_updates = max_updates
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.averaging = averaging
         self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
         self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state

@@ -34,7 +34,8 @@ COLOUR_MAP = "cividis"
 
 
 def learning_curve(estimator_or_history, ax=None):
-    """Draw the log-density per frame of training and validation over the epochs of a fit.
+    """Draw the log-density per frame of training and validation over the epochs of a fit, or over its updates where it
+    was validated more often.
 
     Parameters
     ----------
@@ -58,17 +59,18 @@ def learning_curve(estimator_or_history, ax=None):
     history = estimator_or_history
     if not isinstance(history, Mapping):
         history = estimator_or_history.history_
-    epoch = np.asarray(history["epoch"], dtype=float)
-    if epoch.size == 0:
+    unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
+    position = np.asarray(history[unit], dtype=float)
+    if position.size == 0:
         raise ValueError("The history is empty: no epoch was trained, so there is no learning curve.")
     training = -np.asarray(history["loss"], dtype=float)
-    validation = np.asarray(history.get("validation_score", np.full(epoch.shape, np.nan)), dtype=float)
+    validation = np.asarray(history.get("validation_score", np.full(position.shape, np.nan)), dtype=float)
     validated = np.isfinite(validation).any()
 
     ax = _axes(ax, (7, 4.2))
-    marker = "o" if epoch.size < 3 else None  # a line through one point cannot be seen
+    marker = "o" if position.size < 3 else None  # a line through one point cannot be seen
     ax.plot(
-        epoch,
+        position,
         training,
         color=BLUE,
         linestyle="--",
@@ -78,12 +80,12 @@ def learning_curve(estimator_or_history, ax=None):
     title = "Learning curve"
     if validated:
         best = int(np.nanargmax(validation))
-        ax.plot(epoch, validation, color=VERMILION, marker=marker, label="validation")
-        ax.axvline(epoch[best], color=GREY, linestyle=":", linewidth=1)
-        ax.plot(epoch[best], validation[best], "o", color=VERMILION, label=f"best epoch: {epoch[best]:.0f}")
-        title += f": best on validation at epoch {epoch[best]:.0f}, {validation[best]:+.2f} nats per frame"
+        ax.plot(position, validation, color=VERMILION, marker=marker, label="validation")
+        ax.axvline(position[best], color=GREY, linestyle=":", linewidth=1)
+        ax.plot(position[best], validation[best], "o", color=VERMILION, label=f"best {unit}: {position[best]:.0f}")
+        title += f": best on validation at {unit} {position[best]:.0f}, {validation[best]:+.2f} nats per frame"
     _limit_to_most(ax, np.concatenate([training, validation]))
-    ax.set(xlabel="epoch", ylabel="log-density (nats per frame)", title=title)
+    ax.set(xlabel=unit, ylabel="log-density (nats per frame)", title=title)
     ax.grid(alpha=0.3)
     ax.legend(loc="lower right", framealpha=1)
     return ax

@@ -6,30 +6,35 @@ An epoch goes once over all frames: whole sequences, or windows of long ones, in
 an update.  A window that does not begin its sequence starts in the state that the parameters of the epoch's begin give
 it after all frames before (the state is carried in; no gradient flows through it), so training sees what scoring sees.
 
-Early stopping: training ends when the validation score has not risen for `patience` epochs.  (Going back to the best
-parameters with a smaller learning rate, up to three times, was tried: with the average below it gained nothing on
-either set that the defaults were chosen on, and cost as many epochs again.)
+Validation comes at the end of each epoch, or every `validate_every` updates; each makes a row of the history.  Early
+stopping: training ends when the score has not risen for `patience` validations.  (Going back to the best parameters
+with a smaller learning rate, up to three times, was tried: with the average below it gained nothing on either set
+that the defaults were chosen on, and cost as many epochs again.)
 
-What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - AVERAGING) updates
-(Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992).  On validation data it gained 0.36
-nats a frame on the Japanese vowels and 0.13 nats a row on red wine (five folds).
+What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - averaging) updates
+(Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992).  On validation data 0.99 gained
+0.36 nats a frame on the Japanese vowels and 0.13 nats a row on red wine (five folds).
+
+Noise and dropout are drawn from the generator of the fit, one array for a batch, so that they are the same for any
+number of threads.  The states carried into windows have read the frames as they are.
 """
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
-from . import _core, optim
+from . import optim
 from .model import Model
 from .sequences import windows
 
-AVERAGING = 0.99  # decay of the moving average of the parameters, for each update
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
+COLUMNS = ("epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
 
 
 @dataclass
@@ -89,10 +94,29 @@ def weight_decays(layout, weight_decay, dtype=np.float32):
     for name, value in weight_decay.items():
         if name not in views:
             raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(views)}.")
-        if not value >= 0:
+        if not isinstance(value, Real) or not 0 <= value < np.inf:
             raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, inf). Got {value!r}.")
         views[name][...] = value
     return strength
+
+
+@dataclass
+class Seen:
+    """What training saw since the last row of the history."""
+
+    total: float = 0.0  # of weight * log-density
+    weight: float = 0.0
+    norms: list = field(default_factory=list)
+
+
+@dataclass
+class Best:
+    """The best validation so far; epoch 0 is the begin."""
+
+    theta: np.ndarray | None = None
+    score: float = -np.inf
+    epoch: int = 0
+    update: int = 0
 
 
 class Trainer:
@@ -107,120 +131,172 @@ class Trainer:
     trained : ndarray of shape (size,), bool
         Which parameters may change.
     n_threads : int
+    averaging : float
+        Decay of the moving average of the parameters, which is what is validated and kept; 0: the parameters.
     """
 
-    def __init__(self, model, options, generator, trained, n_threads):
-        self.model, self.options, self.generator, self.n_threads = model, options, generator, n_threads
-        self.averaged = Model(model.layout, model.theta.copy())
-        self.updates = 0
-        self.trained = trained
-        self.history = {
-            name: [] for name in ("epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
-        }
-        self.steps = np.inf  # updates until the learning rate of a falling recipe is 0; fit knows it
-        self.falls = optim.OPTIMIZERS[options.optimizer]["falls"]
-        self.optimizer = self.chain()
-        self.state = self.optimizer.init(model.theta)
-
-    def chain(self):
-        """The optimiser that the options ask for."""
-        options = self.options
-        return optim.chain(
-            optim.keep(self.trained),
-            optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm),
-            optim.OPTIMIZERS[options.optimizer]["direction"](),
-            optim.decay_weights(weight_decays(self.model.layout, options.weight_decay, self.model.dtype)),
-            optim.step(self.learning_rate),
-        )
+    def __init__(self, model, options, generator, trained, n_threads, averaging=0.0):
+        self.model, self.generator, self.trained, self.averaging = model, generator, trained, averaging
+        self.updates = self.epochs = 0
+        self.steps = np.inf  # updates of the whole run; fit knows it
+        self.history = {name: [] for name in COLUMNS}
+        self.seen = Seen()
+        self.best = Best()
+        self.interrupted = False
+        self.recipe = self.state = None
+        self.follow(options, n_threads)
 
     def __getstate__(self):
-        return vars(self) | {"optimizer": None}  # closures: no pickle
+        return vars(self) | {"optimizer": None, "gradient": None}  # closures: no pickle; `follow` makes them anew
+
+    def follow(self, options, n_threads):
+        """Build the optimiser that the options ask for; its moments stay unless it is another one."""
+        self.options, self.n_threads = options, n_threads
+        layout = self.model.layout
+        rule = optim.OPTIMIZERS[options.optimizer]["rule"]
+        strength = weight_decays(layout, options.weight_decay, self.model.dtype)
+        links = [optim.keep(self.trained)]
+        if options._option("mean_gradient"):
+            links.append(optim.mean_gradient(layout))
+        links.append(optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm, n_threads=n_threads))
+        links.append(rule(self.learning_rate, strength, self.averaging, n_threads=n_threads))
+        self.optimizer = optim.chain(*links)
+        self.gradient = np.empty_like(self.model.theta)
+        recipe = (options.optimizer, len(links))
+        if recipe != self.recipe:
+            self.recipe, self.state = recipe, self.optimizer.init(self.model.theta)
+
+    @property
+    def averaged(self):
+        """The model that is validated and kept."""
+        average = self.state[-1]["average"]
+        return self.model if average is None else Model(self.model.layout, average)
 
     def learning_rate(self, step):
-        falling = max(0.0, 1 - step / self.steps) if self.falls else 1.0
-        return self.options.learning_rate * falling
+        """Of the update after `step` others: the warm-up times the schedule."""
+        options = self.options
+        schedule = optim.SCHEDULES[options.schedule or optim.OPTIMIZERS[options.optimizer]["schedule"]]
+        warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
+        return options.learning_rate * warm * schedule(min(1.0, step / self.steps))
+
+    def noise(self, frames):
+        """What a batch of frames (M, D) asks of the gradient: what the recurrence reads, and the mask on states."""
+        dtype, option, found = frames.dtype, self.options._option, {}
+        noise, dropout, context = option("input_noise"), option("input_dropout"), option("context_dropout")
+        if noise or dropout:
+            found["inputs"] = frames.copy()
+        if noise:
+            found["inputs"] += dtype.type(noise) * self.generator.standard_normal(frames.shape, dtype)
+        if dropout:
+            found["inputs"] *= self.kept(dropout, frames.shape, dtype)
+        if context:
+            found["mask"] = self.kept(context, (len(frames), self.model.layout.Rp), dtype)
+        return found
+
+    def kept(self, dropout, shape, dtype):
+        """0 with probability `dropout`, else 1 / (1 - dropout), so that the mean stays (Srivastava, Hinton, Krizhevsky,
+        Sutskever and Salakhutdinov, Dropout, 2014)."""
+        return (self.generator.random(shape, dtype) >= dropout) * dtype.type(1 / (1 - dropout))
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is seen and said
-    def epoch(self, data, window):
-        """One pass over the data; returns (loss, mean norm of the gradient) or raises FloatingPointError."""
-        model, total, norms = self.model, 0.0, []
-        self.optimizer = self.optimizer or self.chain()
-        gradient = np.empty_like(model.theta)
-        for frames, offsets, weight, initial in batches(
-            data, self.options.batch_size, window, self.generator, model, self.n_threads
-        ):
-            share = weight.sum()
-            if share == 0:
-                continue
-            _, scores = model.gradient(
-                frames, offsets, (-weight / share).astype(model.dtype), initial=initial, out=gradient,
-                n_threads=self.n_threads,
-            )  # fmt: skip
-            total += float((scores * weight).sum())
-            norm = _core.norm(gradient)
-            if not np.isfinite(total) or not np.isfinite(norm):
-                raise FloatingPointError
-            norms.append(norm)
-            self.optimizer.update(gradient, self.state, model.theta)
-            self.updates += 1
-            # The average is a plain mean while there are few.
-            _core.move(model.theta, self.averaged.theta, gradient, max(1 - AVERAGING, 1 / self.updates))
-        return -(total + data.constant) / data.total, float(np.mean(norms))
+    def update(self, batch):
+        """One update, from which FloatingPointError says that it was not finite and not made."""
+        frames, offsets, weight, initial = batch
+        model, seen, share = self.model, self.seen, weight.sum()
+        if share == 0:
+            return
+        _, scores = model.gradient(
+            frames, offsets, (-weight / share).astype(model.dtype), initial=initial, out=self.gradient,
+            n_threads=self.n_threads, **self.noise(frames),
+        )  # fmt: skip
+        seen.total += float((scores * weight).sum())
+        if not np.isfinite(seen.total):
+            raise FloatingPointError("the loss is not finite")
+        self.optimizer.update(self.gradient, self.state, model.theta)
+        seen.weight += float(share)
+        seen.norms.append(self.state[-2]["norm"])
+        self.updates += 1
 
-    def record(self, loss, validation_score, norm, began):
-        """Append an epoch to the history."""
-        values = (len(self.history["epoch"]) + 1, loss, validation_score, norm)
-        values += (self.learning_rate(self.state[-1]["step"]), time.perf_counter() - began)
+    def epoch(self, data, window):
+        """One pass over the data; yields after each update."""
+        self.epochs += 1
+        for batch in batches(data, self.options.batch_size, window, self.generator, self.model, self.n_threads):
+            self.update(batch)
+            yield
+
+    def record(self, data, score, seconds):
+        """Append a row to the history; the log-Jacobian of a part of the frames is taken to be the mean of all."""
+        seen, self.seen = self.seen, Seen()
+        loss = -(seen.total + data.constant * (seen.weight / data.total)) / seen.weight
+        rate = self.learning_rate(self.state[-1]["step"])
+        values = (self.epochs, self.updates, loss, score, float(np.mean(seen.norms)), rate, seconds)
         for column, value in zip(self.history.values(), values, strict=True):
             column.append(value)
 
+    def validations(self, data, window):
+        """Train for the whole run; yields whenever it is time to validate."""
+        every, last = self.options.validate_every, self.options.max_updates
+        for _ in range(self.options.max_epochs):
+            for _ in self.epoch(data, window):
+                if self.seen.weight and (self.updates == last or (every and self.updates % every == 0)):
+                    yield
+                if self.updates == last:
+                    return
+            if not every:
+                yield
+        if self.seen.weight:
+            yield
+
     def fit(self, data, validation, window):
-        """Train until the validation score stops rising or max_epochs; returns the best epoch.
+        """Train until the validation score stops rising, or max_epochs or max_updates.
 
         The model is left with the best parameters seen (without validation data: the last), also after Ctrl-C, and
         never with parameters that are not finite."""
-        options, model, averaged = self.options, self.model, self.averaged
-        began = time.perf_counter()
-        best_score, best_epoch, best = -np.inf, 0, model.theta.copy()
-        since = 0
+        options, model = self.options, self.model
+        began, self.best.theta = time.perf_counter(), model.theta.copy()
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / window_of(window, longest)).sum())
         updates = -(-n_windows // options.batch_size)
-        self.steps = max(1, options.max_epochs * updates)
-        bar = tqdm(range(1, options.max_epochs + 1), disable=not options.verbose, unit="epoch", desc="fit")
+        self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
+        since = 0
+        bar = tqdm(total=-(-self.steps // updates), disable=not options.verbose, unit="epoch", desc="fit")
         try:
-            for epoch in bar:
-                try:
-                    loss, norm = self.epoch(data, window)
-                    score = validation.score(averaged, self.n_threads) if validation else np.nan
-                    if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
-                        raise FloatingPointError
-                except FloatingPointError:
-                    warnings.warn(
-                        f"the loss was not finite in epoch {epoch}: training stopped and went back to the parameters "
-                        f"of epoch {best_epoch}. A smaller learning_rate (now {options.learning_rate}), a smaller "
-                        f"clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
-                        ConvergenceWarning,
-                        stacklevel=4,
-                    )
-                    break
-                self.record(loss, score, norm, began)
-                better = not validation or score > best_score  # without validation the last is the best
-                if better:
-                    best_score, best_epoch, best, since = score, epoch, averaged.theta.copy(), 0
-                bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
-                if better:
-                    continue
+            for _ in self.validations(data, window):
+                averaged = self.averaged
+                score = validation.score(averaged, self.n_threads) if validation else np.nan
+                if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
+                    raise FloatingPointError
+                self.record(data, score, time.perf_counter() - began)
                 since += 1
+                if not validation or score > self.best.score:  # without validation the last is the best
+                    self.best, since = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
+                loss = self.history["loss"][-1]
+                bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
+                bar.update(self.epochs - bar.n)
                 if since >= options.patience:
                     break
-        except KeyboardInterrupt:
+        except FloatingPointError:
             warnings.warn(
-                f"training was interrupted: the estimator has the parameters of epoch {best_epoch}.",
+                f"the loss was not finite in epoch {self.epochs}: training stopped and went back to the parameters "
+                f"of epoch {self.best.epoch}. A smaller learning_rate (now {options.learning_rate}), a smaller "
+                f"clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
+            )
+        except KeyboardInterrupt:
+            self.interrupted = True
+            warnings.warn(
+                f"training was interrupted: the estimator has the parameters of epoch {self.best.epoch}.",
+                ConvergenceWarning,
+                stacklevel=5,
             )
         finally:
             bar.close()
-            model.theta[...] = best
-        return best_epoch
+            model.theta[...] = self.best.theta
+
+    @property
+    def score(self):
+        """What restarts are compared by: the best validation score, or without validation minus the last loss."""
+        if np.isnan(self.best.score):
+            return -self.history["loss"][-1]
+        return self.best.score

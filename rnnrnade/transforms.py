@@ -180,11 +180,19 @@ class Linear(BaseEstimator):
         e : ndarray of shape (n, D)
             The same bits as `forward`.
         """
-        if self.is_diagonal:
-            return z
-        e = np.zeros_like(z)
-        _core.add_product(e, z - self.predicted(len(z), past), self._inverse_factors[len(past)])
+        return z if self.is_diagonal else self.scaled(z - self.predicted(len(z), past), len(past))
+
+    def scaled(self, left, q):
+        """L_q^{-1} left, what the prediction left of n frames: (n, D)"""
+        e = np.zeros_like(left)
+        _core.add_product(e, left, self._inverse_factors[q])
         return e
+
+    def unscaled(self, predicted, e, q):
+        """z = predicted + L_q e of n frames: (n, D)"""
+        z = predicted.copy()
+        _core.add_product(z, e, self.factors_[q])
+        return z
 
     def predicted(self, n, past):
         """A_q0 + sum_i A_qi z^{t-i} of n frames, (n, D); past as in `residuals`."""
@@ -245,8 +253,8 @@ class Linear(BaseEstimator):
         Parameters
         ----------
         e : ndarray of shape (N, T, D)
-        past : ndarray of shape (n_past, D), optional
-            The frames before, the same for all sequences; its last `lags` are used.
+        past : ndarray of shape (n_past, D) or (N, n_past, D), optional
+            The frames before, the same for all sequences or those of each; the last `lags` are used.
 
         Returns
         -------
@@ -255,15 +263,15 @@ class Linear(BaseEstimator):
         N, T, D = e.shape
         if self.is_diagonal:
             return self.mean_ + self.scale_ * e
-        n_past = 0 if past is None else min(len(past), self.lags)
+        n_past = 0 if past is None else min(past.shape[-2], self.lags)
         z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
         if n_past:
-            z[:n_past] = self.standardized(past[len(past) - n_past :])[:, None]
+            last = past[..., past.shape[-2] - n_past :, :]
+            z[:n_past] = np.broadcast_to(self.standardized(last), (N, n_past, D)).transpose(1, 0, 2)
         e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
         for t in range(n_past, T + n_past):
             q = min(t, self.lags)
-            z[t] = self.predicted(N, [z[t - i] for i in range(1, q + 1)])
-            _core.add_product(z[t], e[t - n_past], self.factors_[q])
+            z[t] = self.unscaled(self.predicted(N, [z[t - i] for i in range(1, q + 1)]), e[t - n_past], q)
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
     def to_arrays(self):

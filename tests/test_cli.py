@@ -108,6 +108,32 @@ def test_fit_passes_its_options_on(run, folder, tmp_path):
     assert "RNNRNADE" in out and "(20, 5)" in out and "lstm" in out
 
 
+def test_fit_of_an_ensemble_that_is_validated_by_updates(run, folder, tmp_path):
+    output = tmp_path / "model.safetensors"
+    options = "--orders 2 --restarts 2 --validate-every 2 --max-updates 5 --schedule cosine --warmup 2 --averaging 0.9"
+    noise = "--input-noise 0.1 --input-dropout 0.1 --context-dropout 0.1 --batch-size 2"
+    code, out, err = run("fit", folder / "data.npz", "-o", output, *TINY, *options.split(), *noise.split())
+    assert (code, err) == (0, "")
+    assert out.count("nats per frame") == 2 and "2 orders" in out
+    model = rnnrnade.load(output)
+    expected = {
+        "n_orders": 2,
+        "n_restarts": 2,
+        "validate_every": 2,
+        "max_updates": 5,
+        "schedule": "cosine",
+        "warmup": 2,
+    }
+    expected |= {"averaging": 0.9, "input_noise": 0.1, "input_dropout": 0.1, "context_dropout": 0.1}
+    assert {name: model.get_params()[name] for name in expected} == expected
+    assert model.history_[0]["update"] == [2, 4, 5]
+    code, out, err = run("info", output)
+    assert code == 0 and "n_orders" in out
+    assert run("score", output, folder / "data.npz")[0] == 0
+    code, out, err = run("score", output, folder / "data.npz", "--per", "frame", "--dims")
+    assert code == 2 and "ensemble of 2 orders" in err and err.count("\n") == 1
+
+
 def test_the_same_seed_gives_the_same_model_whatever_the_form_of_the_file(run, folder, tmp_path):
     scores = []
     for name in ("data.csv", "data.npz", "named.npz"):

@@ -515,7 +515,8 @@ def test_real_estimators_come_back_to_the_bit(name, tmp_path):
             same_bits(np.asarray(loaded.parameters_[key]), np.asarray(value))
         assert repr(loaded) == repr(model)
         assert loaded.n_features_in_ == model.n_features_in_ and loaded.n_iter_ == model.n_iter_
-        assert loaded.history_.keys() == model.history_.keys()
+        assert list(loaded.history_) == sorted(set(model.history_) - {"seconds"})  # equal fits, equal files
+        assert loaded.history_["loss"] == model.history_["loss"] and loaded.best_update_ == model.best_update_
         loaded.save(path)
     assert load_estimator(path).score(X) == model.score(X)
 

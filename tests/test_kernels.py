@@ -92,7 +92,10 @@ def check_sample(case, dtype, n=19, n_frames=4):
         expected = reference.draw(parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices)
         assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
     for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
-        assert_same_bits(model.sample(uniforms[:few], normals[:few]), draws[:few], f"{few} alone")
+        found, expected = model.sample(uniforms[:few], normals[:few]), draws[:few]
+        overflown = np.isnan(expected)  # rectified units that nobody trained can run away
+        assert np.array_equal(np.isnan(found), overflown) and np.mean(overflown) < 0.1
+        assert_same_bits(np.where(overflown, 0, found), np.where(overflown, 0, expected), f"{few} alone")
 
 
 @dtypes

@@ -53,6 +53,12 @@ def test_learning_curve(tmp_path):
     assert saved(ax, tmp_path)
 
 
+def test_learning_curve_over_updates_where_an_epoch_has_several_validations():
+    ax = plotting.learning_curve({**HISTORY, "epoch": [1, 1, 2], "update": [5, 10, 15]})
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [5, 10, 15])
+    assert ax.get_xlabel() == "update" and "at update 10, " in ax.get_title()
+
+
 def test_learning_curve_of_an_estimator_without_validation(tmp_path):
     model = Model()
     model.history_ = {**HISTORY, "validation_score": [np.nan] * 3}

@@ -14,7 +14,7 @@ import rnnrnade
 from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, _core, optim, training
 from rnnrnade.model import CELLS, Layout, Model, initial_parameters
 
-COLUMNS = ["epoch", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
+COLUMNS = ["epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
 NAMES = ("RNADE", "NADE", "RNNRNADE", "RNNNADE")
 every_estimator = pytest.mark.parametrize("name", NAMES)
 STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}  # training that leaves the parameters
@@ -480,6 +480,241 @@ def test_what_is_kept_is_the_mean_of_the_last_parameters():
         assert_near(found.parameters_[name], np.mean([p[name] for p in path], axis=0), 1e-11, name)
 
 
+# ---- the run: schedules, validation by updates, restarts ------------------------------------------------------------
+
+
+def rates(**options):
+    return np.array(
+        small(learning_rate=0.01, batch_size=1000, validate_every=1, **options).fit(walks()).history_["learning_rate"]
+    )
+
+
+@pytest.mark.parametrize("optimizer", list(optim.OPTIMIZERS))
+def test_schedules(optimizer):
+    """The history has the rate of the NEXT update."""
+    part = np.arange(1, 9) / 8
+    options = {"optimizer": optimizer, "max_epochs": 8}
+    expected = {"constant": np.ones(8), "linear": 1 - part, "cosine": np.cos(np.pi * part / 2) ** 2}
+    assert set(expected) == set(optim.SCHEDULES)
+    for schedule, factor in expected.items():
+        assert_near(rates(schedule=schedule, **options), 0.01 * factor, 1e-15)
+    assert_same_bits(rates(**options), rates(schedule={"adam": "constant", "sgd": "linear"}[optimizer], **options))
+    short = rates(schedule="linear", max_updates=4, **options)
+    assert_near(short, [0.0075, 0.005, 0.0025, 0.0], 1e-15)
+    warm = np.minimum(1, np.arange(2, 10) / 5)
+    assert_near(rates(schedule="linear", warmup=5, **options), 0.01 * warm * (1 - part), 1e-15)
+
+
+def test_the_first_update_of_a_warm_up_has_its_part_of_the_rate():
+    before, after, gradient, _ = one_update(warmup=4)
+    for name, g in gradient.items():
+        assert_near(after[name], before[name] - 0.01 / 4 * g, 1e-12, name)
+
+
+def test_max_updates_ends_the_run():
+    model = small(batch_size=5, max_epochs=50, max_updates=13).fit(walks())  # 27 sequences: 6 updates an epoch
+    assert model.history_["update"] == [6, 12, 13] and model.history_["epoch"] == [1, 2, 3]
+    assert model.n_iter_ == 3 and model.best_update_ == 13
+    assert small(batch_size=5, max_epochs=2, max_updates=13).fit(walks()).history_["update"] == [6, 12]
+
+
+@pytest.mark.parametrize("every, updates", [(1, list(range(1, 13))), (4, [4, 8, 12]), (5, [5, 10, 12]), (50, [12])])
+def test_validation_by_updates(every, updates):
+    model = small(batch_size=5, max_epochs=2, validate_every=every).fit(walks())
+    history = model.history_
+    assert history["update"] == updates
+    assert history["epoch"] == [1 + (update - 1) // 6 for update in updates]
+    assert model.best_update_ == updates[int(np.argmax(history["validation_score"]))]
+    shorter = small(batch_size=5, max_epochs=2, max_updates=model.best_update_).fit(walks())
+    assert_same_bits(parameters(shorter), parameters(model))  # validating draws nothing
+
+
+@pytest.mark.parametrize("transform", [None, "standardize"])
+def test_the_losses_of_parts_of_an_epoch_make_that_of_the_epoch(transform):
+    X = walks(24, shortest=9, longest=10)  # all of one length: parts of equal weight
+    options = {
+        "batch_size": 6,
+        "max_epochs": 1,
+        "dtype": FLOAT64,
+        "validation_fraction": 0,
+        "transform": transform,
+    } | STILL
+    parts = small(validate_every=1, **options).fit(X).history_["loss"]
+    whole = small(**options).fit(X).history_["loss"]
+    assert len(parts) == 4 and len(set(parts)) == 4
+    assert_near(np.mean(parts), whole[0], 1e-12)
+
+
+def test_patience_counts_validations():
+    model = small(max_epochs=5000, patience=3, learning_rate=0.05, batch_size=5, validate_every=2).fit(walks())
+    scores = model.history_["validation_score"]
+    assert len(scores) == 1 + int(np.argmax(scores)) + 3
+    assert model.history_["update"][-1] == model.best_update_ + 6
+
+
+@pytest.mark.parametrize("averaging", [0.0, None])
+def test_without_averaging_the_last_parameters_are_kept(averaging):
+    """Steps of SGD with one batch, by hand."""
+    X = walks()
+    options = {
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "batch_size": 1000,
+        "validation_fraction": 0,
+        "clip_norm": None,
+    }
+    options |= {"dtype": FLOAT64, "weight_decay": 0.0, "transform": None, "learning_rate": 0.01}
+    theta = parameters(small(max_epochs=1, **options | STILL).fit(X))
+    v = dict.fromkeys(theta, 0.0)
+    for _ in range(3):
+        _, g = RNNRNADE.from_parameters(theta, min_scale=1e-3).log_likelihood_and_gradient(X)
+        v = {name: 0.9 * v[name] - g[name] / sum(map(len, X)) for name in theta}
+        theta = {name: theta[name] - 0.01 * v[name] for name in theta}
+    found = small(max_epochs=3, averaging=averaging, **options).fit(X)
+    for name in theta:
+        assert_near(found.parameters_[name], theta[name], 1e-11, name)
+
+
+@every_estimator
+def test_the_best_of_restarts_is_kept(name):
+    model, X = make(name)
+    alone = clone(model).fit(X)
+    several = clone(model).set_params(n_restarts=4).fit(X)
+    best = max(several.history_["validation_score"])
+    assert best >= max(alone.history_["validation_score"])
+    again = clone(model).set_params(n_restarts=4).fit(X)
+    assert_same_bits(parameters(again), parameters(several))
+    # The first start is that of one start alone: of two, either it or a better one is kept.
+    kept, seeds = [], range(6)
+    for seed in seeds:
+        one, two = (clone(model).set_params(n_restarts=n, random_state=seed).fit(X) for n in (1, 2))
+        scores = [max(m.history_["validation_score"]) for m in (one, two)]
+        kept.append(scores[1] == scores[0])
+        assert scores[1] >= scores[0]
+        if kept[-1]:
+            assert_same_bits(parameters(two), parameters(one))
+    assert any(kept) and not all(kept)
+
+
+def test_restarts_without_validation_keep_the_lowest_loss():
+    losses = []
+    for n in range(1, 5):
+        losses.append(small(n_restarts=n, validation_fraction=0).fit(walks()).history_["loss"][-1])
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+
+
+def test_options_of_training_may_change_between_calls_of_partial_fit():
+    X = walks()
+    model = small(batch_size=1000, learning_rate=0.01, clip_norm=None, weight_decay=0.0, dtype=FLOAT64).partial_fit(X)
+    before = parameters(model)
+    _, gradient = model.log_likelihood_and_gradient(X)
+    model.set_params(optimizer="sgd").partial_fit(X)
+    for name, g in gradient.items():
+        assert_near(model.parameters_[name], before[name] + 0.01 * g / sum(map(len, X)), 1e-11, name)
+
+
+@pytest.mark.parametrize("value", ["much", [0.1], None, np.inf, np.nan, True + 1j])
+def test_weight_decay_of_a_name_that_is_no_number(value):
+    with pytest.raises(ValueError, match=r"weight_decay of 'W' must be a number"):
+        small(weight_decay={"W": value}).fit(walks())
+
+
+# ---- noise and dropout ---------------------------------------------------------------------------------------------
+
+
+def gradients_asked_for(monkeypatch, model, X):
+    """The frames and the arguments inputs and mask of each gradient of a fit."""
+    true, found = Model.gradient, []
+
+    def gradient(self, x, *arguments, inputs=None, mask=None, **options):
+        found.append((x.copy(), inputs, mask))
+        return true(self, x, *arguments, inputs=inputs, mask=mask, **options)
+
+    monkeypatch.setattr(Model, "gradient", gradient)
+    model.fit(X)
+    return found
+
+
+NOISY = {"input_noise": 0.5, "input_dropout": 0.25, "context_dropout": 0.4}
+
+
+@pytest.mark.parametrize("name", ["RNNRNADE", "RNNNADE"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_noise_and_dropout(name, dtype, monkeypatch):
+    asked, masks, noises, kept = {}, [], [], []
+    for option, value in NOISY.items():
+        model, X = make(name, walks(200), dtype=dtype, n_recurrent=16, validation_fraction=0, **{option: value})
+        asked[option] = gradients_asked_for(monkeypatch, model, X)
+        monkeypatch.undo()
+    for x, inputs, mask in asked["input_noise"]:
+        assert mask is None and inputs.dtype == x.dtype == np.dtype(dtype)
+        noises.append(inputs - x)
+    for x, inputs, mask in asked["input_dropout"]:
+        assert mask is None
+        kept.append((inputs != 0)[x != 0])
+        assert_near(inputs[inputs != 0], x[inputs != 0] / 0.75, 1e-6)
+    for x, inputs, mask in asked["context_dropout"]:
+        assert inputs is None and mask.shape == (len(x), 16) and mask.dtype == np.dtype(dtype)
+        assert set(np.unique(mask)) == {0.0, mask.dtype.type(1 / 0.6)}
+        masks.append(mask.ravel())
+    noise, kept, masks = np.concatenate(noises).ravel(), np.concatenate(kept), np.concatenate(masks)
+    for values, mean, deviation in (
+        (noise, 0, 0.5),
+        (kept, 0.75, 0.25**0.5 * 0.75**0.5),
+        (masks, 1, (1 / 0.6 - 1) ** 0.5),
+    ):
+        assert_near(values.mean(), mean, 5 * deviation / np.sqrt(len(values)))
+        assert_near(values.std(), deviation, 0.05 * deviation)
+    first, second = (asked["context_dropout"][i][2] for i in (0, 1))
+    n = min(len(first), len(second))
+    assert not np.array_equal(first[:n], second[:n])  # drawn anew for each batch
+
+
+def test_one_update_with_noise_is_a_step_along_the_gradient_of_noisy_inputs(monkeypatch):
+    X = walks()
+    options = {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 0.0, "clip_norm": None, "batch_size": 1000}
+    options |= {"validation_fraction": 0, "max_epochs": 1, "dtype": FLOAT64}
+    start = small(**options | STILL).fit(X)
+    model = small(**options, **NOISY)
+    ((x, inputs, mask),) = gradients_asked_for(monkeypatch, model, X)
+    monkeypatch.undo()
+    assert_near(np.sort(x[:, 0]), np.sort(start._encode(start._check(X))[:, 0]), 0)  # what is fitted is clean
+    lengths = {len(s): s for s in X}
+    assert len(x) == sum(map(len, X)) and lengths
+    order = [np.flatnonzero([np.array_equal(x[i : i + len(e)], e) for i in range(len(x) - len(e) + 1)])[0]
+             for e in np.split(start._encode(start._check(X)), np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
+    offsets = np.append(np.sort(order), len(x))
+    weight = np.full(len(x), -1 / len(x))
+    g, _ = start._model.gradient(x, offsets, weight, inputs=inputs, mask=mask)
+    assert_near(model._model.theta, start._model.theta - 0.01 * g, 1e-12)
+    clean, _ = start._model.gradient(x, offsets, weight)
+    assert np.abs(g - clean).max() > 1e-4
+
+
+@pytest.mark.parametrize("cell", ["sigmoid", "gru", "lstm"])
+def test_threads_leave_the_bits_of_a_fit_with_noise(cell, all_threads):
+    found = [parameters(small(cell=cell, n_jobs=n_jobs, **NOISY).fit(walks())) for n_jobs in (1, 2, 3)]
+    assert_same_bits(found[1], found[0])
+    assert_same_bits(found[2], found[0])
+    for option in NOISY:
+        without = parameters(small(cell=cell, **NOISY | {option: 0.0}).fit(walks()))
+        assert not np.array_equal(without["W_in"], found[0]["W_in"]), option
+
+
+def test_noise_in_windows_of_one_long_recording():
+    x = walks(1, shortest=450, longest=451)[0]
+    model = small(max_epochs=20, **NOISY).fit(x)
+    assert model.history_["loss"][-1] < model.history_["loss"][0]
+
+
+@pytest.mark.parametrize("option, value", [("input_noise", -0.1), ("input_dropout", 1.0), ("context_dropout", -0.1),
+                                           ("averaging", 1.0), ("schedule", "step"), ("warmup", -1), ("max_updates", 0),
+                                           ("validate_every", 0), ("n_restarts", 0), ("mean_gradient", 2)])  # fmt: skip
+def test_bad_options_of_training(option, value):
+    with pytest.raises(ValueError, match=f"'{option}' parameter of RNNRNADE"):
+        small(**{option: value}).fit(walks())
+
+
 # ---- windows ---------------------------------------------------------------------------------------------------------
 
 
@@ -646,22 +881,70 @@ def directions(link, n=7, size=33, theta=None, dtype=FLOAT64):
     return np.array(found)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_adam(dtype):
-    found = directions(optim.adam(0.8, 0.95, 1e-3), dtype=dtype)
+def path(rule, size=33, dtype=FLOAT64, n=7, n_threads=1, **options):
+    """(theta, average) after each of n updates of a rule, with a rate and a strength that are not constant."""
+    theta = np.linspace(-1, 1, size).astype(dtype)
+    strength = np.linspace(0, 0.5, size).astype(dtype)
+    link = rule(lambda step: 0.1 / (1 + step), strength, n_threads=n_threads, **options)
+    state, found = link.init(theta), []
+    for g in gradients(n, size, dtype):
+        before = g.copy()
+        link.update(g, state, theta)
+        assert_same_bits(g, before)
+        found.append((theta.copy(), theta.copy() if state["average"] is None else state["average"].copy()))
+    return found
+
+
+def adam_by_hand(size, dtype):
     m = v = 0.0
-    for step, g in enumerate(gradients(dtype=dtype), 1):
+    for step, g in enumerate(gradients(size=size, dtype=dtype), 1):
         g = g.astype(np.float64)
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
-        expected = m / (1 - 0.8**step) / (np.sqrt(v / (1 - 0.95**step)) + 1e-3)
-        assert_near(found[step - 1], expected, 1e-13 if dtype == FLOAT64 else 2e-6)
+        yield m / (1 - 0.8**step) / (np.sqrt(v / (1 - 0.95**step)) + 1e-3)
 
 
-def test_momentum():
+def momentum_by_hand(size, dtype):
     v = 0.0
-    for found, g in zip(directions(optim.momentum(0.7)), gradients(), strict=True):
-        v = 0.7 * v + g
-        assert_near(found, v, 1e-14)
+    for g in gradients(size=size, dtype=dtype):
+        v = 0.7 * v + g.astype(np.float64)
+        yield v
+
+
+RULES = {
+    "adam": (optim.adam, {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3}, adam_by_hand),
+    "sgd": (optim.momentum, {"decay": 0.7}, momentum_by_hand),
+}
+
+
+@pytest.mark.parametrize("size", [1, 33, 2048, 5000])
+@pytest.mark.parametrize("averaging", [0.0, 0.6])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
+def test_an_update_in_one_pass_is_direction_decay_step_and_average(name, dtype, averaging, size):
+    rule, options, directions_by_hand = RULES[name]
+    found = path(rule, size, dtype, averaging=averaging, **options)
+    theta, strength = np.linspace(-1, 1, size), np.linspace(0, 0.5, size)
+    average = theta
+    for step, (direction, (found_theta, found_average)) in enumerate(
+        zip(directions_by_hand(size, dtype), found, strict=True)
+    ):
+        theta = theta - 0.1 / (1 + step) * (direction + strength * theta)
+        average = average + max(1 - averaging, 1 / (1 + step)) * (theta - average)
+        assert_near(found_theta, theta, 1e-13 if dtype == FLOAT64 else 2e-6)
+        assert_near(found_average, average, 1e-13 if dtype == FLOAT64 else 2e-6)
+
+
+@pytest.mark.parametrize("name", list(optim.OPTIMIZERS))
+def test_threads_leave_the_bits_of_an_update(name):
+    size = 3 * 2**18 + 5
+    rule, options, _ = RULES[name]
+    expected = path(rule, size, FLOAT32, 2, averaging=0.6, **options)
+    for n_threads in (2, 3):
+        assert_same_bits(path(rule, size, FLOAT32, 2, n_threads, averaging=0.6, **options), expected)
+    x = gradients(1, size, FLOAT32)[0]
+    norms = {_core.norm(x, n_threads) for n_threads in (1, 2, 3, 7)}
+    assert len(norms) == 1
+    assert_near(norms.pop(), np.linalg.norm(x.astype(FLOAT64)), 1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -680,19 +963,41 @@ def test_clip_norm(dtype):
 def test_links_of_one_line():
     mask = np.arange(33) % 2 == 0
     assert_same_bits(directions(optim.keep(mask)), np.array(gradients()) * mask + 0.0)
-    theta, strength = np.linspace(-1, 1, 33), np.arange(33.0)
-    assert_near(directions(optim.decay_weights(strength), theta=theta), np.array(gradients()) + strength * theta, 1e-14)
-    rates = np.array([1 / (1 + i) for i in range(7)])  # steps are counted from 0
-    assert_near(directions(optim.step(lambda i: 1 / (1 + i))), -rates[:, None] * gradients(), 1e-14)
+    g = gradients(1)[0]
+    g[2] = np.inf
+    link = optim.clip_norm(1.0)
+    with pytest.raises(FloatingPointError):
+        link.update(g, link.init(g), g)
+    assert np.isinf(g[2]) and g[1] == gradients(1)[0][1]
 
 
 def test_a_chain_applies_its_links_in_order():
-    theta = np.ones(33)
-    both = directions(optim.chain(optim.momentum(), optim.decay_weights(np.full(33, 0.5))), theta=theta)
-    assert_near(both, directions(optim.momentum()) + 0.5, 1e-14)
-    other = directions(optim.chain(optim.decay_weights(np.full(33, 0.5)), optim.momentum()), theta=theta)
-    assert_near(other[0], both[0], 1e-14)
-    assert np.abs(other[1] - both[1]).max() > 0.1
+    largest, mask = 0.5, np.arange(33) < 2
+    both = directions(optim.chain(optim.keep(mask), optim.clip_norm(largest)))
+    assert_near(
+        np.linalg.norm(both, axis=1), np.minimum(largest, np.linalg.norm(np.array(gradients())[:, :2], axis=1)), 1e-12
+    )
+    other = directions(optim.chain(optim.clip_norm(largest), optim.keep(mask)))
+    assert np.linalg.norm(other, axis=1).max() < largest
+
+
+@pytest.mark.parametrize("R, context", [(0, ()), (4, ("alpha", "sigma")), (4, ("mu",))])
+def test_the_mean_gradient_heuristic(R, context):
+    layout = Layout("gaussian", 3, 5, 2, R, context=context, min_scale=0.25)
+    generator = np.random.default_rng(0)
+    theta, g = (layout.flat(random_parameters(generator, 3, 5, 2, R, context=context), np.float64) for _ in range(2))
+    p, before, found = layout.views(theta), layout.views(g.copy()), layout.views(g)
+    link = optim.mean_gradient(layout)
+    link.update(g, link.init(theta), theta)
+    for d in range(3):
+        for k in range(2):
+            sigma = 0.25 + np.exp(p["b_sigma"][d, k])
+            assert_near(found["V_mu"][d, :, k], sigma * before["V_mu"][d, :, k], 1e-14)
+            assert_near(found["b_mu"][d, k], sigma * before["b_mu"][d, k], 1e-14)
+            if "mu" in context:
+                assert_near(found["W_mu"][d, k], sigma * before["W_mu"][d, k], 1e-14)
+    for name in set(found) - {"V_mu", "b_mu", "W_mu"}:
+        assert_same_bits(found[name], before[name], name)
 
 
 @every_estimator

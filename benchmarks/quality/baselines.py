@@ -1,0 +1,258 @@
+"""What users fit today, each with `fit(X, validation_data=None)`, `score_frames(X)` in nats and, for sequences, draws.
+
+X is an array of rows (for the models of sequences: one sequence) or a list of sequences, as in the library.  Models
+without time take sequences as rows.  `min_scale` is the smallest standard deviation (or bandwidth) that the settings
+allow, in the unit of the standardised columns; None where nothing bounds it.
+"""
+
+import copy
+import warnings
+
+import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+from sklearn import mixture, neighbors
+
+from rnnrnade import Linear
+
+
+def rows_of(X):
+    """All frames as rows."""
+    return X if isinstance(X, np.ndarray) else np.concatenate(X)
+
+
+class Peer:
+    """Scores of any form of X from `log_density(x)` of one array (T, D) to (T,)."""
+
+    min_scale = None
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def score_frames(self, X):
+        return self.log_density(X) if isinstance(X, np.ndarray) else [self.log_density(x) for x in X]
+
+
+class Static(Peer):
+    """A peer without time: columns are standardised, `fit_rows` and `log_density_rows` see those."""
+
+    def fit(self, X, validation_data=None):
+        rows = rows_of(X).astype(np.float64)
+        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        held = None if validation_data is None else self._standardised(rows_of(validation_data))
+        self.fit_rows(self._standardised(rows), held)
+        return self
+
+    def _standardised(self, x):
+        return (np.asarray(x, np.float64) - self.mean_) / self.scale_
+
+    def log_density(self, x):
+        return self.log_density_rows(self._standardised(x)) - np.log(self.scale_).sum()
+
+
+class Gaussian(Static):
+    """A full Gaussian by maximum likelihood."""
+
+    def fit_rows(self, rows, held):
+        covariance = np.cov(rows.T, bias=True)
+        self.density_ = multivariate_normal(rows.mean(axis=0), covariance, allow_singular=False)
+
+    def log_density_rows(self, rows):
+        return self.density_.logpdf(rows)
+
+    def predictive_mean(self, x):
+        """(T, D): the mean of each frame given its past."""
+        return np.broadcast_to(self.mean_ + self.scale_ * self.density_.mean, x.shape)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        drawn = generator.multivariate_normal(self.density_.mean, self.density_.cov, (n, len(x)))
+        return self.mean_ + self.scale_ * drawn
+
+
+class Mixture(Static):
+    """A mixture of Gaussians by EM (scikit-learn).  `floor` squared is added to the variances."""
+
+    def __init__(self, n_components=5, covariance_type="full", floor=1e-3, n_init=1, random_state=None):
+        super().__init__(random_state)
+        self.options = {"n_components": n_components, "covariance_type": covariance_type, "n_init": n_init}
+        self.min_scale = floor
+
+    def fit_rows(self, rows, held):
+        self.density_ = mixture.GaussianMixture(
+            **self.options, reg_covar=self.min_scale**2, max_iter=300, random_state=self.random_state
+        ).fit(rows)
+
+    def log_density_rows(self, rows):
+        return self.density_.score_samples(rows)
+
+
+class KernelDensity(Static):
+    """A Gaussian kernel on every training row."""
+
+    def __init__(self, bandwidth=0.3, random_state=None):
+        super().__init__(random_state)
+        self.min_scale = bandwidth
+
+    def fit_rows(self, rows, held):
+        self.density_ = neighbors.KernelDensity(bandwidth=self.min_scale).fit(rows)
+
+    def log_density_rows(self, rows):
+        return self.density_.score_samples(rows)
+
+
+class NeuralSplineFlow(Static):
+    """An autoregressive neural spline flow (zuko, PyTorch), stopped early on the validation data.
+
+    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019.
+    """
+
+    def __init__(
+        self, transforms=3, hidden=(64, 64), learning_rate=1e-3, weight_decay=0.0, batch_size=128, max_epochs=400,
+        patience=20, random_state=None,
+    ):  # fmt: skip
+        super().__init__(random_state)
+        self.transforms, self.hidden, self.learning_rate, self.weight_decay = (
+            transforms, hidden, learning_rate, weight_decay,
+        )  # fmt: skip
+        self.batch_size, self.max_epochs, self.patience = batch_size, max_epochs, patience
+
+    def fit_rows(self, rows, held):
+        import torch
+        import zuko
+
+        if held is None:
+            raise ValueError("the flow needs validation data to stop on")
+        generator = np.random.default_rng(self.random_state)
+        with torch.random.fork_rng(devices=[]):  # the process's own stream stays where it is
+            torch.manual_seed(int(generator.integers(2**31)))
+            flow = zuko.flows.NSF(features=rows.shape[1], transforms=self.transforms, hidden_features=self.hidden)
+        optimizer = torch.optim.AdamW(flow.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        x, valid = torch.tensor(rows, dtype=torch.float32), torch.tensor(held, dtype=torch.float32)
+        best, best_state, since = -np.inf, None, 0
+        for _ in range(self.max_epochs):
+            order = torch.from_numpy(generator.permutation(len(x)))
+            for batch in order.split(self.batch_size):
+                optimizer.zero_grad()
+                (-flow().log_prob(x[batch]).mean()).backward()
+                torch.nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
+                optimizer.step()
+            with torch.no_grad():
+                score = float(flow().log_prob(valid).mean())
+            if score > best:
+                best, best_state, since = score, copy.deepcopy(flow.state_dict()), 0
+            else:
+                since += 1
+                if since >= self.patience:
+                    break
+        if best_state is not None:
+            flow.load_state_dict(best_state)
+        self.flow_ = flow
+
+    def log_density_rows(self, rows):
+        import torch
+
+        with torch.no_grad():
+            return self.flow_().log_prob(torch.tensor(rows, dtype=torch.float32)).numpy().astype(np.float64)
+
+
+class VAR(Peer):
+    """A vector autoregression by ridge regression, with full or diagonal noise: the library's transform alone, whose
+    output is standard normal.  The first frames of a sequence have predictors of their own."""
+
+    def __init__(self, lags=1, covariance="full", ridge=1.0, floor=1e-3, random_state=None):
+        super().__init__(random_state)
+        self.linear = Linear(lags=lags, covariance=covariance, ridge=ridge, floor=floor)
+        self.min_scale = floor
+
+    def fit(self, X, validation_data=None):
+        sequences = [X] if isinstance(X, np.ndarray) else X
+        self.linear.fit(np.concatenate(sequences), np.cumsum([0, *map(len, sequences)]))
+        return self
+
+    def _left(self, x):
+        """(e, its log-Jacobian), each (T, D)."""
+        x, offsets = np.ascontiguousarray(x, np.float64), np.array([0, len(x)])
+        jacobian = self.linear.log_jacobian(offsets)
+        return self.linear.forward(x, offsets), np.broadcast_to(jacobian, x.shape)
+
+    def log_density(self, x):
+        e, jacobian = self._left(x)
+        return (jacobian - 0.5 * e**2 - 0.5 * np.log(2 * np.pi)).sum(axis=1)
+
+    def predictive_mean(self, x):
+        """(T, D): the mean of each frame given its past."""
+        e, _ = self._left(x)
+        return x - noise(self.linear, e, np.arange(len(x)))
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        e, _ = self._left(x)
+        return x + noise(self.linear, generator.standard_normal((n, *e.shape)) - e, np.arange(len(x)))
+
+
+def noise(linear, e, position):
+    """scale L_q e of e (..., T, D), where frame t has position[t] frames before it: what e moves x by."""
+    moved, lags = np.empty_like(e), np.minimum(position, linear.lags)
+    for q in np.unique(lags):
+        moved[..., lags == q, :] = linear.scale_ * (e[..., lags == q, :] @ linear.factors_[q].T)
+    return moved
+
+
+class GaussianHMM(Peer):
+    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
+    squared is added to the variances: a state with few frames has a singular covariance matrix."""
+
+    def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
+        super().__init__(random_state)
+        self.min_scale = floor
+        self.options = {"n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter}
+
+    def fit(self, X, validation_data=None):
+        from hmmlearn.hmm import GaussianHMM as HMM
+
+        sequences = [X] if isinstance(X, np.ndarray) else X
+        rows = np.concatenate(sequences)
+        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self.model_ = HMM(**self.options, random_state=self.random_state).fit(
+                (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
+            )
+        self.covars_ = self.model_.covars_ + self.min_scale**2 * np.eye(rows.shape[1])
+        return self
+
+    def _filter(self, x):
+        """(log p(x^t | past) (T,), p(state^t | past) (T, states)), by the forward recursion."""
+        model, z = self.model_, (x - self.mean_) / self.scale_
+        log_b = np.stack(
+            [multivariate_normal(m, c).logpdf(z) for m, c in zip(model.means_, self.covars_, strict=True)],
+            axis=-1,
+        ).reshape(len(z), -1)
+        predicted, log_density = np.empty_like(log_b), np.empty(len(z))
+        p = model.startprob_
+        for t in range(len(z)):
+            predicted[t] = p
+            with np.errstate(divide="ignore"):  # a state that cannot be
+                joint = np.log(p) + log_b[t]
+            log_density[t] = logsumexp(joint)
+            p = np.exp(joint - log_density[t]) @ model.transmat_
+        return log_density - np.log(self.scale_).sum(), predicted
+
+    def log_density(self, x):
+        return self._filter(x)[0]
+
+    def predictive_mean(self, x):
+        """(T, D): the mean of each frame given its past."""
+        return self.mean_ + self.scale_ * (self._filter(x)[1] @ self.model_.means_)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        predicted, model = self._filter(x)[1], self.model_
+        state = (generator.random((n, len(x), 1)) > predicted.cumsum(axis=1)[:, :-1]).sum(axis=-1)
+        L = np.linalg.cholesky(self.covars_)
+        drawn = model.means_[state]
+        for s in range(len(L)):  # one state's matrix at a time
+            where = state == s
+            drawn[where] += generator.standard_normal((where.sum(), x.shape[1])) @ L[s].T
+        return self.mean_ + self.scale_ * drawn

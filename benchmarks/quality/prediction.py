@@ -1,0 +1,121 @@
+"""One step ahead: draws of every frame given the true past, their mean, and squared errors summed over dimensions.
+
+Design
+------
+The density of a frame is a product over its dimensions, each given those before it, so its mean is an integral that no
+formula gives.  It is estimated by Monte Carlo: frames are drawn from the exact conditional density of the frame given
+its past, for all frames at once (the recurrent states before them are known), and along every draw the means of the
+one-dimensional conditionals are averaged instead of the draws (Rao-Blackwell: the same expectation, a smaller
+variance).  The squared error of such an estimate is on average too high by its variance, which is estimated too and
+stands beside it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .baselines import noise
+
+NUMBERS = 1 << 24  # parameters of conditionals held at a time
+
+
+class OneStep(NamedTuple):
+    """Squared errors, summed over dimensions: each (n,), one number for each frame that counts.
+
+    mean : of the estimated mean of the predictive distribution.
+    excess : by how much its Monte Carlo error raises it on average (0 where the mean is exact).
+    sample : of one draw, averaged over the draws.
+    first : of the first draw alone.
+    """
+
+    mean: np.ndarray
+    excess: np.ndarray
+    sample: np.ndarray
+    first: np.ndarray
+
+
+def _pieces(model, data, rows, n_samples, generator):
+    """(rows, draws (S, n, D), conditional means along them (S, n, D)) in the units of X, piece by piece."""
+    net = model._model
+    lay = net.layout
+    e = model._encode(data)
+    states = net.states(e, data.offsets, rows)
+    transform = model.transform_
+    position = np.arange(len(e)) - np.repeat(data.offsets[:-1], data.lengths)
+    at_once = max(1, NUMBERS // (n_samples * lay.D * lay.P))
+    for begin in range(0, len(rows), at_once):
+        chosen = rows[begin : begin + at_once]
+        shape = (n_samples * len(chosen), 1, lay.D)
+        state = np.tile(states[begin : begin + at_once], (n_samples, 1))
+        uniform, normal = generator.random(shape, net.dtype), generator.standard_normal(shape, net.dtype)
+        n_threads = model._n_threads()
+        drawn = net.sample(uniform, normal, state=state.copy(), n_threads=n_threads)[:, 0]
+        z = net.log_density(
+            drawn, np.arange(len(drawn) + 1), initial=(state, np.zeros(len(drawn), np.uint8)), parameters=True,
+            n_threads=n_threads,
+        ).parameters  # fmt: skip
+        K = lay.K
+        means = (z[:, :, :K] * z[:, :, K : 2 * K]).sum(axis=-1, dtype=np.float64)
+        frames = data.frames[chosen] if model.order_ is None else data.frames[chosen][:, model.order_]
+
+        def in_units(values, frames=frames, chosen=chosen):
+            values = values.astype(np.float64).reshape(n_samples, len(chosen), lay.D)
+            if transform is not None:
+                # x = (what the past says) + scale L e: the true frame, moved by what replaces its e.
+                values = frames + noise(transform, values - e[chosen], position[chosen])
+            return model._in_order_of_X(values.reshape(-1, lay.D)).reshape(values.shape)
+
+        yield chosen, in_units(drawn), in_units(means)
+
+
+def draw(model, x, n, generator):
+    """(n, T, D): draws of each frame of one sequence given the frames before it."""
+    if hasattr(model, "draw"):  # a peer
+        return model.draw(x, n, generator)
+    data = model._check([x])
+    return np.concatenate([d for _, d, _ in _pieces(model, data, np.arange(len(x)), n, generator)], axis=1)
+
+
+def predictive_mean(model, x, n, generator):
+    """((T, D), (T, D)): the mean of each frame of one sequence given the frames before it, and its Monte Carlo variance
+    from n draws."""
+    if hasattr(model, "predictive_mean"):
+        mean = model.predictive_mean(x)
+        return mean, np.zeros_like(mean)
+    data = model._check([x])
+    found = [
+        (m.mean(axis=0), m.var(axis=0, ddof=1) / n) for *_, m in _pieces(model, data, np.arange(len(x)), n, generator)
+    ]
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+
+def one_step(model, part, n_samples, generator, *, clip=None):
+    """Squared errors of the frames of a Part that count; `clip` is an interval that draws and mean are clipped to.
+
+    Returns
+    -------
+    OneStep
+    """
+
+    def clipped(values):
+        return values if clip is None else np.clip(values, *clip)
+
+    def errors(x, mean, variance, drawn):
+        each = ((clipped(drawn) - x) ** 2).sum(axis=-1)
+        return ((clipped(mean) - x) ** 2).sum(axis=-1), variance.sum(axis=-1), each.mean(axis=0), each[0]
+
+    context = part.context or (0,) * len(part.X)
+    found = []
+    if hasattr(model, "predictive_mean"):
+        for x, skipped in zip(part.X, context, strict=True):
+            mean = model.predictive_mean(x)[skipped:]
+            drawn = model.draw(x, n_samples, generator)[:, skipped:]
+            found.append(errors(x[skipped:], mean, np.zeros_like(mean), drawn))
+    else:
+        data = model._check(part.X)
+        counts = [np.arange(len(x)) >= skipped for x, skipped in zip(part.X, context, strict=True)]
+        rows = np.flatnonzero(np.concatenate(counts))
+        for chosen, drawn, means in _pieces(model, data, rows, n_samples, generator):
+            variance = means.var(axis=0, ddof=1) / n_samples
+            found.append(errors(data.frames[chosen], means.mean(axis=0), variance, drawn))
+    return OneStep(*(np.concatenate(values) for values in zip(*found, strict=True)))

@@ -1,0 +1,247 @@
+"""The harness of benchmarks/quality, its peers and its predictions, at tiny sizes: no files, no torch, no pictures."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from rnnrnade import RNADE, RNNRNADE, Linear
+from rnnrnade.datasets import make_trajectories
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("no benchmarks beside the tests", allow_module_level=True)
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.quality import baselines, common, document, prediction  # noqa: E402
+
+TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
+
+
+def autoregression(n, T, seed, D=3):
+    """n sequences of a stationary process whose noise is correlated."""
+    generator = np.random.default_rng(seed)
+    L = np.tril(generator.normal(size=(D, D)), -1) + np.eye(D)
+    found = []
+    for _ in range(n):
+        x = np.zeros((T, D))
+        for t in range(1, T):
+            x[t] = 0.8 * x[t - 1] + 0.3 * L @ generator.normal(size=D)
+        found.append(x)
+    return found
+
+
+def options(**changed):
+    return argparse.Namespace(**({"quick": False, "tune": False, "threads": 1, "rows": "", "seed": 0} | changed))
+
+
+class Level:
+    """A model whose score is one number, better the nearer `level` is to the data's; counts what it is asked."""
+
+    looked_at: ClassVar = []
+
+    def __init__(self, level=0.0, random_state=None):
+        self.level = level
+
+    def fit(self, X, validation_data=None):
+        self.trained_on = len(X)
+        return self
+
+    def score_frames(self, X):
+        Level.looked_at.append(float(X[0, 0]))
+        return -np.abs(X[:, 0] - self.level)
+
+
+def level_folds(levels, tests):
+    """A fold for each validation level."""
+    return [
+        common.Fold(
+            np.zeros((5, 1)),
+            common.Part(np.full((2, 1), v)),
+            common.Part(np.full((2, 1), t)),
+            np.zeros((7, 1)),
+        )
+        for v, t in zip(levels, tests, strict=True)
+    ]
+
+
+def test_validation_chooses_and_test_data_are_scored_once():
+    Level.looked_at.clear()
+    folds = level_folds([1.0, 1.0, 3.0], [100.0, 101.0, 102.0])
+    row = common.Row("level", Level, common.grid(level=[0.0, 1.0, 3.0]), group="peer")
+    table = common.Table("levels", lambda: folds, [row], "3 folds")
+    record, _ = common.run_row(row, table, folds)
+    assert record["chosen"] == [1, 1, 1]  # mean distances to (1, 1, 3): 5/3, 2/3, 4/3
+    assert record["validation"]["mean"] == pytest.approx(-2 / 3)
+    assert [x for x in Level.looked_at if x >= 100] == [100, 101, 102]
+
+
+def test_every_fold_may_choose_for_itself():
+    folds = level_folds([1.0, 3.0], [1.0, 3.0])
+    row = common.Row("level", Level, common.grid(level=[0.0, 1.0, 3.0]), group="peer")
+    table = common.Table("levels", lambda: folds, [row], "2 folds", each_fold=True)
+    record, models = common.run_row(row, table, folds)
+    assert record["chosen"] == [1, 2]
+    assert [model.level for model in models] == [1.0, 3.0]
+    assert record["figures"]["nats"] == {"mean": 0.0, "standard_error": 0.0, "folds": [0.0, 0.0]}
+
+
+def test_refit_sees_all_training_data_and_tuning_no_test_data():
+    folds = level_folds([1.0], [100.0])
+    row = common.Row("level", Level, refit={}, group="peer")
+    table = common.Table("levels", lambda: folds, [row], "1 fold")
+    assert common.run_row(row, table, folds)[1][0].trained_on == 7
+    Level.looked_at.clear()
+    record, models = common.run_row(row, table, folds, tune=True)
+    assert models[0].trained_on == 5 and "figures" not in record and 100.0 not in Level.looked_at
+
+
+def test_an_estimator_is_refitted_for_as_many_epochs_as_were_best():
+    X = make_trajectories(12, 20, random_state=0)
+    fold = common.Fold(X[:8], common.Part(X[8:10]), common.Part(X[10:]), X[:10])
+    row = common.Row("ours", RNNRNADE, [TINY | {"n_recurrent": 4}], refit={"validation_fraction": None})
+    table = common.Table("trajectories", lambda: [fold], [row], "1 fold")
+    first, _ = common.fit(RNNRNADE, row.grid[0], fold)
+    _, (model,) = common.run_row(row, table, [fold], threads=1)
+    assert model.n_iter_ == first.best_epoch_ and model.validation_fraction is None
+
+
+def test_ends_of_sequences_are_those_that_an_estimator_holds_out_itself():
+    X = autoregression(3, 60, seed=0)
+    kept = [len(x) - 6 for x in X]
+    fold = common.Fold([x[:n] for x, n in zip(X, kept, strict=True)], common.Part(X, tuple(kept)), None, X, ends=True)
+    model, _ = common.fit(RNNRNADE, TINY | {"n_recurrent": 4, "validation_fraction": 0.1}, fold)
+    assert common.nats(model, fold.valid) == pytest.approx(max(model.history_["validation_score"]), abs=1e-5)
+
+
+def test_context_does_not_count():
+    part = common.Part([np.zeros((3, 1)), np.zeros((2, 1))], (2, 0))
+    assert part.counted([np.array([1.0, 2, 3]), np.array([4.0, 5])]).tolist() == [3, 4, 5]
+
+
+def test_a_table_runs_to_text_and_json_and_document(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    fold = common.Fold(X[:40], common.Part(X[40:50]), common.Part(X[50:]), X[:50])
+    rows = [
+        common.Row("Gaussian", baselines.Gaussian, refit={}, group="peer"),
+        common.Row("mixture", baselines.Mixture, common.grid(n_components=[1, 2]), refit={}, group="peer"),
+        common.Row("RNADE()", RNADE, [TINY], group="defaults"),
+        common.Row("RNADE, chosen", RNADE, [TINY | {"min_scale": s} for s in (0.1, 0.2)]),
+    ]
+    table = common.Table("normal rows", lambda: [fold, fold], rows, "2 folds", each_fold=True)
+    done = common.run_tables([table], options())
+    found = {
+        "size": "full", "seed": 0, "seconds": 1.0, "machine": common.described(1), "tables": done,
+    }  # fmt: skip
+    (tmp_path / "published-quality-vectors.json").write_text(json.dumps(found, allow_nan=False))
+    text = document.document(tmp_path)
+    assert text.count("\n## ") == 2  # the comparison, and the one experiment that has a result
+    peer = max(row["figures"]["nats"]["mean"] for row in done[0]["rows"][:2])
+    ours = done[0]["rows"][2]["figures"]["nats"]["mean"]
+    assert f"| {peer:.2f} | {ours:.2f} | {ours - peer:+.2f} |" in text
+    assert all(f"| {row.name} |" in text for row in rows)
+
+
+def test_absent_data_leave_a_table_out(capsys):
+    def absent():
+        raise FileNotFoundError("some.npz is not there")
+
+    assert common.run_tables([common.Table("t", absent, [], "1 fold")], options()) == []
+    assert "some.npz" in capsys.readouterr().out
+
+
+def static_peers():
+    return [baselines.Gaussian(), baselines.Mixture(2, random_state=0), baselines.KernelDensity(0.5)]
+
+
+@pytest.mark.parametrize("peer", static_peers(), ids=lambda peer: type(peer).__name__)
+def test_density_of_static_peers_integrates_to_one(peer):
+    X = np.random.default_rng(0).normal(size=(50, 2)) * [2.0, 0.5] + [1.0, -1.0]
+    peer.fit(X)
+    grids = np.linspace(-16, 18, 500), np.linspace(-6, 4, 400)
+    points = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 2)
+    area = (grids[0][1] - grids[0][0]) * (grids[1][1] - grids[1][0])
+    assert np.exp(peer.score_frames(points)).sum() * area == pytest.approx(1, abs=1e-3)
+
+
+def test_peers_score_sequences_frame_by_frame():
+    X = autoregression(4, 20, seed=1)
+    for peer in (baselines.Gaussian(), baselines.VAR(lags=1)):
+        scores = peer.fit(X).score_frames(X)
+        assert [s.shape for s in scores] == [(20,)] * 4
+        np.testing.assert_array_equal(scores[2], peer.score_frames(X[2]))
+
+
+@pytest.mark.parametrize("lags", [0, 1, 2])
+def test_var_mean_and_noise_give_its_density(lags):
+    X = autoregression(20, 30, seed=2)
+    peer = baselines.VAR(lags=lags).fit(X)
+    x = X[0]
+    mean = peer.predictive_mean(x)
+    L = peer.linear.scale_[:, None] * peer.linear.factors_[lags]
+    expected = [multivariate_normal(m, L @ L.T).logpdf(v) for m, v in zip(mean[lags:], x[lags:], strict=True)]
+    np.testing.assert_allclose(peer.score_frames(x)[lags:], expected, rtol=1e-9)
+    drawn = peer.draw(x, 20_000, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=6 * np.sqrt((L @ L.T).max() / 20_000))
+
+
+def test_hmm_of_one_state_is_the_gaussian_and_many_agree_with_hmmlearn():
+    pytest.importorskip("hmmlearn")
+    X = autoregression(10, 40, seed=3)
+    one = baselines.GaussianHMM(1, random_state=0).fit(X).score_frames(X)
+    gaussian = baselines.Gaussian().fit(X).score_frames(X)
+    assert np.mean(np.concatenate(one)) == pytest.approx(np.mean(np.concatenate(gaussian)), abs=0.01)
+    peer = baselines.GaussianHMM(3, floor=1e-9, random_state=0).fit(X)
+    z = (X[0] - peer.mean_) / peer.scale_
+    expected = peer.model_.score(z) - len(z) * np.log(peer.scale_).sum()
+    assert peer.score_frames(X[0]).sum() == pytest.approx(expected, rel=1e-6)
+    drawn = peer.draw(X[0], 4000, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), peer.predictive_mean(X[0]), atol=0.15)
+
+
+TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, covariance="full")}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("order", [None, [2, 0, 1]], ids=["", "order"])
+def test_the_predictive_mean_is_that_of_forecasts(transform, order):
+    X = autoregression(12, 15, seed=4)
+    model = RNNRNADE(**TINY, n_recurrent=4, transform=TRANSFORMS[transform], order=order, random_state=0).fit(X)
+    x = X[0]
+    mean, variance = prediction.predictive_mean(model, x, 2000, np.random.default_rng(1))
+    drawn = prediction.draw(model, x, 2000, np.random.default_rng(2))
+    for t in (1, 8, 14):
+        forecast = model.forecast(x[:t], 1, 4000, random_state=3)[:, 0]
+        error = forecast.std(axis=0) / 4000**0.5
+        assert (np.abs(forecast.mean(axis=0) - mean[t]) < 5 * (error + np.sqrt(variance[t]))).all()
+        assert (np.abs(drawn[:, t].mean(axis=0) - mean[t]) < 5 * (error * 2**0.5 + np.sqrt(variance[t]))).all()
+        np.testing.assert_allclose(drawn[:, t].std(axis=0), forecast.std(axis=0), rtol=0.2)
+    assert (variance.sum(axis=1) < drawn.var(axis=0).sum(axis=1) / 2000).all()  # less than that of plain draws
+
+
+def test_squared_errors_of_an_exact_mean_and_of_draws():
+    X = autoregression(20, 30, seed=5)
+    peer = baselines.VAR(lags=1).fit(X)
+    part = common.Part(X[:2], (10, 20))
+    found = prediction.one_step(peer, part, 4000, np.random.default_rng(0))
+    left = part.counted([x - peer.predictive_mean(x) for x in part.X])
+    np.testing.assert_allclose(found.mean, (left**2).sum(axis=1))
+    assert found.mean.shape == (20 + 10,) and not found.excess.any()
+    noise = ((peer.linear.scale_[:, None] * peer.linear.factors_[1]) ** 2).sum()
+    np.testing.assert_allclose(found.sample, found.mean + noise, rtol=0.2)
+
+
+def test_squared_errors_may_be_clipped():
+    X = [np.clip(x, 0, 1) for x in autoregression(12, 15, seed=6)]
+    model = RNNRNADE(**TINY, n_recurrent=4, random_state=0).fit(X)
+    free, clipped = (
+        prediction.one_step(model, common.Part(X[:3]), 50, np.random.default_rng(0), clip=clip)
+        for clip in (None, (0, 1))
+    )
+    assert (clipped.sample <= free.sample).all() and (clipped.mean <= free.mean).all()
+    assert (clipped.sample < free.sample).any()
