@@ -541,7 +541,9 @@ def _checked(estimator, frames, offsets, form, binary, gaps):
             row, d = bad[0]
             way_out = "fill in missing values or leave them out."
             if not gaps and getattr(estimator, "missing", None) is not None:
-                way_out = f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
+                way_out = (
+                    f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
+                )
             raise ValueError(
                 f"Input X contains {'NaN' if np.isnan(frames[row, d]) else 'infinity'}: "
                 f"{_place(estimator, offsets, form, row, d)}. Every entry must be finite: {way_out}"
