@@ -4,9 +4,9 @@ Design
 ------
 *What is exact.*  The factors of (1) come in a fixed order: frame by frame, in a frame dimension by dimension (in the
 model's `order`).  Integrating out what comes last drops its factors, exactly: whole frames at the end of a sequence,
-and trailing dimensions of the last frame that holds anything.  Trailing dimensions of an earlier frame are no such case:
-the recurrent state reads them, so what follows depends on them.  Of vectors each row is a sequence of one frame.  The
-transform is triangular, so that this holds in the units of X, too.
+and trailing dimensions of the last frame that holds anything.  Trailing dimensions of an earlier frame are no such
+case: the recurrent state reads them, so what follows depends on them.  Of vectors each row is a sequence of one frame.
+The transform is triangular, so that this holds in the units of X, too.
 
 *Everything else* is sequential Monte Carlo (N. J. Gordon, D. J. Salmond, A. F. M. Smith, Novel approach to
 nonlinear/non-Gaussian Bayesian state estimation, 1993; A. Doucet, A. M. Johansen, A tutorial on particle filtering and
@@ -19,8 +19,8 @@ about half the squared standard error.  Frames before the first gap are computed
 *Units.*  Particles hold z, the standardised columns, and e, what the network reads; without a transform these are x.
 Draws are of e.  A frame in whose reach (the transform's lags) nothing is missing has the same e in all particles.
 
-*Bits.*  Random numbers come from the seed and the bytes of the sequence itself, so a sequence's score is the same alone,
-in any batch, and for any number of threads, and the errors of different sequences are independent.
+*Bits.*  Random numbers come from the seed and the bytes of the sequence itself, so a sequence's score is the same
+alone, in any batch, and for any number of threads, and the errors of different sequences are independent.
 """
 
 import hashlib
@@ -264,7 +264,7 @@ class Filter:
         return self.log_weight.size
 
     def run(self, begin, end):
-        """Frames begin ... end - 1: the logarithm of each group's estimate after each dimension, (groups, frames, D)."""
+        """Frames begin ... end - 1: the log of each group's estimate after each dimension, (groups, frames, D)."""
         totals = np.empty((len(self.log_weight), end - begin, self.D))
         reach = np.array([self.missing[max(0, t - self.lags) : t + 1].any() for t in range(begin, end)], bool)
         t = begin

@@ -529,7 +529,7 @@ def _check_lengths(lengths, n_frames):
 
 
 def _checked(estimator, frames, offsets, form, binary, gaps):
-    """`Sequences`, after a check that no entry is NaN (but for `gaps`) or infinite and, where `binary`, all are 0 or 1."""
+    """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all are 0 or 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(frames, axis=None)
     has_gaps = False
