@@ -81,6 +81,13 @@ def sample(
     state: NDArray[Real] | None,  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
+def score_frame(
+    network: Network,
+    dims: NDArray[np.float64],  # (D,)
+    theta: NDArray[Real],  # (size,)
+    x: NDArray[Real],  # (D,)
+    state: NDArray[Real],  # (Sp,)
+) -> float: ...
 def states(
     network: Network,
     out: NDArray[Real],  # (len(rows), Sp)

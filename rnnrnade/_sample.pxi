@@ -46,23 +46,35 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     return at
 
 
+cdef void begin_one(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
+    """a_1 = c (+ W_c r) of one sequence."""
+    memset(panel + at.a, 0, net.Hp * sizeof(real))
+    memcpy(panel + at.a, theta + net.c, net.H * sizeof(real))
+    product_one(net.row, panel + at.a, theta + net.W_c, net.Rp, state, net.H, net.R if net.hidden_context else 0)
+
+
+cdef void outputs_one(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d) noexcept nogil:
+    """(3) to (5) of dimension d of one sequence, as hidden_and_outputs of a panel."""
+    hidden_one(net.row, panel + at.a, panel + at.h, panel[at.x + d - 1] if d > 0 else 0,
+               theta + net.W + (d - 1 if d > 0 else 0) * net.H, theta[net.rho + d], net.activation, net.H)
+    product_one(net.row, panel + at.z + d * net.P, theta + net.V + d * net.P * net.Hp, net.Hp, panel + at.h, net.P, net.H)
+
+
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                       const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """The numbers of a frame, r as a panel, and a_1 = c (+ W_c r).  uniform, normal: rows T * D apart.  state: (valid, Sp)."""
     cdef Py_ssize_t D = net.D, B = at.B
-    cdef Py_ssize_t R = net.R if net.hidden_context else 0
     if B == 1:
         memcpy(panel + at.uniform, uniform, D * sizeof(real))
         memcpy(panel + at.normal, normal, D * sizeof(real))
-        memset(panel + at.a, 0, net.Hp * sizeof(real))
-        memcpy(panel + at.a, theta + net.c, net.H * sizeof(real))
-        product_one(net.row, panel + at.a, theta + net.W_c, net.Rp, state, net.H, R)
+        begin_one(net, at, panel, state, theta)
         return
     pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
     pack(net.row, panel + at.normal, normal, T * D, valid, D)
     if net.R:
         pack(net.row, panel + at.r, state, net.Sp, valid, net.R)
-    product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1, R)
+    product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1,
+            net.R if net.hidden_context else 0)
 
 
 cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
@@ -102,9 +114,7 @@ cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* th
         return
     memset(z_d, 0, (P + 3) * W * sizeof(real))
     for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
-        hidden_one(net.row, a, h, x[d - 1] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * net.H,
-                   theta[net.rho + d], net.activation, net.H)
-        product_one(net.row, z + d * P, theta + net.V + d * P * net.Hp, net.Hp, h, P, net.H)
+        outputs_one(net, at, panel, theta, d)
         for k in range(P):
             z_d[k * W] = z[d * P + k]
         x_d[W] = uniform[d]
@@ -194,3 +204,55 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
             frame_context(net, at, panel, state, theta, block, valid)
             frame_draw(net, at, panel, theta, block, block + 1, valid)
         frame_end(net, at, x + t * net.D, panel, state, theta, T, valid)
+
+
+# ---- one frame at a time: what a stream reads ----------------------------------------------------------------------
+
+cdef double frame_score(const Net* net, const Draw* at, double* dims, real* panel, real* state, const real* theta,
+                        const real* x) noexcept nogil:
+    """Log-density of one frame x (D,) of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
+
+    Its parts are those of a draw.  Since all of x is known, the head takes the dimensions into its lanes, at.size of
+    the panel on: z (P, W), x, log_density (W)."""
+    cdef Py_ssize_t p, d, l, valid, P = net.P, D = net.D, W = width_of(net.row, theta)
+    cdef real *z = panel + at.size
+    cdef real *x_d = z + P * W
+    cdef real *log_density = x_d + W
+    cdef double frame = 0, of_block = 0
+    memcpy(panel + at.x, x, D * sizeof(real))
+    begin_one(net, at, panel, state, theta)
+    for d in range(pieces(D, BLOCK)):
+        frame_context(net, at, panel, state, theta, d, 1)
+    for d in range(D):
+        outputs_one(net, at, panel, theta, d)
+    for p in range(pieces(D, W)):
+        d = p * W
+        valid = min(W, D - d)
+        pack(net.row, z, panel + at.z + d * P, P, valid, P)
+        memset(x_d, 0, W * sizeof(real))
+        memcpy(x_d, x + d, valid * sizeof(real))
+        head_log_density(net.row, net.head, log_density, panel + at.scratch, z, x_d, &net.at)
+        for l in range(valid):
+            dims[d + l] = log_density[l]
+    for d in range(D):                                        # (1), block by block as panels_forward adds them
+        of_block += dims[d]
+        if d % BLOCK == BLOCK - 1 or d == D - 1:
+            frame += of_block
+            of_block = 0
+    advance(net, state, panel + at.step, theta, panel + at.x, D, 1)
+    return frame
+
+
+def score_frame(Network network, double[::1] dims, const real[::1] theta, const real[::1] x, real[::1] state):
+    """Log-density of one frame x (D,) after a state (Sp,), which becomes the one after it; dims (D,) gets those of the
+    dimensions.  The same bits as `forward`."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef Py_ssize_t W = width_of(net.row, theta_)
+    cdef Draw at = draw_layout(&net, W, 1)
+    cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W) * sizeof(real))
+    cdef double frame
+    with nogil:
+        frame = frame_score(&net, &at, &dims[0], panel, &state[0], theta_, &x[0])
+    return frame

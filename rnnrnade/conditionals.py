@@ -132,6 +132,14 @@ class MixtureOfGaussians:
         x[finite] = _solve(z[finite], *parts)
         return x
 
+    def draw(self, generator):
+        """One draw of each distribution: (...)"""
+        cumulative = np.cumsum(self.alpha, axis=-1)
+        uniform = generator.random(cumulative.shape[:-1]) * cumulative[..., -1]
+        k = np.minimum((cumulative <= uniform[..., None]).sum(axis=-1), self.alpha.shape[-1] - 1)[..., None]
+        mu, sigma = (np.take_along_axis(part, k, axis=-1)[..., 0] for part in (self.mu, self.sigma))
+        return mu + sigma * generator.standard_normal(mu.shape)
+
     def mean(self):
         """(...)"""
         return (self.alpha * self.mu).sum(axis=-1)
@@ -184,6 +192,10 @@ class Bernoulli:
     def ppf(self, q):
         """The smallest of 0 and 1 with P(X <= x) >= q."""
         return np.where(np.asarray(q) <= 1 - self.p, 0.0, 1.0)
+
+    def draw(self, generator):
+        """One draw of each distribution."""
+        return (generator.random(self.p.shape) < self.p).astype(np.float64)
 
     def mean(self):
         return self.p
@@ -688,10 +700,5 @@ class Conditionals:
         if np.abs(e).max() > np.finfo(model.dtype).max:
             raise ValueError(f"leading is too large for {model.dtype}: scale it down or use dtype='float64'.")
 
-        def draw(d, family):
-            if family.continuous:
-                return family.from_normal_score(generator.standard_normal(n_samples))
-            return generator.random(n_samples) < family.p
-
-        state = complete(model, e, j, draw, state, self._n_threads())
+        state = complete(model, e, j, lambda d, family: family.draw(generator), state, self._n_threads())
         return e, leading, state

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from .conditionals import Conditionals
 from .io import load_estimator, save_estimator
+from .missing import MissingValues, marginal_scores
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
 from .optim import OPTIMIZERS, SCHEDULES
 from .sequences import Sequences, check_frame_weights, check_sequences, check_validation, check_vectors, naming
@@ -69,6 +70,7 @@ COMMON = {
     "validate_every": [None, _positive(Integral)],
     "patience": [_positive(Integral)],
     "n_restarts": [_positive(Integral)],
+    "missing": [None, StrOptions({"marginalize"})],
     "warm_start": ["boolean"],
     "n_jobs": [None, Integral],
     "random_state": ["random_state", np.random.Generator],
@@ -180,6 +182,9 @@ patience : int, default=15 (vectors: 20)
 n_restarts : int, default=1
     Initialisations, each trained, of which `fit` keeps that of the best validation score (without validation: of the
     lowest last loss); >= 1.  With warm_start only the first `fit` starts so often.
+missing : {None, "marginalize"}, default=None
+    What NaN in the data to be scored means.  None: it is refused, with its position.  "marginalize": a missing value,
+    which scores integrate out and `impute` draws (`rnnrnade.missing` says when that is exact).  `fit` refuses NaN.
 warm_start : bool, default=False
     `fit` goes on from the parameters of the last fit.
 n_jobs : int or None, default=None
@@ -231,7 +236,7 @@ def as_generator(random_state):
         ) from error
 
 
-class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
+class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator):
     """What all estimators share.  A subclass says which head it has and whether it reads sequences."""
 
     _recurrent = False
@@ -314,10 +319,10 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
 
     # ---- data ---------------------------------------------------------------------------------------------------
 
-    def _check(self, X, lengths=None, *, reset=False):
-        if self._recurrent:
-            return check_sequences(self, X, lengths, reset=reset, binary=self._binary)
-        return check_vectors(self, X, reset=reset, binary=self._binary)
+    def _check(self, X, lengths=None, *, reset=False, gaps=False):
+        """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
+        kind = {"reset": reset, "binary": self._binary, "gaps": gaps and self.missing is not None}
+        return check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
 
     def _encode(self, data):
         """Frames in the model's order, unit and type."""
@@ -618,7 +623,7 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     def _scores(self, X, lengths=None, *, dims=False, parameters=False, last=False):
         """(data, e, scores) of a model of one order."""
         self._refuse_ensemble()
-        data = self._check(X, lengths)
+        data = self._check(X, lengths, gaps=dims)
         return data, *self._scores_of(data, self._n_threads(), dims=dims, parameters=parameters, last=last)
 
     def _refuse_ensemble(self):
@@ -631,6 +636,8 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
             )
 
     def _scores_of(self, data, n_threads, **wanted):
+        if data.has_gaps:
+            return None, marginal_scores(self, data, n_threads)
         e = self._encode(data)
         scores = self._model.log_density(e, data.offsets, n_threads=n_threads, **wanted)
         jacobian = self._log_jacobian(data)
@@ -643,12 +650,14 @@ class DensityEstimator(Conditionals, DensityMixin, BaseEstimator):
     def _frame_scores(self, X, lengths=None):
         """(data, log-density of each frame): the mean over the members of their densities given the past."""
         check_is_fitted(self)
-        data, n_threads = self._check(X, lengths), self._n_threads()
+        data, n_threads = self._check(X, lengths, gaps=True), self._n_threads()
+        if data.has_gaps:
+            self._refuse_ensemble()
         of_members = [member._scores_of(data, n_threads)[1].frames for member in self.members_]
         return data, np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
 
     def score_samples(self, X, *, lengths=None):
-        """Exact log-density of each item of X's first axis, in nats.
+        """Exact log-density of each item of X's first axis, in nats (with missing values: `rnnrnade.missing`).
 
         Parameters
         ----------
@@ -1137,6 +1146,29 @@ class SequenceEstimator(DensityEstimator):
         drawn = [self._draw(n_samples, horizon, generator, sequence) for sequence in sequences]
         return drawn[0] if data.form == "2d" else drawn
 
+    def stream(self, X=None):
+        """A sequence to be read frame by frame, in constant memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, D), optional
+            One sequence that has been read already: the next frame is scored given it.
+
+        Returns
+        -------
+        Stream
+            `update(frame)` gives the exact log-density of the next frame, the same bits as `score_frames`.
+
+        Raises
+        ------
+        ValueError
+            For an ensemble of orders: stream its members_.
+        """
+        from .streaming import Stream
+
+        self._refuse_ensemble()
+        return Stream(self, X)
+
 
 class VectorEstimator(DensityEstimator):
     """What RNADE and NADE add: calls for vectors, without `lengths`."""
@@ -1347,6 +1379,7 @@ class RNADE(VectorEstimator):
         validate_every=None,
         patience=20,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1376,6 +1409,7 @@ class RNADE(VectorEstimator):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1437,6 +1471,7 @@ class NADE(VectorEstimator):
         validate_every=None,
         patience=20,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1462,6 +1497,7 @@ class NADE(VectorEstimator):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1531,6 +1567,7 @@ class RNNRNADE(SequenceEstimator):
         validate_every=None,
         patience=15,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1567,6 +1604,7 @@ class RNNRNADE(SequenceEstimator):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1636,6 +1674,7 @@ class RNNNADE(SequenceEstimator):
         validate_every=None,
         patience=15,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1668,6 +1707,7 @@ class RNNNADE(SequenceEstimator):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state

@@ -64,11 +64,14 @@ class Sequences:
         Sequence i is ``frames[offsets[i]:offsets[i + 1]]``.
     form : {"vectors", "list", "3d", "2d", "lengths"}
         The form in which X came; it decides the form of what goes back.
+    has_gaps : bool
+        Whether any entry is NaN, a missing value.
     """
 
     frames: np.ndarray
     offsets: np.ndarray
     form: str
+    has_gaps: bool = False
 
     @property
     def n_sequences(self):
@@ -128,7 +131,7 @@ class Sequences:
 # --------------------------------------------------------------------------------------- what estimators call
 
 
-def check_vectors(estimator, X, *, reset, binary=False):
+def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
     """Check X of a vector estimator: one vector a row.
 
     Parameters
@@ -140,6 +143,8 @@ def check_vectors(estimator, X, *, reset, binary=False):
         True sets ``n_features_in_`` and ``feature_names_in_``, False compares with them.
     binary : bool, default=False
         Refuse entries other than 0 and 1.
+    gaps : bool, default=False
+        Let NaN pass as a missing value.
 
     Returns
     -------
@@ -159,10 +164,10 @@ def check_vectors(estimator, X, *, reset, binary=False):
     _refuse_containers(X)
     frames = _matrix(estimator, X, reset)
     offsets = np.arange(len(frames) + 1, dtype=np.int64)
-    return _checked(estimator, frames, offsets, "vectors", binary)
+    return _checked(estimator, frames, offsets, "vectors", binary, gaps)
 
 
-def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
+def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=False):
     """Check X of a sequence estimator, in any of the forms at the top of this file.
 
     Parameters
@@ -176,6 +181,8 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
         True sets ``n_features_in_`` and ``feature_names_in_``, False compares with them.
     binary : bool, default=False
         Refuse entries other than 0 and 1.
+    gaps : bool, default=False
+        Let NaN pass as a missing value.
 
     Returns
     -------
@@ -196,11 +203,11 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
                 f"{'a 3-D array' if items is None else 'a list of sequences'}: leave lengths out."
             )
         frames = _matrix(estimator, X, reset)
-        return _checked(estimator, frames, _check_lengths(lengths, len(frames)), "lengths", binary)
+        return _checked(estimator, frames, _check_lengths(lengths, len(frames)), "lengths", binary, gaps)
 
     if items is not None:
         frames, offsets = _pack(estimator, items, reset)
-        return _checked(estimator, frames, offsets, "list", binary)
+        return _checked(estimator, frames, offsets, "list", binary, gaps)
 
     if ndim == 3:
         X = np.asanyarray(X)
@@ -210,12 +217,12 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False):
                 raise ValueError(f"X is (N, T, D) with 0 {axis} (shape={X.shape}) while a minimum of 1 is required.")
         frames = _matrix(estimator, X.reshape(-1, n_features), reset)
         offsets = n_frames * np.arange(n_sequences + 1, dtype=np.int64)
-        return _checked(estimator, frames, offsets, "3d", binary)
+        return _checked(estimator, frames, offsets, "3d", binary, gaps)
 
     if ndim > 3:
         raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): make each frame 1-D.")
     frames = _matrix(estimator, X, reset)
-    return _checked(estimator, frames, np.array([0, len(frames)], dtype=np.int64), "2d", binary)
+    return _checked(estimator, frames, np.array([0, len(frames)], dtype=np.int64), "2d", binary, gaps)
 
 
 def check_frame_weights(sample_weight, sequences):
@@ -521,28 +528,35 @@ def _check_lengths(lengths, n_frames):
 # ------------------------------------------------------------------------------------------------- the values
 
 
-def _checked(estimator, frames, offsets, form, binary):
-    """`Sequences`, after a check that no entry is NaN or infinite and, where `binary`, all are 0 or 1."""
+def _checked(estimator, frames, offsets, form, binary, gaps):
+    """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all are 0 or 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(frames, axis=None)
+    has_gaps = False
     if not np.isfinite(total):
-        bad = np.argwhere(~np.isfinite(frames))
+        if gaps:
+            has_gaps = bool(np.isnan(frames).any())
+        bad = np.argwhere(np.isinf(frames) if gaps else ~np.isfinite(frames))
         if len(bad):
             row, d = bad[0]
+            way_out = "fill in missing values or leave them out."
+            if not gaps and getattr(estimator, "missing", None) is not None:
+                way_out = (
+                    f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
+                )
             raise ValueError(
                 f"Input X contains {'NaN' if np.isnan(frames[row, d]) else 'infinity'}: "
-                f"{_place(estimator, offsets, form, row, d)}. Every entry must be finite: fill in missing "
-                "values or leave them out."
+                f"{_place(estimator, offsets, form, row, d)}. Every entry must be finite: {way_out}"
             )
     if binary:
-        bad = np.argwhere((frames != 0) & (frames != 1))
+        bad = np.argwhere((frames != 0) & (frames != 1) & ~(has_gaps & np.isnan(frames)))
         if len(bad):
             row, d = bad[0]
             raise ValueError(
                 f"Input X contains {frames[row, d]}: {_place(estimator, offsets, form, row, d)}. "
                 f"{_name(estimator)} models binary data: every entry must be 0 or 1."
             )
-    return Sequences(frames, offsets, form)
+    return Sequences(frames, offsets, form, has_gaps)
 
 
 def _place(estimator, offsets, form, row, d):

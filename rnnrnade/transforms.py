@@ -153,22 +153,60 @@ class Linear(BaseEstimator):
         -------
         e : ndarray of shape (M, D), float64
         """
-        z = (frames - self.mean_) / self.scale_
+        z = self.standardized(frames)
         if self.is_diagonal:
             return z
-        left = z - self._prediction(z, offsets)
-        e = np.zeros_like(z)
+        e = np.empty_like(z)
         for q, begin, end in self._pieces(offsets):
-            _core.add_product(e[begin:end], left[begin:end], self._inverse_factors[q])
+            e[begin:end] = self.residuals(z[begin:end], [z[begin - i : end - i] for i in range(1, q + 1)])
         return e
 
+    def standardized(self, frames):
+        """z, the standardised columns of `frames`."""
+        return (frames - self.mean_) / self.scale_
+
+    def residuals(self, z, past):
+        """e of n frames, each after a past of its own.
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, D), C-contiguous
+            From `standardized`.
+        past : sequence of min(t - 1, lags) such
+            past[i - 1] are those i frames earlier.
+
+        Returns
+        -------
+        e : ndarray of shape (n, D)
+            The same bits as `forward`.
+        """
+        return z if self.is_diagonal else self.scaled(z - self.predicted(len(z), past), len(past))
+
+    def scaled(self, left, q):
+        """L_q^{-1} left, what the prediction left of n frames: (n, D)"""
+        e = np.zeros_like(left)
+        _core.add_product(e, left, self._inverse_factors[q])
+        return e
+
+    def unscaled(self, predicted, e, q):
+        """z = predicted + L_q e of n frames: (n, D)"""
+        z = predicted.copy()
+        _core.add_product(z, e, self.factors_[q])
+        return z
+
+    def predicted(self, n, past):
+        """A_q0 + sum_i A_qi z^{t-i} of n frames, (n, D); past as in `residuals`."""
+        q = len(past)
+        prediction = np.tile(self.intercepts_[q], (n, 1))
+        for z, A in zip(past, self.coefficients_[q], strict=False):
+            _core.add_product(prediction, z, A)
+        return prediction
+
     def _prediction(self, z, offsets):
-        """A_q0 + sum_i A_qi z^{t-i} of each frame."""
+        """`predicted` of each of packed frames."""
         prediction = np.empty_like(z)
         for q, begin, end in self._pieces(offsets):
-            prediction[begin:end] = self.intercepts_[q]
-            for i in range(1, q + 1):
-                _core.add_product(prediction[begin:end], z[begin - i : end - i], self.coefficients_[q, i - 1])
+            prediction[begin:end] = self.predicted(end - begin, [z[begin - i : end - i] for i in range(1, q + 1)])
         return prediction
 
     def _pieces(self, offsets):
@@ -184,8 +222,13 @@ class Linear(BaseEstimator):
 
     def log_jacobian(self, offsets):
         """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
-        table = -np.log(self.scale_) - np.log(np.diagonal(self.factors_, axis1=1, axis2=2))
+        table = self.log_jacobian_table
         return table[0] if self.lags == 0 else table[self._lag_of_rows(offsets)]
+
+    @property
+    def log_jacobian_table(self):
+        """The same by the number of frames before, at most `lags`: (lags + 1, D)"""
+        return -np.log(self.scale_) - np.log(np.diagonal(self.factors_, axis1=1, axis2=2))
 
     def _lag_of_rows(self, offsets):
         position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
@@ -196,7 +239,7 @@ class Linear(BaseEstimator):
         frames = np.asarray(frames, np.float64)
         if self.is_diagonal:
             return np.broadcast_to(self.mean_, frames.shape), np.broadcast_to(self.scale_, frames.shape)
-        z = (frames - self.mean_) / self.scale_
+        z = self.standardized(frames)
         location, e = self._prediction(z, offsets), self.forward(frames, offsets)
         scale = np.empty_like(z)
         for q, begin, end in self._pieces(offsets):
@@ -224,14 +267,11 @@ class Linear(BaseEstimator):
         z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
         if n_past:
             last = past[..., past.shape[-2] - n_past :, :]
-            z[:n_past] = np.broadcast_to((last - self.mean_) / self.scale_, (N, n_past, D)).transpose(1, 0, 2)
+            z[:n_past] = np.broadcast_to(self.standardized(last), (N, n_past, D)).transpose(1, 0, 2)
         e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
         for t in range(n_past, T + n_past):
             q = min(t, self.lags)
-            z[t] = self.intercepts_[q]
-            for i in range(1, q + 1):
-                _core.add_product(z[t], z[t - i], self.coefficients_[q, i - 1])
-            _core.add_product(z[t], e[t - n_past], self.factors_[q])
+            z[t] = self.unscaled(self.predicted(N, [z[t - i] for i in range(1, q + 1)]), e[t - n_past], q)
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
     def to_arrays(self):

@@ -55,10 +55,10 @@ MAY_FAIL = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weigh
 class Thresholded:
     """Binary models take 0 and 1 only, and the checks draw real numbers: take numbers above 0 for 1."""
 
-    def _check(self, X, lengths=None, *, reset=False):
+    def _check(self, X, lengths=None, **options):
         type(self)._binary = False
         try:
-            data = super()._check(X, lengths, reset=reset)
+            data = super()._check(X, lengths, **options)
         finally:
             type(self)._binary = True
         return type(data)((data.frames > 0).astype(data.frames.dtype), data.offsets, data.form)
