@@ -38,8 +38,8 @@ DRAWS, DRAWS_QUICK = 20, 5
 QUICK = {"n_recurrent": 150, "n_hidden": 50, "max_epochs": 60, "batch_size": 4}
 # Without a transform: pixels at the edge are so nearly constant that their standard deviations are no unit to use.
 OURS = grid(
-    n_components=[2, 1], transform=[None], n_hidden=[200], n_recurrent=[400], min_scale=[0.1], learning_rate=[3e-3],
-    weight_decay=[0.0], max_epochs=[120],
+    n_components=[2], transform=[None], cell=["gru"], n_hidden=[100], n_recurrent=[300], min_scale=[0.03],
+    learning_rate=[3e-3], schedule=["cosine"], batch_size=[8], weight_decay=[0.0], max_epochs=[28],
 )  # fmt: skip
 BEHIND = [s | {"transform": Linear(lags=2, ridge=100.0), "min_scale": 0.1} for s in OURS]
 

@@ -23,11 +23,14 @@ from .common import Fold, Part, Row, Table, grid, parser, run_tables, write
 from .prediction import draw, predictive_mean
 
 # sequences (and frames of each) to train, validate and test on, and for the entropy rate
-SIZES = {"frames": 100, "train": 2000, "valid": 200, "test": 2000, "entropy": 100_000}
+SIZES = {"frames": 100, "train": 5000, "valid": 200, "test": 2000, "entropy": 100_000}
 SIZES_QUICK = {"frames": 60, "train": 300, "valid": 50, "test": 300, "entropy": 5000}
-SEEDS, SEEDS_QUICK = 3, 1
+SEEDS, SEEDS_QUICK = 1, 1
 QUICK = {"max_epochs": 25}
-OURS = grid(n_components=[10], n_hidden=[50], n_recurrent=[100], learning_rate=[1e-2, 3e-3], weight_decay=[0.0])
+OURS = grid(
+    n_components=[10], n_hidden=[50], n_recurrent=[100], cell=["gru"], learning_rate=[1e-2], schedule=["cosine"],
+    max_epochs=[40], patience=[1000], weight_decay=[0.01],
+)  # fmt: skip
 STEP = Linear(lags=1, covariance="diagonal", ridge=1e-3)
 ROWS = [
     Row("Gaussian, no time", Gaussian, group="peer"),

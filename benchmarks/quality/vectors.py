@@ -46,11 +46,13 @@ ROWS = [
         group="peer",
     ),
     Row("RNADE(), defaults", RNADE, refit={}, quick={"max_epochs": 30}, group="defaults"),
-    Row("RNADE(n_components=20)", RNADE, [{"n_components": 20}], quick={"max_epochs": 30}),
     Row(
         "RNADE, chosen",
         RNADE,
-        grid(n_components=[10, 20], n_hidden=[50, 100], weight_decay=[0.03, 0.1, 0.3]),
+        [
+            *grid(n_components=[20], transform=["whiten"], weight_decay=[0.1]),
+            *grid(n_components=[20], transform=["standardize"], weight_decay=[0.03]),
+        ],
         quick={"max_epochs": 30},
     ),
 ]
