@@ -95,7 +95,7 @@ ROWS = [
         quick={"max_epochs": 10},
         group="defaults",
     ),
-    Row("RNN-RNADE", RNNRNADE, OURS, quick=QUICK, quick_grid=1),
+    Row("RNN-RNADE, GRU", RNNRNADE, OURS, quick=QUICK, quick_grid=1),
     Row("RNN-RNADE behind VAR(2)", RNNRNADE, BEHIND, quick=QUICK, quick_grid=1),
 ]
 
