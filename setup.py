@@ -48,7 +48,8 @@ core = Extension(
     "rnnrnade._core",
     ["rnnrnade/_core.pyx", *(str(path) for path in sorted(KERNELS.glob("*.c")))],
     include_dirs=["rnnrnade"],
-    depends=[str(path) for path in sorted(KERNELS.glob("*.h"))] + ["rnnrnade/_plain.pxi", "rnnrnade/_sample.pxi", "rnnrnade/_core.pxd"],
+    depends=[str(path) for path in sorted(KERNELS.glob("*.h"))]
+    + ["rnnrnade/_plain.pxi", "rnnrnade/_sample.pxi", "rnnrnade/_core.pxd"],
     extra_compile_args=FLAGS,
 )
 
