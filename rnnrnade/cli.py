@@ -150,6 +150,7 @@ data files, told apart by their ending:
 
 example:
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0
+  rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0 --checkpoint fit.checkpoint --resume
   rnnrnade score model.safetensors test.csv --per frame -o surprise.csv
   rnnrnade sample model.safetensors --sequences 5 --frames 100 -o samples.csv
 """
@@ -193,6 +194,12 @@ def _parser():
     for flag, parameter, kind, text in FIT_OPTIONS:
         given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
         sub.add_argument(flag, dest=parameter, type=kind, help=text, **given)
+    text = "file for the state of the training, written now and then, after Ctrl-C and at the end"
+    sub.add_argument("--checkpoint", metavar="FILE", help=text)
+    text = "seconds from one writing of the checkpoint to the next, at least (default: %(default)s)"
+    sub.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help=text)
+    text = "go on from the checkpoint where it exists, to the same model as without the interruption"
+    sub.add_argument("--resume", action="store_true", help=text)
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
     sub = command("score", _score, "write the log-density of sequences or frames in nats, as CSV")
@@ -254,9 +261,12 @@ def _fit(args):
     _check_output(args.output)
     if Path(args.output).suffix.lower() in DATA_SUFFIXES:
         raise Refusal(f"-o {args.output}: that is the ending of a data file; call the model as model.safetensors.")
+    _check_output(args.checkpoint)
+    if args.resume and not args.checkpoint:
+        raise Refusal("--resume needs --checkpoint FILE, the file to go on from.")
     estimator = _estimator(args)
     data = read_data(args.data, args.sequence_column)
-    options = {}
+    options = {"checkpoint": args.checkpoint, "every": args.every, "resume": args.resume}
     if args.validation_data:
         held_out = read_data(args.validation_data, args.sequence_column)
         held_out.select(data.n_features, data.features, args.data)
@@ -269,6 +279,8 @@ def _fit(args):
     interrupted = len(others) < len(reports)
     best = estimator.best_epoch_
     if best == 0:  # stopped within the first epoch
+        if interrupted and args.checkpoint:
+            raise KeyboardInterrupt(f"interrupted in the first epoch; {args.checkpoint} is there to resume")
         if interrupted:
             raise KeyboardInterrupt("interrupted in the first epoch; no model was written")
         raise Refusal(f"{args.data}: {' '.join(others)}")
@@ -464,7 +476,9 @@ def _refused(path):
     except (ValueError, TypeError) as error:  # ModelFileError is a ValueError
         from sklearn.utils._param_validation import InvalidParameterError
 
-        named = isinstance(error, InvalidParameterError) or str(path) in str(error)
+        from .io import ModelFileError
+
+        named = isinstance(error, InvalidParameterError | ModelFileError) or str(path) in str(error)
         raise Refusal(error if named else f"{path}: {error}") from error
 
 

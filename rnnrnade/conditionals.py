@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
 
 from .model import _slices
-from .sequences import naming
+from .sequences import as_numbers, as_probabilities, naming
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
 
@@ -412,9 +412,7 @@ class Conditionals:
         ValueError
             If q is not a number or a 1-D array in [0, 1].
         """
-        q = np.asarray(q, np.float64)
-        if q.ndim > 1 or not np.all((q >= 0) & (q <= 1)):
-            raise ValueError(f"q must be a number in [0, 1], or a 1-D array of them. Got {q!r} instead.")
+        q = as_probabilities("q", q)
 
         def value(part):
             found = [part.location + part.scale * part.family.ppf(one) for one in np.atleast_1d(q)]
@@ -521,6 +519,7 @@ class Conditionals:
             For a binary model.
         """
         self._refuse_binary("from_normal")
+        self._refuse_ensemble()
         with naming("Z"):
             data = self._checked(Z, lengths)
         model, n_threads = self._model, self._n_threads()
@@ -673,7 +672,7 @@ class Conditionals:
         """The first frame of samples whose leading dimensions are given: e (n_samples, D), x of those dimensions
         (n_samples, j), and the state after it.  The other dimensions are drawn from their conditionals."""
         model, D = self._model, self._model.layout.D
-        leading = np.asarray(leading, np.float64)
+        leading = as_numbers("leading", leading)
         j = leading.shape[-1] if leading.ndim else 0
         if leading.ndim not in (1, 2) or not 1 <= j <= D or (leading.ndim == 2 and len(leading) != n_samples):
             raise ValueError(

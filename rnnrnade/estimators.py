@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from .checkpoints import Checkpoint, digest
 from .conditionals import Conditionals
 from .io import load_estimator, save_estimator
 from .missing import MissingValues, marginal_scores
@@ -384,7 +385,10 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             self._model.layout.block(trained, "rho")[...] = False
         return trained
 
-    def fit(self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None):
+    def fit(
+        self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None, checkpoint=None, every=60.0,
+        resume=False,
+    ):  # fmt: skip
         """Fit the model to sequences by maximum likelihood.
 
         Parameters
@@ -399,6 +403,17 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             One weight for each item of X's first axis.
         validation_data : X or (X, None), optional
             Used instead of held-out sequences.
+        checkpoint : path, optional
+            File that the state of training is written to at the begin and then after a validation, when `every` seconds
+            have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
+            written is an error before training; a disk that fills up later is a warning, and training goes on.
+        every : float, default=60.0
+            Seconds between two writings at least; 0: after each validation (see `validate_every`).
+        resume : bool, default=False
+            Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
+            kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
+            options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
+            number is set to the state it had then.  False: an older checkpoint is replaced.
 
         Returns
         -------
@@ -406,38 +421,62 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
 
         Raises
         ------
+        ModelFileError
+            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+        OSError
+            For a checkpoint that cannot be read or written.
         ValueError, TypeError
             For bad options or data; the message names the option, or the sequence and position.
         """
-        return self._fit(X, lengths, sample_weight, validation_data)
+        return self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
-    def _fit(self, X, lengths, sample_weight, validation_data):
+    def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
         again = self.warm_start and self.__sklearn_is_fitted__()
+        if checkpoint.about is not None and checkpoint.about["first parameters"] is None:
+            again = False  # the interrupted fit was the first
         n_threads, data, layout, _, weight, held_out = self._prepare(
             X, lengths, sample_weight, validation_data, reset=not again
         )
         generator = as_generator(self.random_state)
         weight = np.ones(data.n_frames) if weight is None else weight
-        train, train_weight, valid, valid_weight = self._split(data, weight, held_out, generator)
         again = again and len(self.members_) == self.n_orders
         again = again and all(member._model.layout == layout for member in self.members_)
+        if checkpoint.path is not None:
+            checkpoint.begin(self._about_fit(data, weight, held_out, again, generator), generator)
+        train, train_weight, valid, valid_weight = self._split(data, weight, held_out, generator)
         members = []
-        for k in range(self.n_orders):
-            # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
-            if again:
-                member = self.members_[k]
-                self._hand_on(member)
-            else:
-                member, order = self._new_member(k, generator)
-                member._put_transform(train, train_weight, order)
-            members.append(member)
-            sets = (train, train_weight), (valid, valid_weight)
-            if member._train(sets, None if again else layout, generator, n_threads):
-                break
+        try:
+            for k in range(self.n_orders):
+                # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
+                if again:
+                    member = self.members_[k]
+                    self._hand_on(member)
+                else:
+                    member, order = self._new_member(k, generator)
+                    member._put_transform(train, train_weight, order)
+                members.append(member)
+                sets = (train, train_weight), (valid, valid_weight)
+                if member._train(sets, None if again else layout, generator, n_threads, checkpoint):
+                    break
+        finally:
+            checkpoint.flush()
         self._put_members(members)
         return self
 
-    def _train(self, sets, layout, generator, n_threads):
+    def _about_fit(self, data, weight, held_out, again, generator):
+        """What decides how a fit goes on, by name: options, digests of data, the first parameters if not random."""
+        about = {"class": type(self).__name__} | self._options_for_files()
+        for name in ("n_jobs", "verbose", "warm_start"):
+            about.pop(name)
+        about["generator"] = generator.bit_generator.state["bit_generator"]
+        about["X"] = digest(data.frames, data.offsets)
+        about["sample_weight"] = digest(weight)
+        about["validation_data"] = None if held_out is None else digest(held_out.frames, held_out.offsets)
+        first = [m for member in self.members_ for m in (member._model.theta, member.order_)] if again else None
+        about["first parameters"] = None if first is None else digest(*(a for a in first if a is not None))
+        return about
+
+    def _train(self, sets, layout, generator, n_threads, checkpoint):
         """Keep the best of n_restarts trainings from new parameters, or without layout train on; say if interrupted."""
         best = None
         for _ in range(self.n_restarts if layout else 1):
@@ -446,7 +485,8 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             if best is None:
                 train, valid = (None if data is None else self._training_data(data, weight) for data, weight in sets)
             trainer = Trainer(self._model, self, generator, self._trained(), n_threads, self.averaging or 0.0)
-            trainer.fit(train, valid, self._option("window"))
+            checkpoint.restore(trainer)
+            trainer.fit(train, valid, self._option("window"), checkpoint.keep)
             if best is None or trainer.score > best.score:
                 best = trainer
             if trainer.interrupted:
@@ -935,18 +975,25 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
     def __sklearn_is_fitted__(self):
         return "_model" in vars(self) or "_members" in vars(self)
 
-    def _state(self):
+    def _options_for_files(self):
+        """The options as JSON knows them; of a random_state that is no number, None."""
         options = self.get_params(deep=False)
-        transform = options.pop("transform", None)
+        transform = options.get("transform")
+        options["transform"] = transform.get_params() if isinstance(transform, Linear) else transform
         seed = self.random_state
         options["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.order is not None and not isinstance(self.order, str):
             options["order"] = [int(i) for i in self.order]
         if "context" in options:
             options["context"] = list(self.context)
+        return options
+
+    def _state(self):
+        options = self._options_for_files()
+        transform = options.pop("transform")
         state = {"options": options, "n_features_in": self.n_features_in_, "members": []}
         state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
-        state["transform_option"] = transform.get_params() if isinstance(transform, Linear) else transform
+        state["transform_option"] = transform
         arrays = {}
         for k, member in enumerate(self.members_):
             state["members"].append(member._member_state())
@@ -1173,7 +1220,9 @@ class SequenceEstimator(DensityEstimator):
 class VectorEstimator(DensityEstimator):
     """What RNADE and NADE add: calls for vectors, without `lengths`."""
 
-    def fit(self, X, y=None, *, sample_weight=None, validation_data=None):
+    def fit(
+        self, X, y=None, *, sample_weight=None, validation_data=None, checkpoint=None, every=60.0, resume=False
+    ):  # fmt: skip
         """Fit the model to vectors by maximum likelihood.
 
         Parameters
@@ -1183,6 +1232,17 @@ class VectorEstimator(DensityEstimator):
         sample_weight : array-like of shape (n,), optional
         validation_data : X or (X, None), optional
             Used instead of held-out rows.
+        checkpoint : path, optional
+            File that the state of training is written to at the begin and then after a validation, when `every` seconds
+            have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
+            written is an error before training; a disk that fills up later is a warning, and training goes on.
+        every : float, default=60.0
+            Seconds between two writings at least; 0: after each validation (see `validate_every`).
+        resume : bool, default=False
+            Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
+            kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
+            options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
+            number is set to the state it had then.  False: an older checkpoint is replaced.
 
         Returns
         -------
@@ -1190,10 +1250,14 @@ class VectorEstimator(DensityEstimator):
 
         Raises
         ------
+        ModelFileError
+            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+        OSError
+            For a checkpoint that cannot be read or written.
         ValueError, TypeError
             For bad options or data; the message names the option, or the row and dimension.
         """
-        return self._fit(X, None, sample_weight, validation_data)
+        return self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Go on training for one epoch over X; the first call starts a new model.

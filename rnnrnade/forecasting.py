@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .sequences import as_numbers, as_probabilities
+
 __all__ = ["energy_score", "quantiles"]
 
 
@@ -33,7 +35,7 @@ def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
     """
     if isinstance(samples, list | tuple):
         return [quantiles(one, q) for one in samples]
-    return np.quantile(_draws(samples), q, axis=0)
+    return np.quantile(_draws(samples), as_probabilities("q", q), axis=0)
 
 
 def energy_score(samples, truth, *, joint=False):
@@ -74,14 +76,17 @@ def energy_score(samples, truth, *, joint=False):
     >>> float(energy_score([[[0.0, 0.0]], [[6.0, 8.0]]], [[0.0, 0.0]])[0])  # (0 + 10) / 2 - 10 / 2
     0.0
     """
-    if isinstance(truth, list | tuple) and np.ndim(truth[0]) == 2:
+    if isinstance(truth, list | tuple) and len(truth) and np.ndim(truth[0]) == 2:
         if len(samples) != len(truth):
             raise ValueError(f"samples are of {len(samples)} sequences, but truth has {len(truth)}.")
         return [energy_score(one, other, joint=joint) for one, other in zip(samples, truth, strict=True)]
-    draws, truth = _draws(samples), np.asarray(truth, np.float64)
+    draws, truth = _draws(samples), as_numbers("truth", truth)
     n = len(draws)
     if truth.shape != draws.shape[1:]:
         raise ValueError(f"truth has shape {truth.shape}, but the draws are of shape {draws.shape[1:]}.")
+    if not np.isfinite(truth).all():
+        frame, dimension = np.argwhere(~np.isfinite(truth))[0].tolist()
+        raise ValueError(f"truth holds NaN or infinity: frame {frame}, dimension {dimension}.")
     if n < 2:
         raise ValueError("energy_score needs at least two draws.")
     axes = (1, 2) if joint else 2
@@ -96,7 +101,10 @@ def energy_score(samples, truth, *, joint=False):
 
 
 def _draws(samples):
-    samples = np.asarray(samples, np.float64)
+    samples = as_numbers("samples", samples)
     if samples.ndim != 3 or not samples.size:
         raise ValueError(f"samples must be draws of shape (n_samples, horizon, D). Got shape {samples.shape}.")
+    if not np.isfinite(samples).all():
+        draw, frame, dimension = np.argwhere(~np.isfinite(samples))[0].tolist()
+        raise ValueError(f"samples hold NaN or infinity: draw {draw}, frame {frame}, dimension {dimension}.")
     return samples

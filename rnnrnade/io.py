@@ -1,4 +1,4 @@
-"""Models in files: `save_estimator` and `load_estimator`.
+"""Models, and checkpoints of their training, in files: `save_estimator`, `load_estimator`; `write_file`, `read_file`.
 
 Design
 ------
@@ -11,8 +11,9 @@ depends on how another release of safetensors orders or pads a header. It is a c
 signature: who can write a file can write its hash.
 
 Loading runs no code of the file: it parses JSON, copies bytes into arrays, and looks the class up in a list. The
-size of the file is compared with its header before the arrays are read. The header's metadata we parse ourselves:
-the package gives them only for a path, not for bytes, and a second look at the path may find another file.
+size of the file is compared with its header before the arrays are read, and the package compares each array's shape
+with its bytes, so that nothing larger than the file is allocated. The header's metadata we parse ourselves: the package
+gives them only for a path, not for bytes, and a second look at the path may find another file.
 
 Writing is atomic: a temporary file in the same folder, fsync, then a rename over the old file.
 """
@@ -28,9 +29,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-__all__ = ["ModelFileError", "load_estimator", "save_estimator"]
+__all__ = ["ModelFileError", "as_json", "load_estimator", "read_file", "save_estimator", "write_file"]
 
-FORMAT = 1
+FORMAT = 2  # 1: files of versions before ensembles and checkpoints
+CHECKPOINT = "checkpoint"  # in the place of the class of an estimator; see checkpoints.py
 _KEY = "rnnrnade"
 _ZEROS = "0" * 64
 _MAX_HEADER = 100_000_000  # the package reads no longer one
@@ -60,20 +62,24 @@ def save_estimator(estimator, path):
     OSError
         Where the file cannot be written.
     """
+    write_file(path, *estimator._state())
+
+
+def write_file(path, class_name, options, arrays):
+    """`save_estimator` of what is no estimator: a class's name, options of what JSON knows, arrays by name."""
     from . import __version__
 
-    class_name, options, arrays = estimator._state()
     arrays = {name: _contiguous(name, array) for name, array in arrays.items()}
     for name, option in options.items():
         try:
-            _json(option)
+            as_json(option)
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f"{class_name} cannot be saved: its {name} is a {type(option).__name__}, but only numbers, "
                 "strings, None, and lists and dicts of them can be written."
             ) from error
     content = {"format": FORMAT, "class": class_name, "options": options, "version": __version__, "sha256": _ZEROS}
-    data = memoryview(safetensors.numpy.save(arrays, metadata={_KEY: _json(content)}))
+    data = memoryview(safetensors.numpy.save(arrays, metadata={_KEY: as_json(content)}))
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
         raise ValueError(f"the options are too large to be saved: a header of {length} bytes.")
@@ -104,22 +110,11 @@ def load_estimator(path, kind=None):
     """
     from .estimators import ESTIMATORS
 
-    file_name = repr(os.fspath(path))
-    if not stat.S_ISREG(os.stat(path).st_mode):  # not opened: a pipe would wait for ever
-        raise ModelFileError(f"{file_name} is not a regular file: give the path of a file that save() wrote.")
-    with open(path, "rb") as file:
-        try:
-            content, arrays = _read(file)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, SafetensorError) as error:
-            raise ModelFileError(
-                f"{file_name} is no model file, or has changed since it was written: {error}. Copy it again "
-                "from its source, or save the model again."
-            ) from error
-    written = f"written by rnnrnade {content.get('version')}"
-    if content["format"] != FORMAT:
+    content, arrays = read_file(path)
+    file_name, written = repr(os.fspath(path)), f"written by rnnrnade {content.get('version')}"
+    if content["class"] == CHECKPOINT:
         raise ModelFileError(
-            f"{file_name} has format {content['format']} ({written}), but this version reads format "
-            f"{FORMAT}: load it with that version of rnnrnade."
+            f"{file_name} is a checkpoint of a fit, no model: go on with fit(..., checkpoint={file_name}, resume=True)."
         )
     if content["class"] not in ESTIMATORS:
         raise ModelFileError(
@@ -132,17 +127,39 @@ def load_estimator(path, kind=None):
         )
     try:
         return ESTIMATORS[content["class"]]._from_state(content["options"], arrays)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         raise ModelFileError(
             f"{file_name} holds a {content['class']} ({written}) that this version cannot rebuild: {error}. "
             "Load it with that version of rnnrnade."
         ) from error
 
 
+def read_file(path):
+    """(content, arrays) of a file of `write_file`: content has class, options and version.  Raises as
+    `load_estimator`."""
+    file_name = repr(os.fspath(path))
+    if not stat.S_ISREG(os.stat(path).st_mode):  # not opened: a pipe would wait for ever
+        raise ModelFileError(f"{file_name} is not a regular file: give the path of a file that save() wrote.")
+    with open(path, "rb") as file:
+        try:
+            content, arrays = _read(file)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, SafetensorError) as error:
+            raise ModelFileError(
+                f"{file_name} is no model file, or has changed since it was written: {error}. Copy it again "
+                "from its source, or save the model again."
+            ) from error
+    if content["format"] != FORMAT:
+        raise ModelFileError(
+            f"{file_name} has format {content['format']} (written by rnnrnade {content.get('version')}), but this "
+            f"version reads format {FORMAT}: load it with that version of rnnrnade."
+        )
+    return content, arrays
+
+
 # ------------------------------------------------------------------------------------------------- the format
 
 
-def _json(value):
+def as_json(value):
     """The one JSON text of a value: keys sorted, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 

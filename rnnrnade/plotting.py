@@ -12,10 +12,11 @@ one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 
-from .sequences import names_of_features
+from .sequences import as_probabilities, check_dims, names_of_features
 
 __all__ = [
     "calibration",
@@ -417,11 +418,11 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     from .conditionals import MixtureOfGaussians
 
     x = np.asarray(X)
-    if x.ndim != 2 or not -len(x) <= frame < len(x):
-        raise ValueError(f"conditional_densities draws frame {frame} of one sequence (T, D); X has shape {x.shape}.")
+    if x.ndim != 2 or not isinstance(frame, Integral) or not -len(x) <= frame < len(x):
+        raise ValueError(f"conditional_densities draws frame {frame!r} of one sequence (T, D); X has shape {x.shape}.")
     frame %= len(x)
     mixture = MixtureOfGaussians(*estimator.predict_params(X[: frame + 1]))[frame]
-    dims = list(range(min(12, x.shape[1]))) if dims is None else list(dims)
+    dims = check_dims("dims", range(min(12, x.shape[1])) if dims is None else dims, x.shape[1])
     names = names_of_features(estimator, x.shape[1], feature_names)
     n_columns = min(4, len(dims))
     n_rows = -(-len(dims) // n_columns)
@@ -482,7 +483,10 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     """
     from .forecasting import quantiles
 
-    levels = sorted(levels, reverse=True)  # the widest first, below the others
+    levels = sorted(np.atleast_1d(as_probabilities("levels", levels)), reverse=True)  # the widest below the others
+    if not levels:
+        raise ValueError("levels must be probabilities of intervals, at least one. Got none.")
+    check_dims("dim", [dim], np.shape(samples)[-1])
     tails = [(1 - level) / 2 for level in levels]
     median, *edges = quantiles(samples, [0.5, *tails, *(1 - t for t in tails)])[:, :, dim]
     begin = 0 if past is None else len(past)

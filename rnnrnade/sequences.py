@@ -30,13 +30,16 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 __all__ = [
     "Sequences",
+    "as_numbers",
+    "as_probabilities",
+    "check_dims",
     "check_frame_weights",
     "check_sequences",
     "check_validation",
@@ -342,6 +345,35 @@ def names_of_features(estimator, n_features, given=None):
     if len(names) != n_features:
         raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
     return [str(name) for name in names]
+
+
+def as_numbers(name, values):
+    """`values` as an array of float64; where they are no real numbers, a ValueError that begins with their name."""
+    try:
+        values = np.asarray(values)
+        if values.dtype.kind not in "biufO":
+            raise TypeError
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers. Got {values!r:.60} instead.") from error
+
+
+def as_probabilities(name, values):
+    """`values` as a number or a 1-D array of float64, all in [0, 1]."""
+    q = as_numbers(name, values)
+    if q.ndim > 1 or not np.all((q >= 0) & (q <= 1)):
+        raise ValueError(f"{name} must be a number in [0, 1], or a 1-D array of them. Got {values!r:.60} instead.")
+    return q
+
+
+def check_dims(name, dims, n_features):
+    """A list of dimensions, each an int in 0 ... n_features - 1."""
+    dims = list(dims)
+    bad = [d for d in dims if not isinstance(d, Integral) or not 0 <= d < n_features]
+    if bad or not dims:
+        what = repr(bad[0]) if bad else "none"
+        raise ValueError(f"{name} must be among the dimensions 0 ... {n_features - 1}. Got {what}.")
+    return dims
 
 
 @contextmanager

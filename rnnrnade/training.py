@@ -15,6 +15,9 @@ What is validated and kept is an exponential moving average of the parameters ov
 (Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992).  On validation data 0.99 gained
 0.36 nats a frame on the Japanese vowels and 0.13 nats a row on red wine (five folds).
 
+A checkpoint (checkpoints.py) holds the state of a `Trainer` at a validation, which may be inside an epoch: then it has
+the parameters and the generator of the epoch's begin too, from which the epoch's batches are made again.
+
 Noise and dropout are drawn from the generator of the fit, one array for a batch, so that they are the same for any
 number of threads.  The states carried into windows have read the frames as they are.
 """
@@ -142,7 +145,11 @@ class Trainer:
         self.history = {name: [] for name in COLUMNS}
         self.seen = Seen()
         self.best = Best()
-        self.interrupted = False
+        self.since = 0  # validations since the best
+        self.done = 0  # batches of this epoch
+        self.left_out = 0  # those that are done before a checkpoint
+        self.begin = None  # parameters and state of the generator at the begin of this epoch
+        self.interrupted = self.finished = False
         self.recipe = self.state = None
         self.follow(options, n_threads)
 
@@ -218,11 +225,68 @@ class Trainer:
         self.updates += 1
 
     def epoch(self, data, window):
-        """One pass over the data; yields after each update."""
-        self.epochs += 1
-        for batch in batches(data, self.options.batch_size, window, self.generator, self.model, self.n_threads):
+        """One pass over the data, or what a checkpoint left of it; yields after each update."""
+        remaining = batches(data, self.options.batch_size, window, self.generator, self.model, self.n_threads)
+        self.done, self.left_out = self.left_out, 0
+        if self.done:
+            now = self.model.theta.copy(), self.generator.bit_generator.state
+            self.model.theta[...], self.generator.bit_generator.state = self.begin
+            for _ in range(self.done):
+                next(remaining)
+            self.model.theta[...], self.generator.bit_generator.state = now
+        else:
+            self.epochs += 1
+            self.begin = self.model.theta.copy(), self.generator.bit_generator.state
+        for batch in remaining:
             self.update(batch)
+            self.done += 1
             yield
+        self.done, self.begin = 0, None
+
+    def get_state(self):
+        """(numbers, arrays): copies of all that `set_state` needs to go on to the same bits, at a validation."""
+        best, history = self.best, np.array(list(self.history.values()), np.float64)
+        numbers = {
+            "finished": self.finished,
+            "epochs": self.epochs,
+            "updates": self.updates,
+            "since": self.since,
+            "best": [best.score, best.epoch, best.update],
+            "generator": self.generator.bit_generator.state,
+        }
+        arrays = {"history": history} | ({} if best.theta is None else {"best": best.theta})
+        if self.finished:  # nothing will go on from here
+            return numbers, arrays
+        numbers |= {"done": self.done, "generator_of_epoch": None, "optimizer": []}
+        arrays["theta"] = self.model.theta.copy()
+        for i, state in enumerate(self.state):
+            of_link = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+            numbers["optimizer"].append(of_link)
+            arrays |= {f"optimizer.{i}.{name}": state[name].copy() for name in state if name not in of_link}
+        if self.done:
+            arrays["theta_of_epoch"], numbers["generator_of_epoch"] = self.begin
+        return numbers, arrays
+
+    def set_state(self, numbers, arrays):
+        """Go on from what `get_state` gave."""
+        for name in ("finished", "epochs", "updates", "since"):
+            setattr(self, name, numbers[name])
+        self.best = Best(arrays.get("best"), *numbers["best"])
+        self.generator.bit_generator.state = numbers["generator"]
+        for name, column in zip(COLUMNS, arrays["history"].tolist(), strict=True):
+            self.history[name] = [int(value) for value in column] if name in ("epoch", "update") else column
+        if self.finished:
+            self.model.theta[...] = self.best.theta
+            return
+        self.model.theta[...], self.done = arrays["theta"], numbers["done"]
+        self.left_out = self.done
+        for i, (state, of_link) in enumerate(zip(self.state, numbers["optimizer"], strict=True)):
+            state |= of_link
+            for name in state:
+                if name not in of_link:
+                    state[name] = np.array(arrays[f"optimizer.{i}.{name}"])
+        if self.done:
+            self.begin = arrays["theta_of_epoch"], numbers["generator_of_epoch"]
 
     def record(self, data, score, seconds):
         """Append a row to the history; the log-Jacobian of a part of the frames is taken to be the mean of all."""
@@ -236,7 +300,7 @@ class Trainer:
     def validations(self, data, window):
         """Train for the whole run; yields whenever it is time to validate."""
         every, last = self.options.validate_every, self.options.max_updates
-        for _ in range(self.options.max_epochs):
+        while not self.finished and self.updates != last and (self.left_out or self.epochs < self.options.max_epochs):
             for _ in self.epoch(data, window):
                 if self.seen.weight and (self.updates == last or (every and self.updates % every == 0)):
                     yield
@@ -247,19 +311,25 @@ class Trainer:
         if self.seen.weight:
             yield
 
-    def fit(self, data, validation, window):
-        """Train until the validation score stops rising, or max_epochs or max_updates.
+    def fit(self, data, validation, window, validated=lambda trainer: None):
+        """Train until the validation score stops rising, or max_epochs or max_updates; `validated` is called after each
+        validation, and at the end.
 
         The model is left with the best parameters seen (without validation data: the last), also after Ctrl-C, and
         never with parameters that are not finite."""
+        if self.finished:
+            return
         options, model = self.options, self.model
-        began, self.best.theta = time.perf_counter(), model.theta.copy()
+        began = time.perf_counter() - sum(self.history["seconds"][-1:])
+        if self.best.theta is None:
+            self.best.theta = model.theta.copy()
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / window_of(window, longest)).sum())
         updates = -(-n_windows // options.batch_size)
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
-        since = 0
-        bar = tqdm(total=-(-self.steps // updates), disable=not options.verbose, unit="epoch", desc="fit")
+        n_epochs = -(-self.steps // updates)
+        # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
+        bar = tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit") if options.verbose else None
         try:
             for _ in self.validations(data, window):
                 averaged = self.averaged
@@ -267,14 +337,17 @@ class Trainer:
                 if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
                     raise FloatingPointError
                 self.record(data, score, time.perf_counter() - began)
-                since += 1
+                self.since += 1
                 if not validation or score > self.best.score:  # without validation the last is the best
-                    self.best, since = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
+                    self.best, self.since = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
                 loss = self.history["loss"][-1]
-                bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
-                bar.update(self.epochs - bar.n)
-                if since >= options.patience:
+                if bar is not None:
+                    bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
+                    bar.update(self.epochs - bar.n)
+                self.finished = self.since >= options.patience
+                if self.finished:
                     break
+                validated(self)
         except FloatingPointError:
             warnings.warn(
                 f"the loss was not finite in epoch {self.epochs}: training stopped and went back to the parameters "
@@ -291,8 +364,12 @@ class Trainer:
                 stacklevel=5,
             )
         finally:
-            bar.close()
+            if bar is not None:
+                bar.close()
             model.theta[...] = self.best.theta
+        self.finished = not self.interrupted
+        if self.finished:
+            validated(self)
 
     @property
     def score(self):

@@ -417,6 +417,310 @@ TABLE = [
     files("onto a folder", lambda m: m.RNADE.save(m.folder), IsADirectoryError, "not a regular file"),
 ]
 
+# Every option of every class: (values that are wrong for it).  "order" and the like are above, with their data.
+WRONG = {
+    "n_components": [0, "3", None, 1.5],
+    "n_hidden": [-1, "3", None, 1.5],
+    "activation": ["foo", None, 1],
+    "conditional": ["foo", None, "bernoulli"],
+    "min_scale": [-1.0, NAN, "small", None],
+    "transform": ["foo", 3, {"lags": 1}],
+    "mean_gradient": ["yes", None, 2],
+    "order": [[0, 0, 1], [0, 1], "sorted", 5],
+    "n_orders": [0, -1, 1.5, None],
+    "dtype": ["float16", None, np.float32],
+    "max_epochs": [0, -1, 1.5, None],
+    "max_updates": [0, -1, 1.5, "all"],
+    "batch_size": [0, -1, 1.5, None],
+    "optimizer": ["foo", None],
+    "learning_rate": [0, -1.0, NAN, "fast", None],
+    "schedule": ["foo", 1],
+    "warmup": [-1, 1.5, None],
+    "weight_decay": [-1.0, NAN, "much", None, {"foo": 0.1}, {"W": -1.0}, {"W": "much"}],
+    "clip_norm": [0, -1.0, NAN, "small"],
+    "averaging": [1.0, -0.1, NAN, "some"],
+    "validation_fraction": [1.0, -0.1, NAN, "some"],
+    "validate_every": [0, -1, 1.5],
+    "patience": [0, -1, 1.5, None],
+    "n_restarts": [0, -1, 1.5, None],
+    "warm_start": ["maybe", None],
+    "n_jobs": [0, 1.5, "all"],
+    "random_state": ["foo", -1, 1.5],
+    "verbose": ["loud", -1],
+    "n_recurrent": [0, -1, 1.5, None],
+    "cell": ["foo", None, 1],
+    "context": [("foo",), "alpha", None],
+    "window": [0, -1, 1.5, "all"],
+    "input_noise": [-1.0, NAN, "some", None],
+    "input_dropout": [1.0, -0.1, NAN, None],
+    "context_dropout": [1.0, -0.1, NAN, None],
+    "learn_rho": ["maybe", None, 2],
+}
+TABLE += [
+    (f"every option: {row[0]}", *row[1:])
+    for name in OPTIONS
+    for row in (
+        option(name, parameter, value)
+        for parameter in getattr(rnnrnade, name)._parameter_constraints
+        for value in WRONG[parameter]
+    )
+]
+
+# Every call that takes X, of every class: (call, arguments after X, the name that messages begin with)
+TAKES_X = dict.fromkeys(("fit", "partial_fit", "score_samples", "score", "score_frames", "score_dims", "predict_params", "log_likelihood_and_gradient", "cdf", "crps", "mean", "var", "explain"), ((), "")) | {"ppf": ((0.5,), "")}  # fmt: skip
+REAL_ONLY = {
+    "to_normal": ((), ""),
+    "from_normal": ((), "Z: "),
+    "calibration": ((), ""),
+    "alarm_threshold": ((0.5,), ""),
+}
+FORECASTS = {"forecast": ((2, 1), "")}
+DATA = {  # what is done to X: (of vectors, of sequences, what is said)
+    "NaN": (entry(NAN, 7, 2), entry(NAN, 1, 2, 0), "NaN: {place}"),
+    "infinity": (entry(INF, 7, 2), entry(-INF, 1, 2, 0), "infinity: {place}"),
+    "another D": (narrower, narrower, "X has 2 features"),
+    "None": (lambda X: None, lambda X: None, "X is None"),
+    "text": (lambda X: X.astype(str), lambda X: [X[0].astype(str)], "strings"),
+    "complex": (lambda X: X * 1j, lambda X: [X[0] * 1j], "Complex data not supported"),
+    "1-D": (lambda X: X[:, 0], lambda X: [x[:, 0] for x in X], "Reshape your data"),
+    "empty": (lambda X: X[:0], lambda X: [], "0 sample|empty list"),
+}
+
+
+def on_every_call(name):
+    recurrent, binary = name.startswith("RNN"), "NADE" in name and "RNADE" not in name
+    calls = TAKES_X | ({} if binary else REAL_ONLY) | (FORECASTS if recurrent else {})
+    place = PLACE if recurrent else "row 7, dimension 2"
+    for method, (arguments, prefix) in calls.items():
+        for what, (of_vectors, of_sequences, pattern) in DATA.items():
+            if what == "another D" and method == "fit":
+                continue  # a new fit may have another D
+            change = of_sequences if recurrent else of_vectors
+
+            def call(m, change=change, method=method, arguments=arguments):
+                model = getattr(m, name)
+                if method in ("fit", "partial_fit"):  # one that no other row needs
+                    model = new(name).fit(m.data[name]) if method == "partial_fit" else new(name)
+                X = change([x.copy() for x in m.data[name]] if recurrent else m.data[name].copy())
+                return getattr(model, method)(X, *arguments)
+
+            exception = TypeError if what == "None" else ValueError
+            yield f"every call: {name}.{method}: {what}", call, exception, prefix + f".*({pattern.format(place=place)})"
+
+
+TABLE += [row for name in OPTIONS for row in on_every_call(name)]
+
+
+def calling(what, call, pattern, exception=ValueError):
+    """Any other public call."""
+    return what, call, exception, pattern
+
+
+def detector(m, **options):
+    return rnnrnade.OutlierDetector(new("RNADE"), **options).fit(m.data["RNADE"])
+
+
+def with_arguments(name, method, pattern, *arguments, exception=ValueError, **kwargs):
+    """A method of a fitted model on its data with further arguments."""
+    shown = ", ".join([*map(repr, arguments), *(f"{key}={value!r}" for key, value in kwargs.items())])
+
+    def call(m):
+        return getattr(getattr(m, name), method)(m.data[name], *arguments, **kwargs)
+
+    return f"{name}.{method}({shown:.60})", call, exception, pattern
+
+
+def drawing(what, draw, pattern, exception=ValueError):
+    """A picture that cannot be drawn."""
+
+    def call(m):
+        pytest.importorskip("matplotlib")
+        return draw(m, rnnrnade.plotting)
+
+    return f"plotting.{what}", call, exception, pattern
+
+
+def checkpointed(m, **kwargs):
+    return new("RNADE").fit(m.data["RNADE"], **kwargs)
+
+
+TABLE += [
+    # quantiles, thresholds, reports
+    *(
+        with_arguments(name, "ppf", "q must be", q)
+        for name in ("RNADE", "RNNRNADE", "RNNNADE")
+        for q in (-0.1, 1.1, NAN, [0.5, 2], [[0.5]], "half", None, ["a"], 1j)
+    ),
+    *(
+        with_arguments(name, "explain", key, **{key: value})
+        for name in OPTIONS
+        for key in ("top", "n_dims")
+        for value in (0, -1, 1.5, "all", None, True)
+    ),
+    *(
+        with_arguments(name, "alarm_threshold", "rate", rate)
+        for name in ("RNADE", "RNNNADE")
+        for rate in (0, 1, -1, NAN, "rare", None, 1e-9)
+    ),
+    *(with_arguments("RNNRNADE", "alarm_threshold", "confidence", 0.2, confidence=c) for c in (0, 1, NAN, "high")),
+    *(with_arguments("RNADE", "calibration", "n_bins", n_bins=n) for n in (0, -1, 2.5, "ten", None, True)),
+    *(
+        with_arguments(name, method, f"{method} needs continuous data")
+        for name in ("NADE", "RNNNADE")
+        for method in ("to_normal", "from_normal", "calibration")
+    ),
+    *(
+        with_arguments("RNADE", method, "leave lengths out", exception=TypeError, lengths=[30])
+        for method in ("cdf", "crps", "mean", "var", "to_normal", "from_normal", "calibration", "explain")
+    ),
+    *(
+        with_arguments("RNNRNADE", method, "leave lengths out", lengths=[30])
+        for method in ("cdf", "crps", "mean", "var", "to_normal", "from_normal", "calibration", "explain")
+    ),
+    # draws
+    *(
+        sampling(name, f"leading={leading!r}", "leading", leading=leading, n_samples=2)
+        for name in ("RNADE", "RNNRNADE")
+        for leading in (NAN, 1.0, [], [NAN], [1, INF], [1] * 4, [[1.0]] * 3, [[[1.0]]], ["a"], 1j, [1e300])
+    ),
+    sampling("NADE", "leading=[0.5]", "leading", leading=[0.5]),
+    sampling("RNNNADE", "leading=[2]", "leading", leading=[2]),
+    *(
+        sampling(name, f"n_samples={n!r}", "n_samples", n_samples=n)
+        for name in OPTIONS
+        for n in (-2, 1.5, "two", None, True, [3])
+    ),
+    *(
+        sampling(name, f"random_state={seed!r}", "random_state", random_state=seed)
+        for name in OPTIONS
+        for seed in ("bar", -1, 1.5)
+    ),
+    *(forecast(f"{key}={n!r}", key, **{key: n}) for key in ("horizon", "n_samples") for n in (-1, "two", None, True)),
+    # forecasts
+    *(
+        calling(f"quantiles of {what}", lambda m, x=x: rnnrnade.forecasting.quantiles(x), "samples")
+        for what, x in {"2-D": FRAMES, "nothing": FRAMES[:0], "NaN": FRAMES[None] * NAN, "text": "abc"}.items()
+    ),
+    *(
+        calling(f"quantiles at {q!r}", lambda m, q=q: rnnrnade.forecasting.quantiles(FRAMES[None], q), "q must be")
+        for q in (-0.1, 1.1, NAN, "half", [[0.5]], None)
+    ),
+    *(
+        calling(f"energy_score with {what}", lambda m, a=a: rnnrnade.forecasting.energy_score(*a), pattern)
+        for what, (a, pattern) in {
+            "one draw": ((FRAMES[None], FRAMES), "two draws"),
+            "another truth": ((np.stack([FRAMES] * 2), FRAMES[:3]), "truth has shape"),
+            "2-D draws": ((FRAMES, FRAMES), "samples must be draws"),
+            "NaN in the truth": ((np.stack([FRAMES] * 2), FRAMES * NAN), "truth .*NaN"),
+            "NaN in a draw": ((np.stack([FRAMES * NAN] * 2), FRAMES), "samples .*NaN"),
+            "lists of two lengths": (([np.stack([FRAMES] * 2)], []), "samples|truth"),
+        }.items()
+    ),
+    # the detector of outliers
+    *(
+        calling(f"OutlierDetector(contamination={c!r})", lambda m, c=c: detector(m, contamination=c), "contamination")
+        for c in (0, 0.6, -1, NAN, "few", None)
+    ),
+    calling("OutlierDetector(3)", lambda m: rnnrnade.OutlierDetector(3).fit(FRAMES), "model"),
+    *(
+        calling(
+            f"OutlierDetector.{method}: not fitted",
+            lambda m, method=method: getattr(rnnrnade.OutlierDetector(new("RNADE")), method)(FRAMES),
+            "not fitted",
+            NotFittedError,
+        )
+        for method in ("predict", "decision_function", "score_samples")
+    ),
+    *(
+        calling(
+            f"OutlierDetector.{method}: {what}",
+            lambda m, method=method, X=X: getattr(detector(m), method)(X),
+            pattern,
+        )
+        for method in ("predict", "decision_function", "score_samples", "fit")
+        for what, X, pattern in (("NaN", FRAMES * NAN, "NaN: row 0, dimension 0"), ("1-D", FRAMES[0], "Reshape"))
+    ),
+    # not fitted
+    *(
+        (f"every call: {row[0]}", *row[1:])
+        for name in ("RNADE", "RNNRNADE")
+        for row in (
+            *(unfitted(name, method) for method in ("cdf", "crps", "mean", "var", "to_normal", "from_normal")),
+            *(unfitted(name, method) for method in ("explain", "alarm_threshold", "calibration", "score_dims")),
+        )
+    ),
+    # checkpoints
+    *(
+        calling(
+            f"fit(every={every!r})", lambda m, e=every: checkpointed(m, checkpoint=m.folder / "c", every=e), "every"
+        )
+        for every in (-1, NAN, "often", None, True)
+    ),
+    *(
+        calling(f"fit(resume={r!r})", lambda m, r=r: checkpointed(m, checkpoint=m.folder / "c", resume=r), "resume")
+        for r in ("yes", None, 1)
+    ),
+    calling("fit(resume=True) without a file", lambda m: checkpointed(m, resume=True), "needs checkpoint=path"),
+    *(
+        calling(f"fit(checkpoint={c!r})", lambda m, c=c: checkpointed(m, checkpoint=c), "checkpoint must", TypeError)
+        for c in (3, True, ["a"], b"abc")
+    ),
+    calling("a folder as checkpoint", lambda m: checkpointed(m, checkpoint=m.folder), "not a regular", ModelFileError),
+    calling(
+        "a model as checkpoint",
+        lambda m: checkpointed(m, checkpoint=saved(m, "NADE"), resume=True),
+        "holds a NADE, no checkpoint",
+        ModelFileError,
+    ),
+    calling(
+        "no folder of the checkpoint",
+        lambda m: checkpointed(m, checkpoint=m.folder / "no" / "fit"),
+        "no folder",
+        FileNotFoundError,
+    ),
+    # pictures
+    drawing(
+        "conditional_densities of several sequences",
+        lambda m, p: p.conditional_densities(m.RNNRNADE, np.stack([FRAMES, FRAMES]), 0),
+        "one sequence",
+    ),
+    *(
+        drawing(
+            f"conditional_densities of frame {frame!r}",
+            lambda m, p, frame=frame: p.conditional_densities(m.RNNRNADE, FRAMES, frame),
+            "frame",
+        )
+        for frame in (12, -13, 1.5, "last", None)
+    ),
+    *(
+        drawing(
+            f"conditional_densities of dims {dims!r}",
+            lambda m, p, dims=dims: p.conditional_densities(m.RNNRNADE, FRAMES, 0, dims=dims),
+            "dims",
+        )
+        for dims in ([], [3], [-4], ["a"])
+    ),
+    drawing(
+        "conditional_densities with two names",
+        lambda m, p: p.conditional_densities(m.RNNRNADE, FRAMES, 0, feature_names=["a", "b"]),
+        "2 feature names for 3",
+    ),
+    *(
+        drawing(f"fan_chart of dim {dim!r}", lambda m, p, dim=dim: p.fan_chart(FRAMES[None], dim=dim), "dim")
+        for dim in (3, -4, "a", 1.5)
+    ),
+    *(
+        drawing(f"fan_chart of levels {q!r}", lambda m, p, q=q: p.fan_chart(FRAMES[None], levels=q), "levels")
+        for q in ([2.0], [-1.0], [NAN], ["a"], [], -0.5)
+    ),
+    drawing("fan_chart of 2-D draws", lambda m, p: p.fan_chart(FRAMES), "samples must be draws"),
+]
+
+
+def test_every_option_is_in_the_table_of_wrong_values():
+    known = set().union(*(getattr(rnnrnade, name)._parameter_constraints for name in OPTIONS))
+    assert set(WRONG) == known
+
 
 @pytest.mark.parametrize(("call", "exception", "pattern"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # too few frames for validation data
@@ -428,4 +732,4 @@ def test_bad_input(m, call, exception, pattern):
 
 
 def test_the_table_is_long_enough():
-    assert len({row[0] for row in TABLE}) == len(TABLE) >= 80
+    assert len({row[0] for row in TABLE}) == len(TABLE) >= 1300

@@ -13,6 +13,7 @@ import pytest
 import rnnrnade
 from rnnrnade import cli, demo
 from rnnrnade.cli import main
+from rnnrnade.io import ModelFileError
 
 # The estimators here are given plain arrays, though their features have names from the header of a file.
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
@@ -643,6 +644,26 @@ def test_control_c_in_a_fit_saves_the_best_model_so_far(folder, tmp_path):
     assert (code, out) == (130, "")
     assert last.startswith(f"rnnrnade: interrupted: {output} has the best model so far, of epoch ")
     assert rnnrnade.RNNRNADE.load(output).best_epoch_ >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")
+def test_a_fit_resumes_after_control_c(run, folder, tmp_path):
+    saved, whole = tmp_path / "fit.checkpoint", tmp_path / "whole.safetensors"
+    argv = ["fit", folder / "data.csv", "--epochs", "200", "--patience", "200", "--seed", "0", "--hidden", "3"]
+    assert run(*argv, "-o", whole, "--quiet")[0] == 0
+    assert interrupted(*argv, "-o", tmp_path / "half.safetensors", "--checkpoint", saved)[0] == 130
+    code, out, err = run(*argv, "-o", tmp_path / "m.safetensors", "--checkpoint", saved, "--resume", "--quiet")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "m.safetensors").read_bytes() == whole.read_bytes()
+    code, out, err = run(*argv, "--recurrent", "7", "--checkpoint", saved, "--resume", "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("rnnrnade: '") and "checkpoint of another fit: n_recurrent was 100, is 7" in err
+    for wrong in (["--resume"], ["--checkpoint", tmp_path], ["--checkpoint", tmp_path / "no" / "fit"],
+                  ["--checkpoint", saved, "--every", "-1"]):  # fmt: skip
+        code, out, err = run(*argv, "-o", tmp_path / "n.safetensors", *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    with pytest.raises(ModelFileError, match="is a checkpoint of a fit, no model"):
+        rnnrnade.load(saved)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")

@@ -128,7 +128,7 @@ def test_other_readers_of_the_format_read_it(saved):
         assert list(file.metadata()) == ["rnnrnade"]
         content = json.loads(file.metadata()["rnnrnade"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    assert content["class"] == "Toy" and content["format"] == 1 and content["version"] == "1.2.3"
+    assert content["class"] == "Toy" and content["format"] == io.FORMAT and content["version"] == "1.2.3"
     assert set(arrays) == set(toy_arrays())
     for name, array in toy_arrays().items():
         same_bits(arrays[name], array)
@@ -263,7 +263,7 @@ def test_a_model_of_another_kind_is_refused(saved):
 
 
 FORGED = {
-    "a later format": (lambda h, c: c.update(format=2, version="9.9"), "format 2 .*9.9.*reads format 1"),
+    "a later format": (lambda h, c: c.update(format=3, version="9.9"), "format 3 .*9.9.*reads format 2"),
     "an unknown class": (
         lambda h, c: c.update({"class": "os.system"}),
         "holds a os.system .* knows only Toy",
