@@ -455,6 +455,7 @@ WRONG = {
     "input_dropout": [1.0, -0.1, NAN, None],
     "context_dropout": [1.0, -0.1, NAN, None],
     "learn_rho": ["maybe", None, 2],
+    "missing": ["drop", True, 1],
 }
 TABLE += [
     (f"every option: {row[0]}", *row[1:])
@@ -467,7 +468,13 @@ TABLE += [
 ]
 
 # Every call that takes X, of every class: (call, arguments after X, the name that messages begin with)
-TAKES_X = dict.fromkeys(("fit", "partial_fit", "score_samples", "score", "score_frames", "score_dims", "predict_params", "log_likelihood_and_gradient", "cdf", "crps", "mean", "var", "explain"), ((), "")) | {"ppf": ((0.5,), "")}  # fmt: skip
+TAKES_X = dict.fromkeys(
+    (
+        "fit", "partial_fit", "score_samples", "score", "score_frames", "score_dims", "predict_params",
+        "log_likelihood_and_gradient", "cdf", "crps", "mean", "var", "explain",
+    ),
+    ((), ""),
+) | {"ppf": ((0.5,), "")}  # fmt: skip
 REAL_ONLY = {
     "to_normal": ((), ""),
     "from_normal": ((), "Z: "),
