@@ -467,7 +467,13 @@ TABLE += [
 ]
 
 # Every call that takes X, of every class: (call, arguments after X, the name that messages begin with)
-TAKES_X = dict.fromkeys(("fit", "partial_fit", "score_samples", "score", "score_frames", "score_dims", "predict_params", "log_likelihood_and_gradient", "cdf", "crps", "mean", "var", "explain"), ((), "")) | {"ppf": ((0.5,), "")}  # fmt: skip
+TAKES_X = dict.fromkeys(
+    (
+        "fit", "partial_fit", "score_samples", "score", "score_frames", "score_dims", "predict_params",
+        "log_likelihood_and_gradient", "cdf", "crps", "mean", "var", "explain",
+    ),
+    ((), ""),
+) | {"ppf": ((0.5,), "")}  # fmt: skip
 REAL_ONLY = {
     "to_normal": ((), ""),
     "from_normal": ((), "Z: "),
