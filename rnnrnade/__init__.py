@@ -11,6 +11,7 @@ _WHERE = {
     "RNNRNADE": "estimators",
     "RNNNADE": "estimators",
     "Linear": "transforms",
+    "SequenceBatch": "sequences",
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }

@@ -109,6 +109,11 @@ cdef real plain_hidden_backward(real* da, real* dw, const real* a, const real* h
 
 # ---- mixture of Gaussians: (6) and (7) ---------------------------------------------------------------------------
 
+cdef inline double scale_exp(double z) noexcept nogil:
+    """exp(z), never 0 nor infinite, as in the C rows: x = mu at sigma = 0 would be NaN.  NaN goes through."""
+    return exp(-708 if z < -708 else 709 if z > 709 else z)
+
+
 cdef double mixture_terms(double* largest, const real* z, real x, const outputs* at,
                           bint prior) noexcept nogil:
     """logsumexp over k of z^alpha_k (prior) or z^alpha_k - u_k^2 / 2 - log sigma_k, without its largest term."""
@@ -127,7 +132,7 @@ cdef double mixture_terms(double* largest, const real* z, real x, const outputs*
 cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssize_t k, bint prior) noexcept nogil:
     cdef double sigma, u, term = z[(at.alpha + k) * WIDTH]
     if not prior:
-        sigma = at.min_scale + exp(z[(at.sigma + k) * WIDTH])
+        sigma = at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH])
         u = (x - z[(at.mu + k) * WIDTH]) / sigma
         term += -0.5 * u * u - log(sigma)
     return term
@@ -160,7 +165,7 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
             z_sigma = z + (at.sigma + k) * WIDTH + l
             pi = exp(mixture_term(z + l, x[l], at, k, False) - m1) / s1
             alpha = exp(z_alpha[0] - m0) / s0
-            e = exp(z_sigma[0])
+            e = scale_exp(z_sigma[0])
             sigma = at.min_scale + e
             u = (x[l] - z_mu[0]) / sigma
             z_alpha[0] = <real>(weight[l] * (pi - alpha))                  # dz^alpha = pi - alpha
@@ -180,7 +185,7 @@ cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* 
             if cumulative > uniform[l] * s0 or k == at.K - 1:
                 break
         x[l] = <real>(z[(at.mu + k) * WIDTH + l]
-                      + (at.min_scale + exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
+                      + (at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
 
 
 cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
@@ -191,7 +196,7 @@ cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at)
         for k in range(at.K):
             parameters[k * WIDTH + l] = <real>(exp(z[(at.alpha + k) * WIDTH + l] - m0) / s0)
             parameters[(at.K + k) * WIDTH + l] = z[(at.mu + k) * WIDTH + l]
-            parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + exp(z[(at.sigma + k) * WIDTH + l]))
+            parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH + l]))
 
 
 # ---- Bernoulli: p(x = 1) = sigmoid(z) ----------------------------------------------------------------------------

@@ -1024,9 +1024,14 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         self = cls(**options)
         self._validate_params()
         self.n_features_in_ = int(state["n_features_in"])
-        if state["feature_names_in"]:
+        names = state["feature_names_in"]
+        if not isinstance(names, list) or len(names) not in (0, self.n_features_in_) or self.n_features_in_ < 1:
+            raise ValueError("the names of the features do not fit their number")
+        if names:
             self.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
         members = []
+        if self.order is not None and not isinstance(self.order, str | list):
+            raise ValueError("the order of dimensions is no permutation")
         for k, of_member in enumerate(state["members"]):
             member = self
             if self.n_orders > 1:
@@ -1049,16 +1054,18 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         self.transform_ = None
         if state["transform"] is not None:
             fitted = {name.removeprefix("transform."): a for name, a in arrays.items() if name != "theta"}
-            self.transform_ = Linear.from_arrays(state["transform"], fitted)
+            self.transform_ = Linear.from_arrays(state["transform"], fitted, D)
         layout, theta = self._layout(D), arrays["theta"]
         if theta.shape != (layout.size,) or theta.dtype != np.dtype(self.dtype):
             raise ValueError("the parameters do not fit the options")
         self._model = Model(layout, np.array(theta))
-        self.history_ = state["history"]
+        self.history_ = {name: [float(value) for value in column] for name, column in state["history"].items()}
         for name in ("epoch", "update"):
             self.history_[name] = [int(value) for value in self.history_.get(name, [])]
+        if len({len(column) for column in self.history_.values()}) > 1:
+            raise ValueError("the columns of its history have several lengths")
         self.n_iter_ = len(set(self.history_["epoch"]))
-        self.best_epoch_, self.best_update_ = state["best_epoch"], state["best_update"]
+        self.best_epoch_, self.best_update_ = int(state["best_epoch"]), int(state["best_update"])
 
 
 def _in_order(frames, order):

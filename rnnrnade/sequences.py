@@ -36,6 +36,7 @@ import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 __all__ = [
+    "SequenceBatch",
     "Sequences",
     "as_numbers",
     "as_probabilities",
@@ -129,6 +130,87 @@ class Sequences:
         """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
         index = np.asarray(index, dtype=np.int64)
         return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list")
+
+
+class SequenceBatch(list):
+    """Sequences as a list of DataFrames, of pandas or polars: what estimators take, with names of features.
+
+    Attributes
+    ----------
+    keys : list
+        What the sequences are called, in their order.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from rnnrnade import SequenceBatch
+    >>> df = pandas.DataFrame({"who": ["b", "a", "b"], "when": [2, 1, 1], "x": [0.5, 1.5, 2.5]})
+    >>> batch = SequenceBatch.from_frame(df, key="who", time="when")
+    >>> batch.keys, [frame["x"].tolist() for frame in batch]
+    (['b', 'a'], [[2.5, 0.5], [1.5]])
+    """
+
+    def __init__(self, frames=(), keys=None):
+        super().__init__(frames)
+        self.keys = list(range(len(self))) if keys is None else list(keys)
+
+    @classmethod
+    def from_frame(cls, df, *, key=None, time=None):
+        """Cut one table of many sequences, a frame in each row, into its sequences.
+
+        Parameters
+        ----------
+        df : pandas.DataFrame or polars.DataFrame
+        key : column name or None, default=None
+            Tells the sequences apart, which come in the order of their first rows.  None: one sequence.
+        time : column name or None, default=None
+            Sorts the frames of each sequence; of pandas, it becomes their index, which `explain` shows.  None: the
+            order of the rows.
+
+        Returns
+        -------
+        SequenceBatch
+            Of DataFrames (T_i, D) with the columns but `key` and `time`.
+
+        Raises
+        ------
+        TypeError
+            If df is no DataFrame.
+        ValueError
+            For a column that is not there, an empty key or time, or a time that a sequence has twice.
+        """
+        if not hasattr(df, "columns") or not (hasattr(df, "iloc") or hasattr(df, "partition_by")):
+            raise TypeError(f"df must be a DataFrame of pandas or polars. Got a {type(df).__name__}.")
+        columns = list(df.columns)
+        for argument, name in (("key", key), ("time", time)):
+            if name is None:
+                continue
+            if name not in columns:
+                raise ValueError(f"{argument}={name!r} is no column; there are {', '.join(map(repr, columns))}.")
+            empty = df[name].isna() if hasattr(df, "iloc") else df[name].is_null()
+            if empty.any():
+                raise ValueError(f"column {name!r} is empty in row {int(np.argmax(empty.to_numpy()))}.")
+        if not len(df):
+            raise ValueError("df has no rows: at least one frame is required.")
+        if hasattr(df, "iloc"):
+            parts = {0: df} if key is None else dict(iter(df.groupby(key, sort=False, observed=True)))
+        elif key is None:
+            parts = {0: df}
+        else:
+            parts = {label: part for (label,), part in df.partition_by(key, maintain_order=True, as_dict=True).items()}
+        dropped = [name for name in (key, time) if name is not None]
+        if len(dropped) == len(columns):
+            raise ValueError("df has no column of features beside key and time.")
+        frames = []
+        for label, part in parts.items():
+            if time is not None:
+                repeated = part[time].duplicated() if hasattr(df, "iloc") else part[time].is_duplicated()
+                if repeated.any():
+                    at = part[time].to_numpy()[int(np.argmax(repeated.to_numpy()))]
+                    raise ValueError(f"sequence {label!r} has {time}={at} twice: which frame comes first?")
+                part = part.sort_values(time).set_index(time, drop=False) if hasattr(df, "iloc") else part.sort(time)
+            frames.append(part.drop(columns=dropped) if hasattr(df, "iloc") else part.drop(dropped))
+        return cls(frames, parts)
 
 
 # --------------------------------------------------------------------------------------- what estimators call

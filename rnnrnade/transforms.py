@@ -1,6 +1,7 @@
 """The invertible transform in front of a model: standardisation, whitening or a linear predictor, one class."""
 
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -72,12 +73,7 @@ class Linear(BaseEstimator):
         -------
         self
         """
-        if not (isinstance(self.lags, int | np.integer) and self.lags >= 0):
-            raise ValueError(f"lags of Linear must be an int in the range [0, inf). Got {self.lags!r} instead.")
-        if self.covariance not in COVARIANCES:
-            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r} instead.")
-        if not self.ridge >= 0 or not self.floor > 0:
-            raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
+        self._check_options()
         self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
         offsets = np.asarray(offsets, np.int64)
@@ -97,6 +93,14 @@ class Linear(BaseEstimator):
             for q in range(lags + 1):
                 self._fit_predictor(z, w, np.flatnonzero(position >= q), q, constant)
         return self
+
+    def _check_options(self):
+        if not (isinstance(self.lags, int | np.integer) and self.lags >= 0):
+            raise ValueError(f"lags of Linear must be an int in the range [0, inf). Got {self.lags!r} instead.")
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r} instead.")
+        if not (_is_number(self.ridge) and _is_number(self.floor) and self.ridge >= 0 and self.floor > 0):
+            raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
 
     def _fit_predictor(self, z, w, rows, q, constant):
         """A_q and L_q from the frames that have q predecessors."""
@@ -279,15 +283,24 @@ class Linear(BaseEstimator):
         return {name: getattr(self, name) for name in FITTED}
 
     @classmethod
-    def from_arrays(cls, options, arrays):
-        """A fitted transform from its options and arrays."""
+    def from_arrays(cls, options, arrays, D):
+        """A fitted transform of D dimensions from its options and arrays; ValueError where they do not fit together."""
         transform = cls(**options)
-        for name in FITTED:
-            setattr(transform, name, np.asarray(arrays[name], np.float64))
+        transform._check_options()
+        q = transform.lags
+        shapes = ((D,), (D,), (q + 1, q, D, D), (q + 1, D), (q + 1, D, D))
+        for name, shape in zip(FITTED, shapes, strict=True):
+            if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+                raise ValueError(f"{name} of the transform does not fit its options")
+            setattr(transform, name, np.array(arrays[name]))
         return transform
 
 
 FITTED = ("mean_", "scale_", "coefficients_", "intercepts_", "factors_")
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _weighted_mean(x, w):

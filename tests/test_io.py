@@ -7,6 +7,7 @@ import stat
 import struct
 import sys
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -534,6 +535,73 @@ def test_changed_files_of_a_real_estimator_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(path)
     refused(path, path.read_bytes(), 500, seed=1)
+
+
+# Fuzz at full count: files of each real estimator.
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", REAL)
+def test_2000_changed_files_of_each_real_estimator_are_refused(name, tmp_path):
+    """Bits flipped, bytes changed, cut, inserted, repeated: 20,000 files in all."""
+    model, _ = fitted(name)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    refused(path, path.read_bytes(), 2000, seed=zlib.crc32(name.encode()))
+
+
+def edited(value, rng):
+    """A JSON value with one thing in it changed, as a forger would who knows the format."""
+    strange = [None, True, -1, 0, 1, 7, 1e308, -1e-300, 2**63, 10**400, "", "x", "float64", [], [[]], {}, {"a": 1}]
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = list(value)[rng.integers(len(value))]
+        what = rng.random()
+        if what < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        return value | ({str(rng.integers(10)): 1} if what < 0.15 else {key: edited(value[key], rng)})
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = rng.integers(len(value))
+        return value[:at] + ([] if rng.random() < 0.2 else [edited(value[at], rng)]) + value[at + 1 :]
+    return strange[rng.integers(len(strange))]
+
+
+def forge(path, n, seed):
+    """Edit n headers, with hashes that fit: each file is refused as a model file, or gives a model that scores."""
+    original, rng, loaded = path.read_bytes(), np.random.default_rng(seed), 0
+    for _ in range(n):
+        path.write_bytes(original)
+
+        def change(header, content):
+            if rng.random() < 0.7:
+                content["options"] = edited(content["options"], rng)
+            elif rng.random() < 0.5:
+                names = [key for key in header if key != "__metadata__"]
+                name = names[rng.integers(len(names))]
+                header[name] = edited(header[name], rng)
+            else:
+                content.update(edited({k: v for k, v in content.items() if k not in ("options", "sha256")}, rng))
+
+        path.write_bytes(rewritten(path, change))
+        try:
+            model = load_estimator(path)
+        except ModelFileError:
+            continue
+        model.save(path)
+        load_estimator(path)
+        loaded += 1
+    return loaded
+
+
+@pytest.mark.parametrize("n", [30, pytest.param(500, marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.filterwarnings("error")
+def test_edited_headers_with_hashes_that_fit(name, n, tmp_path):
+    model, _ = fitted(name)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded = forge(path, n, seed=1)
+    print(f"{n - loaded} of {n} refused, {loaded} loaded")
+    assert 0 < loaded < n
 
 
 def test_a_file_of_another_class(tmp_path):

@@ -85,3 +85,40 @@ def test_workspace_is_given_back():
     _core.free_workspace()
     assert _core.last_team_size() == 0
     np.testing.assert_array_equal(fitted.score_samples(X), expected)
+
+
+GROWTH = """
+import sys, gc, numpy as np
+sys.path[:0] = {path!r}
+from test_process import model
+fitted = model(n_jobs=2)
+X = [np.random.default_rng(0).normal(size=(20, 4)) for _ in range(3)]
+calls = {{
+    "scores": lambda: fitted.score_samples(X),
+    "gradient": lambda: fitted.log_likelihood_and_gradient(X),
+    "sample": lambda: fitted.sample(3, 10, random_state=0),
+    "cdf": lambda: fitted.cdf(X),
+}}
+def resident():
+    gc.collect()
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
+for name, call in calls.items():
+    for _ in range(500):
+        call()
+    before = resident()
+    for _ in range(int(sys.argv[1])):
+        call()
+    print(name, resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+@pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.full)])
+def test_memory_does_not_grow_with_the_number_of_calls(n):
+    """Resident memory, KiB, over n calls of each kind after the first 500: at most 1 MiB more."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH.format(path=sys.path), str(n)], capture_output=True, text=True, check=True
+    )
+    grown = {name: int(kib) for name, kib in (line.split() for line in done.stdout.splitlines())}
+    print(n, "calls, KiB:", grown)
+    assert set(grown) == {"scores", "gradient", "sample", "cdf"} and max(grown.values()) <= 1024

@@ -275,7 +275,7 @@ def test_units_that_are_powers_of_two_leave_the_bits_of_e(lags, covariance):
 def test_arrays_make_the_transform_again(lags, covariance):
     X = recordings()
     transform = fitted(X, lags, covariance, ridge=0.5)
-    again = Linear.from_arrays(transform.get_params(), transform.to_arrays())
+    again = Linear.from_arrays(transform.get_params(), transform.to_arrays(), len(transform.mean_))
     assert again.get_params() == transform.get_params()
     assert_same_bits(again.forward(*packed(X)), transform.forward(*packed(X)))
     assert not hasattr(clone(transform), "mean_")
