@@ -248,7 +248,7 @@ def begun(tmp_path_factory):
 CHANGED = {
     "an option": ({"learning_rate": 0.1}, {}, r"learning_rate was 0.05, is 0.1"),
     "two options": ({"n_hidden": 4, "dtype": "float64"}, {}, "n_hidden was 3, is 4; dtype|dtype.*; n_hidden"),
-    "another transform": ({"transform": Linear(lags=1)}, {}, r"transform was 'standardize', is \{'covariance'"),
+    "another transform": ({"transform": Linear(lags=1)}, {}, r"transform was 'whiten', is \{'covariance'"),
     "another seed": ({"random_state": 1}, {}, "random_state was 0, is 1"),
     "another generator": ({"random_state": np.random.Generator(np.random.MT19937())}, {}, "generator was 'PCG64'"),
     "data": ({}, {"X": VECTORS + 1e-9}, "another X"),
