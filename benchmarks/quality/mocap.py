@@ -23,10 +23,11 @@ VALIDATION = 0.1
 SEEDS, SEEDS_QUICK = 2, 1
 DRAWS, DRAWS_QUICK = 100, 20
 FIXED = {"validation_fraction": VALIDATION}
+PLAIN = FIXED | {"transform": "standardize"}  # no linear predictor
 QUICK = {"max_epochs": 5}
 ALL = {"validation_fraction": None}
 PAPER = [
-    FIXED | entry
+    PLAIN | entry
     for entry in grid(n_components=[5], n_hidden=[50], n_recurrent=[100], min_scale=[0.1], weight_decay=[0.1, 0.3])
 ]
 FALLING = {"schedule": "linear", "max_epochs": 2000, "max_updates": 500, "patience": 1000, "learning_rate": 3e-3}
@@ -35,7 +36,7 @@ BEHIND = [
     for entry in grid(n_components=[2, 3], n_recurrent=[300], min_scale=[0.3], weight_decay=[0.3])
 ]
 INDEPENDENT = [
-    FIXED | entry for entry in grid(n_hidden=[0], n_components=[1], min_scale=[0.1], weight_decay=[0.1, 0.3])
+    PLAIN | entry for entry in grid(n_hidden=[0], n_components=[1], min_scale=[0.1], weight_decay=[0.1, 0.3])
 ]
 ROWS = [
     Row("Gaussian, no time", Gaussian, refit={}, group="peer"),

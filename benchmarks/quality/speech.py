@@ -42,7 +42,7 @@ ROWS = [
         for n in (5, 9, 14, 20)
     ),
     Row("RNNRNADE(), defaults", RNNRNADE, refit={}, quick={"max_epochs": 10}, group="defaults"),
-    Row("RNN-RNADE", RNNRNADE, **OURS),
+    Row("RNN-RNADE, standardised", RNNRNADE, **with_(OURS, transform="standardize")),
     Row("RNN-RNADE behind VAR(1)", RNNRNADE, **with_(OURS, transform=Linear(lags=1, covariance="full"))),
 ]
 

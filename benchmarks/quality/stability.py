@@ -20,7 +20,10 @@ from .common import Fold, Row, Table, parser, run_tables, write
 
 SEEDS, SEEDS_QUICK = 10, 2
 EPOCHS, EPOCHS_QUICK = 300, 15  # of two updates: 31 windows in batches of 16
-SETTINGS = {"n_components": 5, "min_scale": 0.1, "weight_decay": 0.0, "validation_fraction": mocap.VALIDATION}
+SETTINGS = {
+    "n_components": 5, "transform": "standardize", "min_scale": 0.1, "weight_decay": 0.0,
+    "validation_fraction": mocap.VALIDATION,
+}  # fmt: skip
 TRAINING = {
     "Adam 0.01, clipped": {"optimizer": "adam", "learning_rate": 1e-2, "clip_norm": 5.0},
     "Adam 0.01": {"optimizer": "adam", "learning_rate": 1e-2, "clip_norm": None},

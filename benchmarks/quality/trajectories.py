@@ -36,7 +36,7 @@ ROWS = [
     Row("Gaussian, no time", Gaussian, group="peer"),
     Row("VAR(p), full noise", VAR, grid(lags=[1, 2, 3]), group="peer"),
     Row("RNNRNADE(), defaults", RNNRNADE, quick=QUICK, group="defaults"),
-    Row("RNN-RNADE", RNNRNADE, OURS, quick=QUICK),
+    Row("RNN-RNADE, standardised", RNNRNADE, [s | {"transform": "standardize"} for s in OURS], quick=QUICK),
     Row("RNN-RNADE behind VAR(1)", RNNRNADE, [s | {"transform": STEP} for s in OURS], quick=QUICK),
 ]
 SHOWN, DRAWS = 25, 10  # frames of the pictures, and draws at each
