@@ -95,7 +95,11 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
     }
 }
 
-/* LANES outputs at a time; behind the last row the last row again. */
+/* One frame: LANES outputs lie in the lanes, and their rows of A are read PIECE numbers at a time, a piece of each row
+   going straight into its place of a vector, and transposed there; nothing is copied before.  One sampled frame of
+   D = 49, H = 100, K = 10, R = 200 takes 50 microseconds so; 60 with the pieces inserted instead of broadcast under a
+   mask and shuffled by an index vector; 92 as a panel with one lane taken.  The rows of the next outputs are fetched
+   ahead.  Behind the last row comes the last row again. */
 static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, ptrdiff_t M, ptrdiff_t n) {
     for (ptrdiff_t m = 0; m < M; m += LANES) {
         ptrdiff_t here = M - m < LANES ? M - m : LANES, i = 0;
