@@ -111,7 +111,7 @@ def test_killed_after_any_writing_it_goes_on_to_the_same_bits(name, step, tmp_pa
                 break
         assert_same_fit(clone(model).fit(X, checkpoint=path, every=0, resume=True), whole, X)
         path.unlink()
-    assert n > 5
+    assert n >= 5
 
 
 def test_killed_again_and_again(tmp_path, monkeypatch):

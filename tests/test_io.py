@@ -579,7 +579,9 @@ def forge(path, n, seed):
                 name = names[rng.integers(len(names))]
                 header[name] = edited(header[name], rng)
             else:
-                content.update(edited({k: v for k, v in content.items() if k not in ("options", "sha256")}, rng))
+                keys = sorted(content.keys() - {"options", "sha256"})
+            key = keys[rng.integers(len(keys))]
+            content[key] = edited(content[key], rng)
 
         path.write_bytes(rewritten(path, change))
         try:

@@ -75,6 +75,7 @@ model = RNNRNADE(
     n_hidden=50,
     n_recurrent=50,
     min_scale=0.05,
+    transform="standardize",
     max_epochs=300,
     random_state=0,
 ).fit(train)

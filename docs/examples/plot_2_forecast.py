@@ -40,7 +40,15 @@ train, validation, test = weeks(0, 60), weeks(1, 15), weeks(2, 40)
 # The model is not told the hour. A cell with gates remembers when the sun rose.
 
 model = RNNRNADE(
-    n_components=4, n_hidden=20, n_recurrent=60, cell="gru", min_scale=0.01, window=120, max_epochs=60, random_state=0
+    n_components=4,
+    n_hidden=20,
+    n_recurrent=60,
+    cell="gru",
+    transform="standardize",
+    min_scale=0.01,
+    window=120,
+    max_epochs=60,
+    random_state=0,
 )
 model.fit(train, validation_data=validation)
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")

@@ -24,7 +24,9 @@ SEEDS = range(3)
 
 
 def score(seed, **sizes):
-    model = RNNRNADE(**BASE | sizes, min_scale=0.05, max_epochs=40, random_state=seed).fit(train)
+    model = RNNRNADE(**BASE | sizes, transform="standardize", min_scale=0.05, max_epochs=40, random_state=seed).fit(
+        train
+    )
     return model.score(held_out)
 
 
@@ -45,7 +47,7 @@ plt.show()
 # For comparison: another transform in front.
 
 for what, options in {
-    "as above": {},
+    "standardised, as above": {"transform": "standardize"},
     "Linear(lags=1, covariance='full') in front": {"transform": Linear(lags=1, covariance="full")},
     "whitened": {"transform": "whiten"},
 }.items():
