@@ -1024,6 +1024,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         self = cls(**options)
         self._validate_params()
         self.n_features_in_ = int(state["n_features_in"])
+        self._check_order(self.n_features_in_)
         names = state["feature_names_in"]
         if not isinstance(names, list) or len(names) not in (0, self.n_features_in_) or self.n_features_in_ < 1:
             raise ValueError("the names of the features do not fit their number")

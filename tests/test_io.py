@@ -580,8 +580,8 @@ def forge(path, n, seed):
                 header[name] = edited(header[name], rng)
             else:
                 keys = sorted(content.keys() - {"options", "sha256"})
-            key = keys[rng.integers(len(keys))]
-            content[key] = edited(content[key], rng)
+                key = keys[rng.integers(len(keys))]
+                content[key] = edited(content[key], rng)
 
         path.write_bytes(rewritten(path, change))
         try:
