@@ -1217,7 +1217,7 @@ class SequenceEstimator(DensityEstimator):
         Raises
         ------
         ValueError
-            For an ensemble of orders: stream its members_.
+            For an ensemble of orders: stream its `members_`.
         """
         from .streaming import Stream
 
