@@ -22,6 +22,13 @@ parameters follow with every element owned by one thread and summed over frames 
 
 *Same bits.*  Every sum is one chain in a fixed order, or one for each lane with the lanes added last: nothing depends
 on the number of threads, on groups of panels or sequences, or on what else is in the batch.
+
+*What the tricks gain* (AMD Zen 4, AVX-512, two threads, float32, the least of two interleaved runs on a shared machine,
+where a tenth is noise): without blocks of dimensions the gradient at D = 900 takes 1.35 times as long; with LOCKSTEP 1
+the forward pass 1.06 to 1.11 times at D from 49 to 900; with GROUP four times as large the gradient at D = 49 1.27 times;
+without fetching rows of weights ahead, 16 sampled sequences at D = 900 1.17 times; with panels of one vector sampling
+1.2 to 1.3 times.  Tiles of 6 rows instead of 12, 2 vectors instead of WIDE, and a workspace given back after each call
+cost nothing that could be measured there: they stay for processors with more registers or slower memory, untested.
 """
 
 import os
