@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
 
 from .model import _slices
-from .sequences import as_numbers, as_probabilities, naming
+from .sequences import as_numbers, as_probabilities, naming, ordered
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
 
@@ -523,7 +523,7 @@ class Conditionals:
         with naming("Z"):
             data = self._checked(Z, lengths)
         model, n_threads = self._model, self._n_threads()
-        z = np.asarray(data.frames if self.order_ is None else data.frames[:, self.order_], np.float64)
+        z = np.asarray(ordered(data.frames, self.order_), np.float64)
         x = np.empty_like(z)
         longest_first = np.argsort(-data.lengths, kind="stable")
         at_once = max(1, SLICE // (model.layout.D * model.layout.P))
@@ -649,7 +649,7 @@ class Conditionals:
         """The conditionals of all frames of `data`, in slices."""
         model = self._model
         encoded = self._encode(data)
-        frames = np.asarray(data.frames if self.order_ is None else data.frames[:, self.order_], np.float64)
+        frames = np.asarray(ordered(data.frames, self.order_), np.float64)
         location = scale = None
         if self.transform_ is not None:
             location, scale = self.transform_.location_and_scale(np.ascontiguousarray(frames), data.offsets)

@@ -19,7 +19,7 @@ from .io import load_estimator, save_estimator
 from .missing import MissingValues, marginal_scores
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
 from .optim import OPTIMIZERS, SCHEDULES
-from .sequences import Sequences, check_frame_weights, check_sequences, check_validation, check_vectors, naming
+from .sequences import Sequences, check_frame_weights, check_sequences, check_validation, check_vectors, naming, ordered
 from .training import Data, Trainer, weight_decays
 from .transforms import Linear
 
@@ -327,7 +327,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
 
     def _encode(self, data):
         """Frames in the model's order, unit and type."""
-        frames = _in_order(data.frames, self.order_)
+        frames = ordered(data.frames, self.order_)
         if self.transform_ is not None:
             frames = self.transform_.forward(frames, data.offsets)
         with np.errstate(over="ignore"):
@@ -528,7 +528,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         """Fit the transform of the options in an order of the dimensions."""
         transform = self._new_transform()
         if transform is not None:
-            transform.fit(_in_order(data.frames, order), data.offsets, weight)
+            transform.fit(ordered(data.frames, order), data.offsets, weight)
         self.order_, self.transform_ = order, transform
 
     def _put_model(self, layout, generator):
@@ -779,7 +779,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         K = self._model.layout.K
         alpha, mu, sigma = (values[:, :, i * K : (i + 1) * K] for i in range(3))
         if self.transform_ is not None:
-            frames = _in_order(data.frames, self.order_)
+            frames = ordered(data.frames, self.order_)
             location, scale = self.transform_.location_and_scale(frames, data.offsets)
             mu, sigma = location[:, :, None] + scale[:, :, None] * mu, scale[:, :, None] * sigma
         return MixtureParameters(*(data.split(self._in_order_of_X(part)) for part in (alpha, mu, sigma)))
@@ -833,7 +833,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         parts = []
         past = None if given is None else given.frames
         if leading is not None:
-            in_order = None if past is None else _in_order(past, self.order_)
+            in_order = None if past is None else ordered(past, self.order_)
             first, leading, state = self._draw_rest(leading, n_samples, generator, in_order, state)
             parts.append(first[:, None])
         for begin in range(len(parts), n_frames, at_once):
@@ -878,7 +878,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         """Frames (N, T, D) of the model in the units and order of X; past as Linear.inverse has it."""
         x = e.astype(np.float64)
         if self.transform_ is not None:
-            x = self.transform_.inverse(x, None if past is None else _in_order(past, self.order_))
+            x = self.transform_.inverse(x, None if past is None else ordered(past, self.order_))
         if self.order_ is None:
             return x
         out = np.empty_like(x)
@@ -1067,11 +1067,6 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             raise ValueError("the columns of its history have several lengths")
         self.n_iter_ = len(set(self.history_["epoch"]))
         self.best_epoch_, self.best_update_ = int(state["best_epoch"]), int(state["best_update"])
-
-
-def _in_order(frames, order):
-    """Frames with their dimensions in the model's order."""
-    return frames if order is None else np.ascontiguousarray(frames[..., order])
 
 
 def _from_parameters(cls, parameters, transform, options):

@@ -58,7 +58,6 @@ class Cell:
 
 
 CELLS = {"sigmoid": Cell(0), "tanh": Cell(1), "gru": Cell(2, gates=3, apart=True), "lstm": Cell(3, gates=4, states=2)}
-RECURRENT = ("W_in", "W_rec", "b_r", "r0")
 
 
 def padded(n):

@@ -683,3 +683,8 @@ def _place(estimator, offsets, form, row, d):
     i = np.searchsorted(offsets, row, side="right") - 1
     place = f"sequence {i}, frame {row - offsets[i]}, {dimension}"
     return f"{place} (row {row} of X)" if form == "lengths" else place
+
+
+def ordered(frames, order):
+    """Frames with their dimensions (the last axis) in the order of a model; None: that of X."""
+    return frames if order is None else np.ascontiguousarray(frames[..., order])
