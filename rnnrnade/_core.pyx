@@ -23,12 +23,11 @@ parameters follow with every element owned by one thread and summed over frames 
 *Same bits.*  Every sum is one chain in a fixed order, or one for each lane with the lanes added last: nothing depends
 on the number of threads, on groups of panels or sequences, or on what else is in the batch.
 
-*What the tricks gain* (AMD Zen 4, AVX-512, two threads, float32, the least of two interleaved runs on a shared machine,
-where a tenth is noise): without blocks of dimensions the gradient at D = 900 takes 1.35 times as long; with LOCKSTEP 1
-the forward pass 1.06 to 1.11 times at D from 49 to 900; with GROUP four times as large the gradient at D = 49 1.27 times;
-without fetching rows of weights ahead, 16 sampled sequences at D = 900 1.17 times; with panels of one vector sampling
-1.2 to 1.3 times.  Tiles of 6 rows instead of 12, 2 vectors instead of WIDE, and a workspace given back after each call
-cost nothing that could be measured there: they stay for processors with more registers or slower memory, untested.
+*What the tricks gain* (AMD Zen 4, AVX-512, float32, builds with one trick less run in turn with this one, the least or
+the tenth percentile of their times on a shared machine): without blocks of dimensions the gradient at D = 900 takes 1.35
+times as long; with LOCKSTEP 1 the forward pass 1.06 to 1.11 times at D from 49 to 900; with GROUP four times as large the
+gradient 1.04 to 1.08 times at D from 2 to 900; without a workspace kept between calls the gradient 1.15 times at D = 900,
+1.0 to 1.05 at others; with panels of one vector sampling 1.2 to 1.3 times.  Those of the kernels stand in their files.
 """
 
 import os
@@ -57,7 +56,7 @@ cdef enum:
     MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
-cdef Py_ssize_t GROUP = 20 * 1024 * 1024    # bytes of the panels of one group in the gradient, or as many as parameters
+cdef Py_ssize_t GROUP = 5 * 1024 * 1024    # bytes of the panels of one group in the gradient, or as many as parameters
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 
@@ -300,17 +299,25 @@ cdef void input_rows(const Net* net, real* gates, const real* theta, const real*
             theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
 
 
+cdef void add_recurrent(const Net* net, real* gates, real* recurrent, const real* state_prev, const real* theta,
+                        Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """gates += W_rec r_prev, for some of the gates of n rows; recurrent = W_rec r_prev in cells that take it apart."""
+    cdef real* sums = gates
+    cdef Py_ssize_t i, stride = net.Ap
+    if net.apart:
+        sums = recurrent
+        stride = net.Gp
+        for i in range(n):
+            memset(sums + i * stride + begin, 0, (end - begin) * sizeof(real))
+    product(net.row, sums + begin, stride, state_prev, 0, net.Sp, 1, theta + net.W_rec + begin, 0, net.Gp,
+            <const real*>NULL, n, end - begin, 1, net.R)
+
+
 cdef void state_step(const Net* net, real* state, real* gates, real* recurrent, const real* state_prev,
                      const real* theta, Py_ssize_t n) noexcept nogil:
     """state <- f(gates + W_rec r_prev) for n rows, gates holding b_r + W_in x.  recurrent: (n, Gp), for cells that take
     the product apart.  state may be state_prev, and gates where there is one gate."""
-    if net.apart:
-        memset(recurrent, 0, n * net.Gp * sizeof(real))
-        product(net.row, recurrent, net.Gp, state_prev, 0, net.Sp, 1, theta + net.W_rec, 0, net.Gp, <const real*>NULL,
-                n, net.Gp, 1, net.R)
-    else:
-        product(net.row, gates, net.Ap, state_prev, 0, net.Sp, 1, theta + net.W_rec, 0, net.Gp, <const real*>NULL,
-                n, net.Gp, 1, net.R)
+    add_recurrent(net, gates, recurrent, state_prev, theta, n, 0, net.Gp)
     cell_forward(net.row, net.cell, state, gates, recurrent, state_prev, n, net.R)
 
 
@@ -318,15 +325,20 @@ cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogi
     return n * (net.Ap + net.Gp)
 
 
-cdef void advance(const Net* net, real* state, real* space, const real* theta, const real* x, Py_ssize_t stride,
-                  Py_ssize_t n) noexcept nogil:
-    """state (n, Sp) <- the state after the frames x (n, D), `stride` numbers apart: a step of the samplers."""
+cdef void advance_gates(const Net* net, const real* state, real* space, const real* theta, const real* x,
+                        Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Some of the gates that lead from n states past the frames x (n, D), `stride` numbers apart.  space: advance_space."""
     cdef Py_ssize_t i
     for i in range(n):
-        memcpy(space + i * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
-    product(net.row, space, net.Ap, x, 0, stride, 1, theta + net.W_in, 0, net.Gp, <const real*>NULL,
-            n, net.Gp, 1, net.D)
-    state_step(net, state, space, space + n * net.Ap, state, theta, n)
+        memcpy(space + i * net.Ap + begin, theta + net.b_r + begin, (end - begin) * sizeof(real))
+    product(net.row, space + begin, net.Ap, x, 0, stride, 1, theta + net.W_in + begin, 0, net.Gp, <const real*>NULL,
+            n, end - begin, 1, net.D)
+    add_recurrent(net, space, space + n * net.Ap, state, theta, n, begin, end)
+
+
+cdef void advance_states(const Net* net, real* state, real* space, Py_ssize_t n) noexcept nogil:
+    """state (n, Sp) <- the state after the frames that advance_gates was given."""
+    cell_forward(net.row, net.cell, state, space, space + n * net.Ap, state, n, net.R)
 
 
 cdef inline Py_ssize_t group_space(const Net* net) noexcept nogil:

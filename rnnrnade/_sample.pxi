@@ -1,17 +1,18 @@
 # Sampling.  Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs
 # in the lanes instead.  The chains are the same, so the bits are too.
 #
-# A frame has four parts: begin (its numbers, and a_1), context (what the past gives to the raw outputs of a block of
-# dimensions, two thirds of all operations), draw (dimension by dimension), end (the next state).  With a panel for
-# every thread, each takes its own through all frames and none waits for another.  With fewer panels than threads, the
-# others work out the context of the next stage of blocks while one draws this stage: a frame of 16 sequences of
-# D = 900, H = 300, K = 3, R = 600 takes 5.4 ms on one thread, 4.2 on two that share the context of a whole frame
-# before it is drawn, 3.6 so (D = 225, H = 200, K = 5, R = 400: 0.98, 0.78, 0.64).
+# A frame has five parts: begin (its numbers, and a_1), context (what the past gives to the raw outputs of a block of
+# dimensions, two thirds of all operations), draw (dimension by dimension), gates and end (the next state).  With a panel
+# for every thread, each takes its own through all frames and none waits for another.  With fewer panels than threads,
+# the others work out the context of the next stage of blocks while one begins the frame or draws this stage, and the
+# gates are shared: a frame of 16 sequences of D = 900, H = 300, K = 3, R = 600 takes 5.8 ms on one thread and 3.5 on two,
+# one of one sequence 1.4 and 0.75 (D = 225, H = 200, K = 5, R = 400: 1.0 and 0.60; 0.24 and 0.15).
 
 cdef enum:
     FEW = 5                         # sequences from which on a panel costs less than one sequence after the other
 
 cdef Py_ssize_t STAGES = 8          # of a frame, at most: a barrier ends each
+cdef Py_ssize_t GATES = 128         # of a frame, that one thread works out
 cdef double SHARED = 5e5            # weights of the context, times lanes as below, worth one more thread in each frame
 cdef int LANES_COST = 6             # a frame in panels against one frame alone
 
@@ -62,9 +63,15 @@ cdef void outputs_one(const Net* net, const Draw* at, real* panel, const real* t
     product_one(net.row, panel + at.z + d * net.P, theta + net.V + d * net.P * net.Hp, net.Hp, panel + at.h, net.P, net.H)
 
 
+cdef void frame_past(const Net* net, const Draw* at, real* panel, const real* state, Py_ssize_t valid) noexcept nogil:
+    """The state (valid, Sp) before a frame as a panel r.  One sequence is read where it lies."""
+    if net.R and at.B > 1:
+        pack(net.row, panel + at.r, state, net.Sp, valid, net.R)
+
+
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                       const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The numbers of a frame, r as a panel, and a_1 = c (+ W_c r).  uniform, normal: rows T * D apart.  state: (valid, Sp)."""
+    """The numbers of a frame, rows T * D apart, and a_1 = c (+ W_c r)."""
     cdef Py_ssize_t D = net.D, B = at.B
     if B == 1:
         memcpy(panel + at.uniform, uniform, D * sizeof(real))
@@ -73,8 +80,6 @@ cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* s
         return
     pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
     pack(net.row, panel + at.normal, normal, T * D, valid, D)
-    if net.R:
-        pack(net.row, panel + at.r, state, net.Sp, valid, net.R)
     product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1,
             net.R if net.hidden_context else 0)
 
@@ -95,9 +100,9 @@ cdef void frame_context(const Net* net, const Draw* at, real* panel, const real*
         product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Rp, net.Rp, state, Q, net.R)
 
 
-cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t begin, Py_ssize_t end,
-                     Py_ssize_t valid) noexcept nogil:
-    """x_d of some blocks of dimensions, each given those before it."""
+cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
+                     Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """x_d of some blocks of dimensions, each given those before it; after the last the frame as rows T * D apart, out."""
     cdef Py_ssize_t d, k, P = net.P, B = at.B, W = width_of(net.row, theta), L = lanes_for(valid, W)
     cdef real *x = panel + at.x
     cdef real *uniform = panel + at.uniform
@@ -113,6 +118,8 @@ cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* th
             hidden_and_outputs(net, a, h, z + d * P * B, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
             head_draw(net.row, net.head, x + d * B, scratch, z + d * P * B, uniform + d * B, normal + d * B, &net.at,
                       valid)
+        if end * BLOCK >= net.D:
+            unpack(net.row, out, T * net.D, valid, x, net.D)
         return
     memset(z_d, 0, (P + 3) * W * sizeof(real))
     for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
@@ -123,18 +130,21 @@ cdef void frame_draw(const Net* net, const Draw* at, real* panel, const real* th
         x_d[2 * W] = normal[d]
         head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
         x[d] = x_d[0]
+    if end * BLOCK >= net.D:
+        memcpy(out, x, net.D * sizeof(real))
 
 
-cdef void frame_end(const Net* net, const Draw* at, real* out, real* panel, real* state, const real* theta,
-                    Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The frame as rows T * D apart, and the state after it."""
-    cdef Py_ssize_t D = net.D
-    if at.B == 1:
-        memcpy(out, panel + at.x, D * sizeof(real))
-    else:
-        unpack(net.row, out, T * D, valid, panel + at.x, D)
+cdef void frame_gates(const Net* net, const Draw* at, real* out, real* panel, const real* state, const real* theta,
+                      Py_ssize_t T, Py_ssize_t valid, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Some of the gates that lead to the next state.  out: the frame, rows T * D apart."""
+    advance_gates(net, state, panel + at.step, theta, out, T * net.D, valid, begin, end)
+
+
+cdef void frame_end(const Net* net, const Draw* at, real* panel, real* state, Py_ssize_t valid) noexcept nogil:
+    """The state after the frame."""
     if net.R:
-        advance(net, state, panel + at.step, theta, out, T * D, valid)
+        advance_states(net, state, panel + at.step, valid)
+    frame_past(net, at, panel, state, valid)
 
 
 def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
@@ -149,7 +159,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef const real* normal_ = &normal[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
-    cdef Py_ssize_t p, t, i, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
     cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
     # Half panels where that gives every thread one.
     cdef Py_ssize_t n_panels = N if at.B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
@@ -166,28 +176,35 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
         if threadid() == 0:
             team[0] = omp_get_num_threads()
         if shared:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                frame_past(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
             for t in range(T):
-                for p in prange(n_panels, schedule="static"):
-                    first = N * p // n_panels
-                    n = N * (p + 1) // n_panels - first
-                    i = (first * T + t) * D
-                    frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, uniform_ + i, normal_ + i,
-                                T, n)
-                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one, work out the next
+                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
                     for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
                         p = i % n_panels
                         first = N * p // n_panels
                         n = N * (p + 1) // n_panels - first
+                        k = (first * T + t) * D
                         block = (stage + 1) * of_stage + i // n_panels - 1
-                        if i >= n_panels and block < n_blocks:
-                            frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
-                        elif i < n_panels and stage >= 0:
-                            frame_draw(&net, &at, panels + p * at.size, theta_, stage * of_stage,
-                                       min((stage + 1) * of_stage, n_blocks), n)
+                        if i >= n_panels:
+                            if block < n_blocks:
+                                frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
+                        elif stage < 0:
+                            frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, uniform_ + k,
+                                        normal_ + k, T, n)
+                        else:
+                            frame_draw(&net, &at, x_ + k, panels + p * at.size, theta_, stage * of_stage,
+                                       min((stage + 1) * of_stage, n_blocks), T, n)
+                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
+                    p = i % n_panels
+                    first = N * p // n_panels
+                    k = i // n_panels * GATES
+                    frame_gates(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Sp, theta_, T,
+                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
                 for p in prange(n_panels, schedule="static"):
                     first = N * p // n_panels
-                    n = N * (p + 1) // n_panels - first
-                    frame_end(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Sp, theta_, T, n)
+                    frame_end(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
         else:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
@@ -200,12 +217,14 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
                        const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """All frames of one panel.  x, uniform, normal: (valid, T, D)."""
     cdef Py_ssize_t t, block
+    frame_past(net, at, panel, state, valid)
     for t in range(T):
         frame_begin(net, at, panel, state, theta, uniform + t * net.D, normal + t * net.D, T, valid)
         for block in range(pieces(net.D, BLOCK)):
             frame_context(net, at, panel, state, theta, block, valid)
-            frame_draw(net, at, panel, theta, block, block + 1, valid)
-        frame_end(net, at, x + t * net.D, panel, state, theta, T, valid)
+            frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
+        frame_gates(net, at, x + t * net.D, panel, state, theta, T, valid, 0, net.Gp)
+        frame_end(net, at, panel, state, valid)
 
 
 # ---- one frame at a time: what a stream reads ----------------------------------------------------------------------
@@ -241,7 +260,8 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         if d % BLOCK == BLOCK - 1 or d == D - 1:
             frame += of_block
             of_block = 0
-    advance(net, state, panel + at.step, theta, panel + at.x, D, 1)
+    advance_gates(net, state, panel + at.step, theta, panel + at.x, D, 1, 0, net.Gp)
+    advance_states(net, state, panel + at.step, 1)
     return frame
 
 

@@ -1,7 +1,9 @@
 /* The recurrences (2): the next state, and back.  The list is the last lines.
 
-   gates, state and so on are rows as kernel_table.h has them.  Gates lie one behind the other, each of R numbers, so
-   the last vector of one may reach into the next: there only what belongs to it is read and written. */
+   gates, state and so on are rows as kernel_table.h has them: sequences are rows and units the lanes, since few sequences
+   may advance side by side.  Rows are outside, vectors of units inside, every number read and written once.  Gates lie one
+   behind the other, each of R numbers, so the last vector of one may reach into the next: there only what belongs to it is
+   read and written.  There are no tricks here: W_rec r, in linalg.h, is nearly all of the time. */
 
 INLINE ptrdiff_t padded(ptrdiff_t n) { return (n + PAD - 1) / PAD * PAD; }
 

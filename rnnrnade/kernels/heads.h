@@ -1,5 +1,10 @@
 /* The densities of one number x given its P raw outputs z.  Each head is four functions in fixed order: log
-   density, gradient, draw, link.  The list is the last lines.  All sums over components run in ascending k. */
+   density, gradient, draw, link.  The list is the last lines.
+
+   Layout: panels (P, W), a frame in each lane, so that maxima and sums over components are elementwise.  The loop over the
+   vectors of a panel is outside, those over components inside, twice forward (the terms and their maxima, then the sums)
+   and once more backward; all run in ascending k.  The gradient keeps what it needs in z itself.  With min_scale = 0, the
+   paper's link, log sigma is z: without that branch the forward pass takes 1.02 to 1.03 times as long. */
 
 #define LOG_SQRT_2PI 0.91893853320467274178
 

@@ -2,18 +2,20 @@
 
    product: a tile of ROWS outputs by VECTORS vectors stays in registers over the whole contraction; A is read one
    number at a time and broadcast, B a vector at a time, so any M, K and stride costs the same and nothing is
-   copied or padded.  ROWS is what the register file holds beside two vectors of B: 12 of 32 registers' worth with
-   AVX-512 and NEON, 6 of 16 below. */
+   copied or padded.  Twelve sums hide the latency of a multiply-add, and 16 registers hold them: tiles of 12 rows in
+   the 32 registers of AVX-512 gained nothing (D from 2 to 225, forward and gradient: 0.96 to 1.02 of the time).
+   One output alone (a recurrent net on one sequence) takes WIDE vectors, or each multiply-add would wait for the one
+   before it: 1.06 to 1.10 on the density of one long recording. */
 
-#if VECTOR_BYTES == 64 || defined(__aarch64__)
-enum { ROWS = 12 };
-#else
-enum { ROWS = 6 };
-#endif
+enum { ROWS = 6, WIDE = 8, LINE = 64 /* bytes */ };
 
-/* One output alone (a recurrent net on one sequence) takes more vectors, or each multiply-add would wait for the one
-   before it. */
-enum { WIDE = 8 };
+/* What the caches are told of weights that are read once: the next ones, `bytes` of them for each 16 numbers of a row, in
+   the order in which they lie.  Memory gives a run of lines faster than the same line of many rows in turn: a frame of one
+   sequence at D = 900 takes 0.55 of the time, one of 16 sequences 0.93. */
+INLINE void fetch_ahead(const real *next, ptrdiff_t i, const int bytes) {
+    for (int l = 0; l < bytes / LINE; l++)
+        __builtin_prefetch((const char *)next + i / 16 * bytes + l * LINE, 0, 2);
+}
 
 struct product_args {
     real *C;
@@ -21,22 +23,21 @@ struct product_args {
     ptrdiff_t c_m, a_o, a_m, a_i, b_o, b_i, n_outer, n;
 };
 
-/* rows and vectors are constants where this is inlined.  The rows of A are reached from four base pointers, so
-   that each address is base + {0, 1, 2} * a_m and fits the addressing modes. */
+/* rows and vectors are constants where this is inlined.  The rows of A are reached from two base pointers, so that each
+   address is base + {0, 1, 2} * a_m and fits the addressing modes. */
 INLINE void product_tile(const int rows, const int vectors, struct product_args p) {
     vec sum[ROWS][WIDE];
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < vectors; v++) sum[m][v] = p.bias ? splat(p.bias[m]) : load(p.C + m * p.c_m + v * LANES);
     for (ptrdiff_t o = 0; o < p.n_outer; o++) {
         const real *B = p.B + o * p.b_o, *A_o = p.A + o * p.a_o;
-        const real *A[4] = {A_o, A_o + 3 * p.a_m, A_o + 6 * p.a_m, A_o + 9 * p.a_m};
+        const real *A[2] = {A_o, A_o + 3 * p.a_m};
         for (ptrdiff_t i = 0; i < p.n; i++) {
             vec b[WIDE];
             for (int v = 0; v < vectors; v++) b[v] = load(B + v * LANES);
             B += p.b_i;
-            if (vectors == 1 && i % 16 == 0)
-                for (int m = 0; m < rows; m++) __builtin_prefetch(A[m / 3] + (rows + m % 3) * p.a_m);
-#pragma GCC unroll 12
+            if (vectors == 1 && i % 16 == 0) fetch_ahead(A_o + rows * p.a_m, i, rows * 16 * (int)sizeof(real));
+#pragma GCC unroll 6
             for (int m = 0; m < rows; m++) {
                 vec a = splat(A[m / 3][(m % 3) * p.a_m]);
                 for (int v = 0; v < vectors; v++) sum[m][v] = fused(a, b[v], sum[m][v]);
@@ -59,14 +60,6 @@ INLINE void product_strip(const int vectors, struct product_args p, ptrdiff_t M)
         case 4: product_tile(4, vectors, p); break;
         case 5: product_tile(5, vectors, p); break;
         case 6: product_tile(6, vectors, p); break;
-#if VECTOR_BYTES == 64 || defined(__aarch64__)
-        case 7: product_tile(7, vectors, p); break;
-        case 8: product_tile(8, vectors, p); break;
-        case 9: product_tile(9, vectors, p); break;
-        case 10: product_tile(10, vectors, p); break;
-        case 11: product_tile(11, vectors, p); break;
-        case 12: product_tile(12, vectors, p); break;
-#endif
         }
         p.C += rows * p.c_m;
         p.A += rows * p.a_m;
@@ -98,8 +91,8 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
 /* One frame: LANES outputs lie in the lanes, and their rows of A are read PIECE numbers at a time, a piece of each row
    going straight into its place of a vector, and transposed there; nothing is copied before.  One sampled frame of
    D = 49, H = 100, K = 10, R = 200 takes 50 microseconds so; 60 with the pieces inserted instead of broadcast under a
-   mask and shuffled by an index vector; 92 as a panel with one lane taken.  The rows of the next outputs are fetched
-   ahead.  Behind the last row comes the last row again. */
+   mask and shuffled by an index vector; 92 as a panel with one lane taken.  Behind the last row comes the last row
+   again. */
 static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, ptrdiff_t M, ptrdiff_t n) {
     for (ptrdiff_t m = 0; m < M; m += LANES) {
         ptrdiff_t here = M - m < LANES ? M - m : LANES, i = 0;
@@ -112,8 +105,7 @@ static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, pt
         }
         vec sum = load(sums);
         for (; i + PIECE <= n; i += PIECE) {
-            if (i % 16 == 0)
-                for (int l = 0; l < LANES; l++) __builtin_prefetch(rows[l] + LANES * a_m + i);
+            if (i % 16 == 0) fetch_ahead(rows[0] + LANES * a_m, i, 16 * VECTOR_BYTES);
             load_columns(column, rows, i);
 #pragma GCC unroll 4
             for (int j = 0; j < PIECE; j++) sum = fused(column[j], splat(x[i + j]), sum);
