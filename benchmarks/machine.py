@@ -12,6 +12,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
 DISTRIBUTIONS = ("rnnrnade", "numpy", "torch", "jax")
 
@@ -45,6 +47,15 @@ def peak(dtype, threads, seconds=0.02):
         took = time.perf_counter() - begin
         n = int(n * min(10, max(1.5, 1.2 * seconds / took)))
     return found
+
+
+def bandwidth(threads, n_bytes=1 << 28, repeats=5):
+    """Bytes a second, the most of some repeats, of reading an array that no cache holds."""
+    library = compiled(Path(__file__).with_name("peak.c"), "float32")
+    library.bandwidth.restype = ctypes.c_double
+    array = np.ones(n_bytes + 64, np.uint8)
+    address = ctypes.c_void_p(array.ctypes.data + -array.ctypes.data % 64)
+    return max(library.bandwidth(address, ctypes.c_long(n_bytes), threads) for _ in range(repeats))
 
 
 def cores():

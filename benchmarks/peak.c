@@ -1,4 +1,5 @@
-/* The processor's peak: nothing but multiply-adds in the widest vectors it has, on several threads.
+/* The two roofs of a processor: nothing but multiply-adds in the widest vectors it has, and nothing but reading memory, on
+ * several threads.
  *
  * CHAINS independent chains hide the latency of the instruction (4 cycles, two a cycle: 8 are enough).  They go from
  * x to a x + b with a fixed point, so that no value overflows or becomes subnormal. */
@@ -41,6 +42,21 @@ double peak(long n, int threads) {
     used += chains(n, (REAL)0.999);
     const double seconds = omp_get_wtime() - begin;
     return used == 0.5 ? 0 : 2.0 * n * CHAINS * LANES * threads / seconds;
+}
+
+/* bytes a second of reading an array from end to end, a contiguous part for each thread */
+double bandwidth(const vector *array, long n_bytes, int threads) {
+    double used = 0, begin = omp_get_wtime();
+#pragma omp parallel num_threads(threads) reduction(+ : used)
+    {
+        vector sums[4] = {0};
+#pragma omp for schedule(static)
+        for (long i = 0; i < n_bytes / (4 * BYTES); i++)
+            for (int j = 0; j < 4; j++) sums[j] += array[4 * i + j];
+        for (int i = 0; i < LANES; i++) used += sums[0][i] + sums[1][i] + sums[2][i] + sums[3][i];
+    }
+    const double seconds = omp_get_wtime() - begin;
+    return used == 0.5 ? 0 : n_bytes / seconds;
 }
 
 int vector_bytes(void) { return BYTES; }

@@ -128,8 +128,9 @@ class Peak:
     """The processor's peak, measured beside the opponents; without a C compiler there is none."""
 
     def __init__(self, worker, dtypes):
-        self.worker, self.highest = worker, {}
+        self.worker, self.highest, self.bandwidth = worker, {}, None
         try:
+            self.bandwidth = worker.ask("bandwidth")
             for dtype in dtypes * 3:
                 self.measured(dtype)
         except WorkerError as error:
@@ -187,7 +188,7 @@ def summary(seconds, peaks, highest, workload, operation):
                 "ratio_of_minima": fastest / ours["min"],
             }
     flops = workload.flops(operation)
-    if flops and peaks:
+    if peaks:
         row["peak_gflops"] = statistics.median(peaks) / 1e9
         row["fraction_of_peak"] = {
             name: {"median": flops / t["median"] / statistics.median(peaks), "best": flops / t["min"] / highest}
@@ -267,17 +268,40 @@ def print_rows(rows, names, dtype, operation):
     print(report.table(columns, lines), flush=True)
 
 
-def pictures(rows, described, name):
-    """Bars of ratios with a line at 1, and fractions of the peak; the sweep as lines over D."""
+def roofline(ax, rows, bandwidth):
+    """Operations a second over operations a byte, below the roofs of memory and of the multiply-adds."""
+    peak = max(row["peak_gflops"] for row in rows)
+    x = np.geomspace(0.25, 2000, 100)
+    ax.loglog(x, np.minimum(peak, x * bandwidth / 1e9), color="black", linewidth=1)
+    for operation in dict.fromkeys(row["operation"] for row in rows):
+        points = []
+        for row in (row for row in rows if row["operation"] == operation):
+            workload = WORKLOADS[row["workload"]]
+            flops = workload.flops(operation)
+            points.append(
+                (flops / workload.bytes(operation, row["dtype"]), flops / row["seconds"][OURS]["median"] / 1e9)
+            )
+            ax.annotate(workload.name, points[-1], fontsize=6, xytext=(3, 3), textcoords="offset points")
+        ax.loglog(*zip(*points, strict=True), "o", markersize=4, label=operation)
+    ax.set(
+        title=f"ours below the roofs, {rows[0]['dtype']}",
+        xlabel="operations a byte that has to move",
+        ylabel="10⁹ operations a second",
+    )
+    ax.legend(fontsize="small")
+
+
+def pictures(rows, described, name, bandwidth):
+    """Bars of ratios with a line at 1, fractions of the peak, and a roofline; the sweep as lines over D."""
     rows = [row for row in rows if row.get("best")]
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
-    if not rows or (drawn := report.canvas(columns=2, rows=len(dtypes))) is None:
+    if not rows or (drawn := report.canvas(columns=3, rows=len(dtypes))) is None:
         return []
     figure, axes = drawn
     for i, dtype in enumerate(dtypes):
         own = {(row["workload"], row["operation"]): row for row in rows if row["dtype"] == dtype}
         groups = list(dict.fromkeys(workload for workload, _ in own))
-        ratios, fractions = axes[2 * i : 2 * i + 2]
+        ratios, fractions, roofs = axes[3 * i : 3 * i + 3]
         operations = [o for o in OPERATIONS if any(operation == o for _, operation in own)]
         report.grouped_bars(
             ratios,
@@ -299,6 +323,10 @@ def pictures(rows, described, name):
             report.grouped_bars(fractions, groups, series)
         fractions.axhline(100, color="black", linewidth=1)
         fractions.set(title=f"of the multiply-add peak, {dtype}", ylabel="% (useful operations only)", ylim=(0, 105))
+        if bandwidth and (known := [row for row in own.values() if "peak_gflops" in row]):
+            roofline(roofs, known, bandwidth)
+        else:
+            roofs.set_axis_off()
     made = [report.save(figure, name, described)]
     swept = [row for row in rows if row["workload"] in SWEEP]
     if swept and (drawn := report.canvas()) is not None:
@@ -362,8 +390,9 @@ def main():
     }
     for name, workload, why in sorted(left_out):
         print(f"not run: {name}, {workload}: {why}")
-    made = [report.write(options.name, {"machine": described, "rounds": options.rounds, "rows": rows})]
-    made += pictures(timed, described, options.name)
+    found = {"machine": described, "rounds": options.rounds, "bandwidth": peak.bandwidth, "rows": rows}
+    made = [report.write(options.name, found)]
+    made += pictures(timed, described, options.name, peak.bandwidth)
     print("\nwritten: " + ", ".join(f"benchmarks/results/{path.name}" for path in made))
     return int(any(row.get("wrong") or row.get("error") for row in rows))
 

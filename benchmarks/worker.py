@@ -175,6 +175,10 @@ class Opponent:
         """The processor's multiply-adds, operations a second."""
         return machine.peak(dtype, self.threads)
 
+    def bandwidth(self):
+        """Of reading memory, bytes a second."""
+        return machine.bandwidth(self.threads)
+
 
 def main(name, threads):
     # What libraries print goes to standard error: standard output is the pipe.

@@ -38,14 +38,24 @@ class Workload:
         """Raw outputs a dimension."""
         return 3 * self.K
 
-    def flops(self, operation):
-        """Useful floating-point operations of one call, or None: two for each multiply-add of the products.
+    def rows(self, operation):
+        """Frames that one timed unit works on: a call, or one frame of all sampled sequences."""
+        return {"sample": self.N, "sample-one": 1}.get(operation, self.M)
 
-        The gradient has three products for each one of the forward pass: recomputing a product, exponentials and
-        normalisation are work but not useful, the same for everyone."""
-        forward = 2 * self.M * self.D * (self.P * (self.H + self.R) + self.H)
-        forward += 2 * self.M * self.R * (self.D + self.R + self.H)
-        return {"forward": forward, "gradient": 3 * forward}.get(operation)
+    def flops(self, operation):
+        """Useful floating-point operations of one timed unit: two for each multiply-add of the products.
+
+        The gradient has three products for each one of the forward pass: recomputing a product, exponentials,
+        normalisation and the update of a step are work but not useful, the same for everyone."""
+        frame = 2 * self.D * (self.P * (self.H + self.R) + self.H) + 2 * self.R * (self.D + self.R + self.H)
+        return frame * self.rows(operation) * {"gradient": 3, "step": 3}.get(operation, 1)
+
+    def bytes(self, operation, dtype):
+        """Bytes that one timed unit has to read and write at the least: the parameters once (and their gradient once;
+        in a step the two moments too), and the data."""
+        parameters = self.flops("sample-one") // 2  # every weight is in one multiply-add of a frame
+        passes = {"gradient": 2, "step": 7}.get(operation, 1)
+        return (parameters * passes + self.rows(operation) * self.D) * {"float32": 4, "float64": 8}[dtype]
 
 
 WORKLOADS = {
