@@ -436,6 +436,26 @@ class Model:
         _core.sample(self.network, x, self.theta, uniform, normal, state, n_threads)
         return x
 
+    def from_normal(self, scores, offsets, *, n_threads=1):
+        """Packed frames from their normal scores, of a head of Gaussian mixtures.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (M, D), C-contiguous, float64
+        offsets : ndarray of shape (N + 1,), int64
+
+        Returns
+        -------
+        ndarray of shape (M, D), float64
+            e with Phi(scores[i, d]) = P(E_d <= e[i, d]) given the past and the dimensions before it, as the network,
+            which reads them rounded to its type, has it.
+        """
+        e = np.empty_like(scores)
+        order = np.argsort(offsets[:-1] - offsets[1:], kind="stable")
+        state = self.initial_state(len(order))
+        _core.from_normal(self.network, e, self.theta, scores, offsets, order, state, n_threads)
+        return e
+
 
 def _slices(offsets, most):
     """(i, j, begin, end): sequences i ... j - 1 while they have at most `most` frames together, or consecutive pieces
