@@ -432,7 +432,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
 
     def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
         again = self.warm_start and self.__sklearn_is_fitted__()
-        if checkpoint.about is not None and checkpoint.about["first parameters"] is None:
+        if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             again = False  # the interrupted fit was the first
         n_threads, data, layout, _, weight, held_out = self._prepare(
             X, lengths, sample_weight, validation_data, reset=not again
