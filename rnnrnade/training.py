@@ -275,7 +275,7 @@ class Trainer:
         return numbers, arrays
 
     def set_state(self, numbers, arrays):
-        """Go on from what `get_state` gave; what is not that raises ValueError, TypeError, KeyError or OverflowError."""
+        """Go on from what `get_state` gave.  What is not that raises one of ValueError, TypeError, KeyError."""
         theta = self.model.theta
 
         def of_parameters(name):
