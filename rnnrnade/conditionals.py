@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
 
-from .model import _slices
+from .model import slices
 from .sequences import as_numbers, as_probabilities, naming, ordered
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
@@ -317,7 +317,7 @@ def outputs(model, x, offsets, n_threads):
     """(rows, parameters): the parameters (m, D, P) of slices of packed frames that fit into SLICE numbers."""
     layout = model.layout
     state = None
-    for i, j, begin, end in _slices(offsets, max(1, SLICE // (layout.D * layout.P))):
+    for i, j, begin, end in slices(offsets, max(1, SLICE // (layout.D * layout.P))):
         # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
         initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and layout.R else None
         inside = np.clip(offsets[i : j + 1], begin, end) - begin

@@ -328,7 +328,7 @@ class Model:
             self._forward(out, x, offsets, initial, n_threads)
             return out
         state = None
-        for i, j, begin, end in _slices(offsets, most):
+        for i, j, begin, end in slices(offsets, most):
             # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
             carried = begin > offsets[i]
             arrays = (out.frames, out.dims, out.parameters)
@@ -356,7 +356,7 @@ class Model:
         out = np.empty((len(rows), self.layout.Sp), self.dtype)
         most = max(SLICE_BYTES // (self.layout.row_numbers * self.dtype.itemsize), 1)
         state = None
-        for i, j, begin, end in _slices(offsets, most):
+        for i, j, begin, end in slices(offsets, most):
             initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] else None
             inside, order, fresh, states = self._batch(np.clip(offsets[i : j + 1], begin, end) - begin, initial)
             state = np.empty((j - i, self.layout.Sp), self.dtype)
@@ -457,7 +457,7 @@ class Model:
         return e
 
 
-def _slices(offsets, most):
+def slices(offsets, most):
     """(i, j, begin, end): sequences i ... j - 1 while they have at most `most` frames together, or consecutive pieces
     of one longer sequence."""
     i, N = 0, len(offsets) - 1
