@@ -329,9 +329,10 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         frames = ordered(data.frames, self.order_)
         if self.transform_ is not None:
             frames = self.transform_.forward(frames, data.offsets)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             encoded = np.ascontiguousarray(frames, self._model.dtype)
-        if encoded.dtype != frames.dtype and not np.isfinite(encoded.sum(dtype=np.float64)):
+            total = encoded.sum(dtype=np.float64)
+        if encoded.dtype != frames.dtype and not np.isfinite(total):
             bad = np.argwhere(~np.isfinite(encoded))
             if len(bad):
                 i, d = bad[0]
