@@ -331,8 +331,8 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             frames = self.transform_.forward(frames, data.offsets)
         with np.errstate(over="ignore", invalid="ignore"):
             encoded = np.ascontiguousarray(frames, self._model.dtype)
-            total = encoded.sum(dtype=np.float64)
-        if encoded.dtype != frames.dtype and not np.isfinite(total):
+            fits = encoded.dtype == frames.dtype or np.isfinite(encoded.sum(dtype=np.float64))
+        if not fits:
             bad = np.argwhere(~np.isfinite(encoded))
             if len(bad):
                 i, d = bad[0]
