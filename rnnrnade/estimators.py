@@ -1168,6 +1168,11 @@ class SequenceEstimator(DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_frames, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator = self._sampler(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None
@@ -1384,6 +1389,11 @@ class VectorEstimator(DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator = self._sampler(random_state, n_samples=n_samples)
         return self._draw(n_samples, 1, generator, leading=leading)[:, 0]
