@@ -12,7 +12,7 @@ import numpy as np
 from rnnrnade import RNNRNADE, Linear, config
 
 SIZES = {"D": 49, "H": 100, "K": 10, "R": 200}
-TRANSFORMS = {"none": None, "standardize": Linear(), "var(1)": Linear(lags=1, covariance="full")}
+TRANSFORMS = {"none": None, "standardize": Linear(), "var": Linear(lags=2, covariance="full")}
 FRAMES, ROUNDS = 500, 20
 
 

@@ -81,6 +81,16 @@ def sample(
     state: NDArray[Real] | None,  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
+def from_normal(
+    network: Network,
+    e: NDArray[np.float64],  # (M, D)
+    theta: NDArray[Real],  # (size,)
+    score: NDArray[np.float64],  # (M, D)
+    offsets: NDArray[np.int64],  # (N + 1,)
+    order: NDArray[np.int64],  # (N,)
+    state: NDArray[Real] | None,  # (N, Sp)
+    n_threads: int = 1,
+) -> None: ...
 def score_frame(
     network: Network,
     dims: NDArray[np.float64],  # (D,)

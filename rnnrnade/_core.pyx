@@ -34,6 +34,7 @@ import os
 import threading
 
 from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY, NAN, erfc, log1p, nextafter
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset

@@ -16,6 +16,7 @@ import hashlib
 import os
 import time
 import warnings
+from contextlib import contextmanager
 from numbers import Real
 
 import numpy as np
@@ -84,7 +85,22 @@ class Checkpoint:
                 "with that version, or begin anew with resume=False, which replaces it."
             )
         self.stored, self.arrays = content["options"], arrays
-        self.about = self.stored["about"]
+        with self._refusing():
+            self.about, runs = self.stored["about"], self.stored["runs"]
+            if not isinstance(self.about, dict) or not isinstance(runs, list):
+                raise ValueError("'about' or 'runs' is of another type")
+
+    @contextmanager
+    def _refusing(self):
+        """What the file holds is no state of this fit: only who can write its hash can bring that about."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(
+                f"{os.fspath(self.path)!r} does not hold the state of a fit: {what}. It was changed after it was "
+                "written: take a copy, or begin anew with resume=False, which replaces it."
+            ) from error
 
     def begin(self, about, generator):
         """Compare `about` with what the fit of the file began with, set the generator back, and write a first time: a
@@ -98,7 +114,8 @@ class Checkpoint:
                     f"{os.fspath(self.path)!r} is a checkpoint of another fit: {what}. Resume it as it was begun, or "
                     "begin anew with resume=False, which replaces it."
                 )
-            generator.bit_generator.state = self.stored["generator"]
+            with self._refusing():
+                generator.bit_generator.state = self.stored["generator"]
         self.about, self.first = about, generator.bit_generator.state
         if resumed:
             write_file(self.path, CHECKPOINT, self.stored, self.arrays)
@@ -113,7 +130,8 @@ class Checkpoint:
         k = len(self.runs)
         if k < len(self.stored["runs"]):
             arrays = {name.removeprefix(f"{k}."): a for name, a in self.arrays.items() if name.startswith(f"{k}.")}
-            trainer.set_state(self.stored["runs"][k], arrays)
+            with self._refusing():
+                trainer.set_state(self.stored["runs"][k], arrays)
         self.runs.append(trainer.get_state())
 
     def keep(self, trainer):

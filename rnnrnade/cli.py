@@ -1,4 +1,4 @@
-"""The command line: ``rnnrnade demo | fit | score | sample | info``, also as ``python -m rnnrnade``.
+"""The command line: ``rnnrnade demo | fit | score | explain | sample | info``, also as ``python -m rnnrnade``.
 
 Results go to standard output or to ``-o FILE``; progress, warnings and refusals go to standard error.
 Exit codes: 0; 2 when the input cannot be used, with one sentence that says why; 130 after Ctrl-C; 141 when
@@ -152,6 +152,7 @@ example:
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0 --checkpoint fit.checkpoint --resume
   rnnrnade score model.safetensors test.csv --per frame -o surprise.csv
+  rnnrnade explain model.safetensors test.csv --top 20
   rnnrnade sample model.safetensors --sequences 5 --frames 100 -o samples.csv
 """
 
@@ -209,6 +210,16 @@ def _parser():
     per = ("sequence", "frame")
     sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
     sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
+    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    data_options(sub)
+
+    sub = command("explain", _explain, "write the most surprising frames and the features to blame, as CSV")
+    sub.add_argument("model", help="model file, written by rnnrnade fit")
+    sub.add_argument("data", help=DATA_HELP)
+    sub.add_argument("-o", "--output", help="CSV file (default: standard output)")
+    sub.add_argument("--top", type=int, default=10, help="number of frames (default: %(default)s)")
+    text = "features of each frame, the most surprising first (default: %(default)s)"
+    sub.add_argument("--features", type=int, default=1, help=text)
     sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
     data_options(sub)
 
@@ -329,6 +340,25 @@ def _score(args):
             for name, values in zip(data.names, columns, strict=True):
                 for t, row in enumerate(values.tolist()):
                     write([name, t, *row])
+
+
+def _explain(args):
+    _check_output(args.output)
+    if args.top < 1 or args.features < 1:
+        raise Refusal("--top and --features must be at least 1.")
+    estimator = _load(args.model, args.jobs)
+    data = read_data(args.data, args.sequence_column).select(*_features(estimator), args.model)
+    with _refused(args.data):
+        table = estimator.explain(_for(estimator, data), args.top, n_dims=args.features)
+    first = np.cumsum([0, *map(len, data.sequences)])
+    with _output(args.output) as stream:
+        write = csv.writer(stream, lineterminator="\n").writerow
+        write(["sequence", "frame", *[name for name in table[0] if name not in ("sequence", "frame", "row")]])
+        for row in table:
+            if "row" in row:  # a static model takes the frames of all sequences
+                i = int(np.searchsorted(first, row["row"], side="right")) - 1
+                row = {"sequence": i, "frame": row.pop("row") - int(first[i])} | row
+            write([data.names[row.pop("sequence")], *row.values()])
 
 
 def _sample(args):

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
 
-from .model import _slices
+from .model import slices
 from .sequences import as_numbers, as_probabilities, naming, ordered
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
@@ -317,7 +317,7 @@ def outputs(model, x, offsets, n_threads):
     """(rows, parameters): the parameters (m, D, P) of slices of packed frames that fit into SLICE numbers."""
     layout = model.layout
     state = None
-    for i, j, begin, end in _slices(offsets, max(1, SLICE // (layout.D * layout.P))):
+    for i, j, begin, end in slices(offsets, max(1, SLICE // (layout.D * layout.P))):
         # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
         initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and layout.R else None
         inside = np.clip(offsets[i : j + 1], begin, end) - begin
@@ -500,8 +500,8 @@ class Conditionals:
     def from_normal(self, Z, *, lengths=None):
         """Inverse of `to_normal`: the frames whose normal scores are Z.  Exact.
 
-        Independent standard normals become draws from the model.  Each dimension of each frame takes one step over
-        all sequences and one call of the core, so that a frame costs about D times what its score does.
+        Independent standard normals become draws from the model.  A frame costs little more than a draw by `sample`:
+        each of its numbers is the root of a distribution function.
 
         Parameters
         ----------
@@ -522,26 +522,10 @@ class Conditionals:
         self._refuse_ensemble()
         with naming("Z"):
             data = self._checked(Z, lengths)
-        model, n_threads = self._model, self._n_threads()
-        z = np.asarray(ordered(data.frames, self.order_), np.float64)
-        x = np.empty_like(z)
-        longest_first = np.argsort(-data.lengths, kind="stable")
-        at_once = max(1, SLICE // (model.layout.D * model.layout.P))
-        for begin in range(0, data.n_sequences, at_once):
-            some = longest_first[begin : begin + at_once]
-            first, lengths = data.offsets[some], data.lengths[some]
-            e = np.zeros((len(some), lengths[0], model.layout.D))
-            state = model.initial_state(len(some))
-            for t in range(lengths[0]):
-                n = int(np.count_nonzero(lengths > t))
-                z_t, state = z[first[:n] + t], None if state is None else state[:n]
-                state = complete(
-                    model, e[:n, t], 0, lambda d, family, z_t=z_t: family.from_normal_score(z_t[:, d]), state, n_threads
-                )
-            if self.transform_ is not None:
-                e = self.transform_.inverse(e)
-            for i, (a, T) in enumerate(zip(first, lengths, strict=True)):
-                x[a : a + T] = e[i, :T]
+        z = np.ascontiguousarray(ordered(data.frames, self.order_), np.float64)
+        x = self._model.from_normal(z, data.offsets, n_threads=self._n_threads())
+        if self.transform_ is not None:
+            x = self.transform_.inverse_of_packed(x, data.offsets)
         return data.split(self._in_order_of_X(x))
 
     # ---- surprise and calibration -------------------------------------------------------------------------------

@@ -16,10 +16,19 @@ from . import _core
 from .checkpoints import Checkpoint, digest
 from .conditionals import Conditionals
 from .io import load_estimator, save_estimator
-from .missing import MissingValues, marginal_scores
+from .missing import GAPS, MissingValues, marginal_scores
 from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
 from .optim import OPTIMIZERS, SCHEDULES
-from .sequences import Sequences, check_frame_weights, check_sequences, check_validation, check_vectors, naming, ordered
+from .sequences import (
+    Sequences,
+    as_generator,
+    check_frame_weights,
+    check_sequences,
+    check_validation,
+    check_vectors,
+    naming,
+    ordered,
+)
 from .training import Data, Trainer, weight_decays
 from .transforms import Linear
 
@@ -30,6 +39,10 @@ TRANSFORMS = {
     "var": Linear(lags=2, covariance="full"),
 }
 FEW = 10  # sequences or rows: below this none is held out whole
+OF_ONE_ORDER = (
+    "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask one of "
+    "members_ for them."
+)
 DRAWS = 1 << 22  # random numbers of each kind held at a time
 
 
@@ -223,20 +236,6 @@ def documented(cls):
     return cls
 
 
-def as_generator(random_state):
-    """A NumPy Generator from None, a seed, a RandomState or a Generator."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r} instead."
-        ) from error
-
-
 class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator):
     """What all estimators share.  A subclass says which head it has and whether it reads sequences."""
 
@@ -330,9 +329,10 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         frames = ordered(data.frames, self.order_)
         if self.transform_ is not None:
             frames = self.transform_.forward(frames, data.offsets)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             encoded = np.ascontiguousarray(frames, self._model.dtype)
-        if encoded.dtype != frames.dtype and not np.isfinite(encoded.sum(dtype=np.float64)):
+            fits = encoded.dtype == frames.dtype or np.isfinite(encoded.sum(dtype=np.float64))
+        if not fits:
             bad = np.argwhere(~np.isfinite(encoded))
             if len(bad):
                 i, d = bad[0]
@@ -432,7 +432,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
 
     def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
         again = self.warm_start and self.__sklearn_is_fitted__()
-        if checkpoint.about is not None and checkpoint.about["first parameters"] is None:
+        if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             again = False  # the interrupted fit was the first
         n_threads, data, layout, _, weight, held_out = self._prepare(
             X, lengths, sample_weight, validation_data, reset=not again
@@ -666,13 +666,12 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         data = self._check(X, lengths, gaps=dims)
         return data, *self._scores_of(data, self._n_threads(), dims=dims, parameters=parameters, last=last)
 
-    def _refuse_ensemble(self):
+    def _refuse_ensemble(self, why=OF_ONE_ORDER):
         check_is_fitted(self)
         if "_members" in vars(self):
+            n = len(self._members)
             raise ValueError(
-                f"this {type(self).__name__} is an ensemble of {len(self._members)} orders, whose density is a mean: "
-                "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask "
-                "one of members_ for them."
+                f"this {type(self).__name__} is an ensemble of {n} orders, whose density is a mean: {why.format(n=n)}"
             )
 
     def _scores_of(self, data, n_threads, **wanted):
@@ -690,11 +689,15 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
     def _frame_scores(self, X, lengths=None):
         """(data, log-density of each frame): the mean over the members of their densities given the past."""
         check_is_fitted(self)
-        data, n_threads = self._check(X, lengths, gaps=True), self._n_threads()
+        data = self._check(X, lengths, gaps=True)
         if data.has_gaps:
-            self._refuse_ensemble()
+            self._refuse_ensemble(GAPS)
+        return data, self._scores_of_frames(data)
+
+    def _scores_of_frames(self, data):
+        n_threads = self._n_threads()
         of_members = [member._scores_of(data, n_threads)[1].frames for member in self.members_]
-        return data, np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
+        return np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
 
     def score_samples(self, X, *, lengths=None):
         """Exact log-density of each item of X's first axis, in nats (with missing values: `rnnrnade.missing`).
@@ -812,19 +815,13 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
     # ---- samples ------------------------------------------------------------------------------------------------
 
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
-        """(n_samples, n_frames, D) in the units of X, after one given sequence or from the start, the first dimensions
-        of the first frame given or not."""
-        data = None
-        if given is not None:
-            with naming("given"):
-                data = self._check(given)
-                if data.n_sequences != 1:
-                    raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
+        """(n_samples, n_frames, D) in the units of X, after one checked sequence or from the start, the first
+        dimensions of the first frame given or not."""
         if "_members" in vars(self):
             if leading is not None:
-                self._refuse_ensemble()
-            return self._draw_mixture(n_samples, n_frames, generator, data, self._n_threads())
-        return self._draw_alone(n_samples, n_frames, generator, data, leading, self._n_threads())
+                self._refuse_ensemble("the dimensions that lead are those of one order. Ask one of members_ for them.")
+            return self._draw_mixture(n_samples, n_frames, generator, given, self._n_threads())
+        return self._draw_alone(n_samples, n_frames, generator, given, leading, self._n_threads())
 
     def _draw_alone(self, n_samples, n_frames, generator, given, leading, n_threads):
         D = self._model.layout.D
@@ -1171,9 +1168,20 @@ class SequenceEstimator(DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_frames, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator = self._sampler(random_state, n_samples=n_samples, n_frames=n_frames)
-        return self._draw(n_samples, n_frames, generator, given, leading)
+        data = None
+        if given is not None:
+            with naming("given"):
+                data = self._check(given)
+                if data.n_sequences != 1:
+                    raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
+        return self._draw(n_samples, n_frames, generator, data, leading)
 
     def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
         """Draw what follows each sequence: `sample` with `given`.
@@ -1192,8 +1200,8 @@ class SequenceEstimator(DensityEstimator):
         """
         generator = self._sampler(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
-        sequences = np.split(data.frames, data.offsets[1:-1])
-        drawn = [self._draw(n_samples, horizon, generator, sequence) for sequence in sequences]
+        each = [data.subset([i]) for i in range(data.n_sequences)]
+        drawn = [self._draw(n_samples, horizon, generator, one) for one in each]
         return drawn[0] if data.form == "2d" else drawn
 
     def stream(self, X=None):
@@ -1216,7 +1224,10 @@ class SequenceEstimator(DensityEstimator):
         """
         from .streaming import Stream
 
-        self._refuse_ensemble()
+        self._refuse_ensemble(
+            "a stream reads one model. Stream each of members_: the log-density of a frame is the logsumexp of theirs "
+            "minus log {n}."
+        )
         return Stream(self, X)
 
 
@@ -1378,6 +1389,11 @@ class VectorEstimator(DensityEstimator):
         Returns
         -------
         ndarray of shape (n_samples, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator = self._sampler(random_state, n_samples=n_samples)
         return self._draw(n_samples, 1, generator, leading=leading)[:, 0]

@@ -32,11 +32,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .conditionals import FAMILIES
 from .model import Scores
+from .sequences import as_generator
 
 __all__ = ["LikelihoodEstimate", "MissingValues"]
 
 PARTICLES = 1000
 REPEATS = 10
+GAPS = "gaps are integrated out in one order. Ask one of members_, or score complete data."
 HELD = 1 << 20  # log-densities of dimensions that particles hold at a time
 
 
@@ -77,14 +79,17 @@ class MissingValues:
         Raises
         ------
         ValueError
-            For an ensemble of orders, and for NaN where the option `missing` is None.
+            For NaN in an ensemble of orders, or where the option `missing` is None.
         """
         data, generator = self._with_gaps(X, lengths, random_state, n_particles=n_particles, n_repeats=n_repeats)
         if n_repeats < 2:
             raise ValueError("n_repeats must be at least 2: the spread of the repeats gives the standard error.")
         error = np.zeros(data.n_sequences)
-        scores = marginal_scores(self, data, self._n_threads(), generator, n_particles, n_repeats, error)
-        of_sequences = np.split(scores.frames, data.offsets[1:-1])
+        if data.has_gaps:
+            frames = marginal_scores(self, data, self._n_threads(), generator, n_particles, n_repeats, error).frames
+        else:
+            frames = self._scores_of_frames(data)
+        of_sequences = np.split(frames, data.offsets[1:-1])
         return LikelihoodEstimate(np.array([part.sum() for part in of_sequences]), error)
 
     def impute(self, X, n_samples=1, random_state=None, *, n_particles=PARTICLES, lengths=None):
@@ -113,7 +118,7 @@ class MissingValues:
         Raises
         ------
         ValueError
-            For an ensemble of orders, and for NaN where the option `missing` is None.
+            For NaN in an ensemble of orders, or where the option `missing` is None.
         """
         data, generator = self._with_gaps(X, lengths, random_state, n_samples=n_samples, n_particles=n_particles)
         filled = np.tile(np.asarray(data.frames, np.float64), (n_samples, 1, 1))
@@ -134,7 +139,7 @@ class MissingValues:
             raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
         data = self._check(X, lengths, gaps=True)
         if data.has_gaps:
-            self._refuse_ensemble()
+            self._refuse_ensemble(GAPS)
         for name, value in counts.items():
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
@@ -142,8 +147,6 @@ class MissingValues:
 
 
 def _generator(estimator, random_state=None):
-    from .estimators import as_generator
-
     return as_generator(estimator.random_state if random_state is None else random_state)
 
 

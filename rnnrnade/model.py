@@ -328,7 +328,7 @@ class Model:
             self._forward(out, x, offsets, initial, n_threads)
             return out
         state = None
-        for i, j, begin, end in _slices(offsets, most):
+        for i, j, begin, end in slices(offsets, most):
             # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
             carried = begin > offsets[i]
             arrays = (out.frames, out.dims, out.parameters)
@@ -356,7 +356,7 @@ class Model:
         out = np.empty((len(rows), self.layout.Sp), self.dtype)
         most = max(SLICE_BYTES // (self.layout.row_numbers * self.dtype.itemsize), 1)
         state = None
-        for i, j, begin, end in _slices(offsets, most):
+        for i, j, begin, end in slices(offsets, most):
             initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] else None
             inside, order, fresh, states = self._batch(np.clip(offsets[i : j + 1], begin, end) - begin, initial)
             state = np.empty((j - i, self.layout.Sp), self.dtype)
@@ -436,8 +436,28 @@ class Model:
         _core.sample(self.network, x, self.theta, uniform, normal, state, n_threads)
         return x
 
+    def from_normal(self, scores, offsets, *, n_threads=1):
+        """Packed frames from their normal scores, of a head of Gaussian mixtures.
 
-def _slices(offsets, most):
+        Parameters
+        ----------
+        scores : ndarray of shape (M, D), C-contiguous, float64
+        offsets : ndarray of shape (N + 1,), int64
+
+        Returns
+        -------
+        ndarray of shape (M, D), float64
+            e with Phi(scores[i, d]) = P(E_d <= e[i, d]) given the past and the dimensions before it, as the network,
+            which reads them rounded to its type, has it.
+        """
+        e = np.empty_like(scores)
+        order = np.argsort(offsets[:-1] - offsets[1:], kind="stable")
+        state = self.initial_state(len(order))
+        _core.from_normal(self.network, e, self.theta, scores, offsets, order, state, n_threads)
+        return e
+
+
+def slices(offsets, most):
     """(i, j, begin, end): sequences i ... j - 1 while they have at most `most` frames together, or consecutive pieces
     of one longer sequence."""
     i, N = 0, len(offsets) - 1

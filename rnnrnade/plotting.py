@@ -55,11 +55,13 @@ def learning_curve(estimator_or_history, ax=None):
     ImportError
         Without matplotlib.
     ValueError
-        If the history is empty.
+        If the history is empty, or the estimator an ensemble, which has a history for each member.
     """
     history = estimator_or_history
     if not isinstance(history, Mapping):
         history = estimator_or_history.history_
+    if not isinstance(history, Mapping):
+        raise ValueError(f"This ensemble has {len(history)} learning curves: draw that of one of members_.")
     unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
     position = np.asarray(history[unit], dtype=float)
     if position.size == 0:
@@ -118,10 +120,7 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
     ValueError
         If `X` is not one sequence, or `feature_names` are not D.
     """
-    if np.ndim(X) != 2:
-        raise ValueError(
-            f"surprise_heat_map draws one sequence, an array of shape (T, D); it got {np.ndim(X)} dimensions."
-        )
+    _one_sequence("surprise_heat_map", X)
     surprise = -np.asarray(estimator.score_dims(X))  # (T, D); X as it came, with the names of its columns
     n_frames, n_features = surprise.shape
     names = names_of_features(estimator, n_features, feature_names)
@@ -172,7 +171,7 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     fig : matplotlib Figure or SubFigure, default=None
         Where to draw; a new figure if None.
     feature_names : sequence of D strings, default=None
-        Names of the dimensions, by default x0, x1, ...
+        Names of the dimensions; by default those of the columns where `real` are DataFrames, or x0, x1, ...
 
     Returns
     -------
@@ -184,11 +183,19 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     ImportError
         Without matplotlib.
     ValueError
-        If there is nothing to draw.
+        If there is nothing to draw, or something else than trajectories.
     """
+    if feature_names is None and len(real):
+        feature_names = getattr(next(iter(real)), "columns", None)
     real, sampled = [np.asarray(x) for x in real], [np.asarray(x) for x in sampled]
     if not real or not sampled:
         raise ValueError("samples_beside_data needs at least one real and one sampled trajectory.")
+    for x in (*real, *sampled):
+        if x.ndim != 2 or x.shape[1] != real[0].shape[1]:
+            raise ValueError(
+                "samples_beside_data draws trajectories, arrays (T_i, D) of one D: lists of them, or arrays (N, T, D). "
+                f"Got one of shape {x.shape} beside {real[0].shape}."
+            )
     n_features = real[0].shape[1]
     dims = [d for d in dims if d < n_features]
     if not dims:
@@ -239,7 +246,7 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     ValueError
         If the data have not two dimensions, or the model is one of sequences.
     """
-    X = np.asarray(X)
+    given, X = X, np.asarray(X)
     if X.ndim != 2 or X.shape[1] != 2:
         raise ValueError(f"two_dimensional_density draws data of shape (M, 2); it got shape {X.shape}.")
     if "n_recurrent" in estimator.get_params():
@@ -248,6 +255,8 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     margin = 0.1 * np.where(high > low, high - low, 1.0)
     x, y = (np.linspace(a, b, n_grid) for a, b in zip(low - margin, high + margin, strict=True))
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    if hasattr(given, "columns"):  # with the names that the estimator was fitted with
+        grid = type(given)(dict(zip(given.columns, grid.T, strict=True)))
     log_density = np.asarray(estimator.score_samples(grid)).reshape(n_grid, n_grid)
     names = names_of_features(estimator, 2, feature_names)
 
@@ -417,8 +426,8 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     """
     from .conditionals import MixtureOfGaussians
 
-    x = np.asarray(X)
-    if x.ndim != 2 or not isinstance(frame, Integral) or not -len(x) <= frame < len(x):
+    x = _one_sequence("conditional_densities", X)
+    if not isinstance(frame, Integral) or not -len(x) <= frame < len(x):
         raise ValueError(f"conditional_densities draws frame {frame!r} of one sequence (T, D); X has shape {x.shape}.")
     frame %= len(x)
     mixture = MixtureOfGaussians(*estimator.predict_params(X[: frame + 1]))[frame]
@@ -455,7 +464,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     Parameters
     ----------
     samples : array of shape (n_samples, horizon, D)
-        Draws of the future, from ``forecast`` or ``sample``.
+        Draws of the future of one sequence, from ``forecast`` or ``sample``.
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if None.
     dim : int, default=0
@@ -467,7 +476,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     levels : sequence of float, default=(0.5, 0.8, 0.95)
         Probabilities of the central intervals.
     feature_name : str, default=None
-        Of the dimension; by default x0, x1, ...
+        Of the dimension; by default that of the column where `past` or `truth` is a DataFrame, or x0, x1, ...
 
     Returns
     -------
@@ -483,10 +492,15 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     """
     from .forecasting import quantiles
 
+    if isinstance(samples, list | tuple) and len(samples) and np.ndim(samples[0]) == 3:
+        raise ValueError(f"fan_chart draws the forecast of one sequence; these are of {len(samples)}: give one.")
     levels = sorted(np.atleast_1d(as_probabilities("levels", levels)), reverse=True)  # the widest below the others
     if not levels:
         raise ValueError("levels must be probabilities of intervals, at least one. Got none.")
     check_dims("dim", [dim], np.shape(samples)[-1])
+    for table in (truth, past):
+        if feature_name is None and hasattr(table, "columns"):
+            feature_name = list(table.columns)[dim]
     tails = [(1 - level) / 2 for level in levels]
     median, *edges = quantiles(samples, [0.5, *tails, *(1 - t for t in tails)])[:, :, dim]
     begin = 0 if past is None else len(past)
@@ -512,6 +526,16 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize="small", frameon=False)
     return ax
+
+
+def _one_sequence(call, X):
+    """X as an array (T, D)."""
+    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) == 2:
+        raise ValueError(f"{call} draws one sequence, (T, D); X is a list of {len(X)}: give X[0] or another of them.")
+    x = np.asarray(X)
+    if x.ndim != 2:
+        raise ValueError(f"{call} draws one sequence, an array of shape (T, D); it got shape {x.shape}.")
+    return x
 
 
 def _new_figure(size):

@@ -38,6 +38,7 @@ from sklearn.utils.validation import check_array, validate_data
 __all__ = [
     "SequenceBatch",
     "Sequences",
+    "as_generator",
     "as_numbers",
     "as_probabilities",
     "check_dims",
@@ -427,6 +428,20 @@ def names_of_features(estimator, n_features, given=None):
     if len(names) != n_features:
         raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
     return [str(name) for name in names]
+
+
+def as_generator(random_state):
+    """A NumPy Generator from None, a seed, a RandomState or a Generator."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r} instead."
+        ) from error
 
 
 def as_numbers(name, values):

@@ -103,6 +103,13 @@ def weight_decays(layout, weight_decay, dtype=np.float32):
     return strength
 
 
+def _check_counts(counts):
+    """Of a file: ints that a float can hold."""
+    for name, count in counts.items():
+        if type(count) is not int or not 0 <= count < 2**53:
+            raise ValueError(f"{name!r} is no count")
+
+
 @dataclass
 class Seen:
     """What training saw since the last row of the history."""
@@ -231,8 +238,8 @@ class Trainer:
         if self.done:
             now = self.model.theta.copy(), self.generator.bit_generator.state
             self.model.theta[...], self.generator.bit_generator.state = self.begin
-            for _ in range(self.done):
-                next(remaining)
+            for _ in zip(range(self.done), remaining, strict=False):
+                pass
             self.model.theta[...], self.generator.bit_generator.state = now
         else:
             self.epochs += 1
@@ -268,25 +275,45 @@ class Trainer:
         return numbers, arrays
 
     def set_state(self, numbers, arrays):
-        """Go on from what `get_state` gave."""
-        for name in ("finished", "epochs", "updates", "since"):
-            setattr(self, name, numbers[name])
-        self.best = Best(arrays.get("best"), *numbers["best"])
-        self.generator.bit_generator.state = numbers["generator"]
+        """Go on from what `get_state` gave.  What is not that raises one of ValueError, TypeError, KeyError."""
+        theta = self.model.theta
+
+        def of_parameters(name):
+            if arrays[name].shape != theta.shape or arrays[name].dtype != theta.dtype:
+                raise ValueError(f"{name!r} does not fit the parameters")
+            return np.array(arrays[name])
+
+        _check_counts({name: numbers[name] for name in ("epochs", "updates", "since")})
+        if not isinstance(numbers["finished"], bool):
+            raise ValueError("'finished' is no bool")
+        self.finished, self.epochs, self.updates = numbers["finished"], numbers["epochs"], numbers["updates"]
+        self.since = numbers["since"]
+        score, *at = numbers["best"]
+        _check_counts(dict(zip(("best epoch", "best update"), at, strict=True)))
+        has_best = self.finished or "best" in arrays
+        self.best = Best(of_parameters("best") if has_best else None, float(score), *at)
+        if arrays["history"].ndim != 2 or arrays["history"].dtype != np.float64:
+            raise ValueError("'history' is no table")
         for name, column in zip(COLUMNS, arrays["history"].tolist(), strict=True):
             self.history[name] = [int(value) for value in column] if name in ("epoch", "update") else column
-        if self.finished:
-            self.model.theta[...] = self.best.theta
-            return
-        self.model.theta[...], self.done = arrays["theta"], numbers["done"]
-        self.left_out = self.done
+        if not self.finished:
+            self._set_state_of_epoch(numbers, of_parameters)
+        self.generator.bit_generator.state = numbers["generator"]
+        theta[...] = of_parameters("best" if self.finished else "theta")
+
+    def _set_state_of_epoch(self, numbers, of_parameters):
+        _check_counts({"done": numbers["done"]})
+        self.done = self.left_out = numbers["done"]
         for i, (state, of_link) in enumerate(zip(self.state, numbers["optimizer"], strict=True)):
-            state |= of_link
             for name in state:
-                if name not in of_link:
-                    state[name] = np.array(arrays[f"optimizer.{i}.{name}"])
+                if isinstance(state[name], np.ndarray):
+                    state[name] = of_parameters(f"optimizer.{i}.{name}")
+            if "step" in state:
+                _check_counts({"step": of_link["step"]})
+                state["step"] = of_link["step"]
         if self.done:
-            self.begin = arrays["theta_of_epoch"], numbers["generator_of_epoch"]
+            self.begin = of_parameters("theta_of_epoch"), numbers["generator_of_epoch"]
+            self.generator.bit_generator.state = self.begin[1]  # raises, if it is none
 
     def record(self, data, score, seconds):
         """Append a row to the history; the log-Jacobian of a part of the frames is taken to be the mean of all."""

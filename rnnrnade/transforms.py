@@ -278,6 +278,19 @@ class Linear(BaseEstimator):
             z[t] = self.unscaled(self.predicted(N, [z[t - i] for i in range(1, q + 1)]), e[t - n_past], q)
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
+    def inverse_of_packed(self, e, offsets):
+        """x of packed e (M, D): the inverse of `forward`, all sequences frame by frame side by side."""
+        if self.is_diagonal:
+            return self.mean_ + self.scale_ * e
+        z = np.empty_like(e)
+        lengths = np.diff(offsets)
+        first = offsets[np.argsort(-lengths, kind="stable")]
+        for t in range(lengths.max()):
+            rows = first[: np.count_nonzero(lengths > t)] + t
+            q = min(t, self.lags)
+            z[rows] = self.unscaled(self.predicted(len(rows), [z[rows - i] for i in range(1, q + 1)]), e[rows], q)
+        return self.mean_ + self.scale_ * z
+
     def to_arrays(self):
         """The fitted arrays by name."""
         return {name: getattr(self, name) for name in FITTED}

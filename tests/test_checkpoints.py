@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from test_io import edited, rewritten
 from test_training import gradient_at, interrupt
 
 import rnnrnade
@@ -303,6 +304,113 @@ def test_changed_checkpoints_are_refused(begun, tmp_path):
         path.write_bytes(data if rng.integers(2) else original[: rng.integers(len(original))])
         with pytest.raises(ModelFileError, match="changed' is no model file"):
             model.fit(X, checkpoint=path, resume=True)
+
+
+def forged(path, change):
+    path.write_bytes(rewritten(path, lambda header, content: change(header, content["options"])))
+
+
+def drop(*names):
+    def change(header, state):
+        for name in names[:-1]:
+            state = state[name]
+        del state[names[-1]]
+
+    return change
+
+
+def put(value, *names):
+    def change(header, state):
+        for name in names[:-1]:
+            state = state[name]
+        state[names[-1]] = value
+
+    return change
+
+
+def rename(name):
+    return lambda header, state: header.update({"other": header.pop(name)})
+
+
+def both(one, other):
+    return lambda header, state: (one(header, state), other(header, state))
+
+
+def shrink(name):
+    def change(header, state):
+        header[name]["shape"] = [1, *header[name]["shape"]]
+
+    return change
+
+
+FORGED = {
+    "no beginning": (drop("about"), "'about' is missing"),
+    "a beginning of another type": (put([], "about"), "'about' or 'runs' is of another type"),
+    "no first parameters": (drop("about", "first parameters"), "first parameters was None"),
+    "no generator": (drop("generator"), "'generator' is missing"),
+    "another generator": (put({"bit_generator": "dice"}, "generator"), "does not hold the state of a fit"),
+    "no runs": (drop("runs"), "'runs' is missing"),
+    "a run without its end": (drop("runs", 0, "finished"), "'finished' is missing"),
+    "a count below 0": (put(-1, "runs", 0, "updates"), "'updates' is no count"),
+    "a count that no float holds": (put(2**60, "runs", 0, "since"), "'since' is no count"),
+    "an end that is a number": (put(1, "runs", 0, "finished"), "'finished' is no bool"),
+    "finished without best": (both(rename("0.best"), put(True, "runs", 0, "finished")), "'best' is missing"),
+    "no history": (rename("0.history"), "'history' is missing"),
+    "parameters of another shape": (shrink("0.theta"), "'theta' does not fit the parameters"),
+    "moments of another shape": (shrink("0.optimizer.2.m"), "'optimizer.2.m' does not fit"),
+    "no moments": (rename("0.optimizer.2.v"), "'optimizer.2.v' is missing"),
+    "a step that is a string": (put("x", "runs", 0, "optimizer", -1, "step"), "'step' is no count"),
+    "no parameters of the epoch": (rename("0.theta_of_epoch"), "'theta_of_epoch' is missing"),
+}
+
+
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+    """Killed in the middle of an epoch."""
+    path = tmp_path_factory.mktemp("halfway") / "fit"
+    model, X = make("sequences, within epochs")
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(Killed):
+            model.fit(X, checkpoint=path, every=0)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_checkpoints_with_hashes_that_fit_are_refused(name, halfway, tmp_path):
+    change, pattern = FORGED[name]
+    path = tmp_path / "fit"
+    path.write_bytes(halfway)
+    forged(path, change)
+    model, X = make("sequences, within epochs")
+    with pytest.raises(ModelFileError, match=f"fit' .*({pattern})"):
+        model.fit(X, checkpoint=path, every=0, resume=True)
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(2000, marks=pytest.mark.full)])
+@pytest.mark.filterwarnings("ignore")
+def test_edited_checkpoints_are_refused_or_resumed(n, halfway, tmp_path):
+    path, rng, resumed = tmp_path / "fit", np.random.default_rng(0), 0
+    model, X = make("sequences, within epochs")
+
+    def change(header, state):
+        if rng.random() < 0.7:
+            name = ("about", "generator", "runs", "runs", "runs")[rng.integers(5)]
+            state[name] = edited(state[name], rng)
+        else:
+            names = [name for name in header if name != "__metadata__"]
+            name = names[rng.integers(len(names))]
+            header[name] = edited(header[name], rng)
+
+    for _ in range(n):
+        path.write_bytes(halfway)
+        forged(path, change)
+        try:
+            clone(model).fit(X, checkpoint=path, every=np.inf, resume=True)
+        except ModelFileError:
+            continue
+        resumed += 1
+    assert 0 < resumed < n
 
 
 # ---- disks ---------------------------------------------------------------------------------------------------------

@@ -251,6 +251,27 @@ def test_static_models_take_every_frame_by_itself(run, folder, sequences, tmp_pa
 # sample
 
 
+@pytest.mark.parametrize("model", ["rnnrnade", "rnade", "rnnnade"])
+def test_explain_writes_the_table_of_the_estimator(model, run, folder, sequences, tmp_path):
+    X = [(x > 0).astype(float) for x in sequences] if model == "rnnnade" else sequences
+    data, path = write_csv(tmp_path / "data.csv", ["sequence", *FEATURES], rows_of(X)), tmp_path / "model.safetensors"
+    assert run("fit", data, "-o", path, "--model", model, *TINY)[0] == 0
+    code, out, err = run("explain", path, data, "--top", 4, "--features", 2)
+    assert (code, err) == (0, "")
+    rows, estimator = table(out), rnnrnade.load(path)
+    expected = estimator.explain(X if model != "rnade" else np.concatenate(X), 4, n_dims=2)
+    assert len(rows) == len(expected) == 8 and set(rows[0]) == {"sequence", "frame"} | set(expected[0]) - {"row"}
+    frames = dict(zip(NAMES, X, strict=True))
+    for row, known in zip(rows, expected, strict=True):
+        for name in set(known) - {"sequence", "frame", "row", "dimension"}:
+            assert float(row[name]) == known[name]
+        assert row["dimension"] == known["dimension"]
+        place = FEATURES.index(row["dimension"])
+        assert frames[row["sequence"]][int(row["frame"]), place] == known["observed"]
+    code, out, err = run("explain", path, data, "--top", 0)
+    assert (code, out) == (2, "") and err == "rnnrnade: --top and --features must be at least 1.\n"
+
+
 def test_sample_writes_what_fit_and_score_read(run, folder, tmp_path):
     argv = ["sample", folder / "model.safetensors", "--sequences", 3, "--frames", 4, "--seed", 1]
     code, out, err = run(*argv)

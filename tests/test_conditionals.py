@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm
 from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
-from rnnrnade import Linear, conditionals
+from rnnrnade import RNADE, Linear, _core, conditionals
 from rnnrnade.conditionals import FAMILIES, Bernoulli, MixtureOfGaussians
 from rnnrnade.model import HEADS
 
@@ -228,12 +228,49 @@ def test_a_static_model_of_normals_is_its_own_rosenblatt_transform():
     parameters = {"W": np.zeros((0, 2)), "c": np.zeros(0), "rho": np.ones(2), "b_alpha": np.zeros((2, 1))}
     parameters |= {f"V_{q}": np.zeros((2, 0, 1)) for q in ("alpha", "mu", "sigma")}
     parameters |= {"b_mu": np.array([[1.0], [-2.0]]), "b_sigma": np.log([[2.0], [0.5]])}
-    from rnnrnade import RNADE
-
     model = RNADE.from_parameters(parameters)
     X = np.random.default_rng(0).standard_normal((50, 2))
     assert_near(model.to_normal(X), (X - [1.0, -2.0]) / [2.0, 0.5], 1e-12)
     assert_near(model.from_normal(X), X * [2.0, 0.5] + [1.0, -2.0], 1e-12)
+
+
+@few_or_many
+@pytest.mark.parametrize("K", [1, 2, 5, 20])
+def test_frames_of_normals_are_the_quantiles_of_the_mixtures(K, n):
+    """The core has its own search for roots.  Without hidden units each dimension is one mixture, in all rows."""
+    D = 50
+    known = mixtures(D, K)
+    log_alpha = np.log(known.alpha) * np.repeat([1, 80], D // 2)[:, None]  # some weights next to nothing
+    parameters = {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D), "b_alpha": log_alpha}
+    parameters |= {f"V_{q}": np.zeros((D, 0, K)) for q in ("alpha", "mu", "sigma")}
+    parameters |= {"b_mu": known.mu, "b_sigma": np.log(known.sigma)}
+    model = RNADE.from_parameters(parameters)
+    generator = np.random.default_rng(2)
+    Z = generator.standard_normal((n // D, D)) * 10.0 ** generator.choice([0, 0, 1, 2, 4, 6], (n // D, 1))
+    found = model.from_normal(Z)
+    mixture = MixtureOfGaussians(*model.predict_params(Z))
+    assert_near(mixture.normal_score(found), Z, 1e-10)
+    assert_same_bits(model.from_normal(Z[3:4]), found[3:4])
+
+
+@dtypes
+@pytest.mark.parametrize("cell", ["sigmoid", "gru", "lstm"])
+def test_frames_of_normals_in_any_batch_and_for_any_number_of_threads(cell, dtype, row, all_threads):
+    context = ("alpha", "mu", "sigma", "hidden")
+    case = Case(D=9, H=7, K=3, R=5, lengths=(4, 9, 1, 14, 6, 2, 9), min_scale=1e-3, cell=cell, context=context)
+    generator = np.random.default_rng(3)
+    Z = [generator.standard_normal((T, 9)) for T in case.lengths * 7]
+    expected = None
+    for n_jobs in (1, 2, 5):
+        model, _ = case.model(dtype, n_jobs=n_jobs)
+        found = model.from_normal(Z)
+        assert _core.last_team_size() == n_jobs
+        expected = found if expected is None else expected
+        assert_same_bits(found, expected, f"n_jobs={n_jobs}")
+    for i, z in enumerate(Z[:7]):
+        assert_same_bits(model.from_normal(z), found[i], f"sequence {i} alone")
+    for again, z in zip(model.to_normal(found), Z, strict=True):
+        assert_near(again, z, ROUND_TRIP[dtype])
 
 
 @pytest.mark.parametrize("n", [4000, pytest.param(100_000, marks=pytest.mark.full)])

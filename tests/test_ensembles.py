@@ -216,6 +216,14 @@ def test_what_is_of_one_order_is_refused(name):
     for call in (model.score_dims, model.predict_params, model.log_likelihood_and_gradient):
         with pytest.raises(ValueError, match=r"ensemble of 3 orders.*members_"):
             call(X)
+    with pytest.raises(ValueError, match=r"ensemble of 3 orders.*dimensions that lead.*members_"):
+        model.sample(2, leading=[0.0])
+    if isinstance(X, list):
+        with pytest.raises(ValueError, match=r"ensemble of 3 orders.*Stream each of members_.*minus log 3"):
+            model.stream()
+        streams = [member.stream() for member in model.members_]
+        each = [[stream.update(frame) for stream in streams] for frame in X[0]]
+        assert_near(logsumexp(each, axis=1) - np.log(3), model.score_frames(X[0]), 1e-12)
     dims = listed(model.members_[1].score_dims(X))
     assert_near(np.concatenate(dims).sum(1), np.concatenate(listed(model.members_[1].score_frames(X))), 1e-5)
     p = {key: np.array(value) for key, value in model.members_[0].parameters_.items()}

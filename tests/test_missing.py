@@ -271,8 +271,12 @@ def test_ensembles_refuse_gaps():
     X = np.random.default_rng(0).standard_normal((40, 2))
     model = rnnrnade.RNADE(1, 2, n_orders=2, max_epochs=1, validation_fraction=0, missing="marginalize").fit(X)
     assert np.isfinite(model.score_samples(X)).all()
-    with pytest.raises(ValueError, match="ensemble"):
-        model.score_samples(with_gaps(X, (0, 1)))
+    for call in (model.score_samples, model.log_likelihood_missing, model.impute):
+        with pytest.raises(ValueError, match=r"ensemble of 2 orders.*gaps are integrated out in one order.*members_"):
+            call(with_gaps(X, (0, 1)))
+    complete = model.log_likelihood_missing(X)  # nothing to integrate out
+    assert_same_bits(complete.log_likelihood, model.score_samples(X))
+    assert not complete.standard_error.any() and model.impute(X, 2).shape == (2, 40, 2)
 
 
 def test_the_option_is_kept_in_files(tmp_path):

@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.figure import Figure
 
-from rnnrnade import plotting
+from rnnrnade import RNADE, RNNRNADE, SequenceBatch, plotting
 
 
 class Model:
@@ -144,7 +144,7 @@ def test_nothing_global_is_touched_and_matplotlib_is_named_when_absent(tmp_path)
     code = """
 import sys, matplotlib
 before = list(dict.items(matplotlib.rcParams))  # reading rcParams itself would import pyplot
-from rnnrnade import plotting
+from rnnrnade import RNADE, RNNRNADE, SequenceBatch, plotting
 plotting.learning_curve({"epoch": [1, 2], "loss": [2.0, 1.0]}).figure.savefig(sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert list(dict.items(matplotlib.rcParams)) == before
@@ -231,3 +231,67 @@ def test_fan_chart(X, tmp_path):
     assert saved(ax, tmp_path)
     with pytest.raises(ValueError, match="n_samples, horizon, D"):
         plotting.fan_chart(samples[0])
+
+
+# ---- tables of pandas and polars, and batches of them --------------------------------------------------------------
+
+NAMES = ["speed", "flow"]
+
+
+@pytest.fixture(scope="module", params=["pandas", "polars"])
+def batch(request):
+    library = pytest.importorskip(request.param)
+    values = np.random.default_rng(0).normal(size=(120, 2))
+    columns = {"who": np.repeat(np.arange(12), 10)} | dict(zip(NAMES, values.T, strict=True))
+    return SequenceBatch.from_frame(library.DataFrame(columns), key="who")
+
+
+@pytest.fixture(scope="module")
+def models(batch):
+    options = {"n_components": 2, "n_hidden": 3, "max_epochs": 2, "random_state": 0}
+    return RNNRNADE(n_recurrent=3, **options).fit(batch), RNADE(validation_fraction=0, **options).fit(batch[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_columns_reach_every_picture(batch, models):
+    model, static = models
+    assert static.feature_names_in_.tolist() == model.feature_names_in_.tolist() == NAMES
+    for one in models:
+        ax = plotting.surprise_heat_map(one, batch[0])
+        assert [label.get_text() for label in ax.get_yticklabels()] == NAMES
+        axes = plotting.conditional_densities(one, batch[0], 3)
+        assert [ax.get_title().split(":")[0] for ax in axes] == NAMES
+    ax = plotting.two_dimensional_density(static, batch[0], n_grid=10)
+    assert [ax.get_xlabel(), ax.get_ylabel()] == NAMES
+    axes = plotting.samples_beside_data(batch[:3], model.sample(3, 10, random_state=0))
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == NAMES
+    draws = model.forecast(batch, 4, 20, random_state=0)
+    for given in ({"past": batch[0]}, {"truth": batch[0][:4]}):
+        assert plotting.fan_chart(draws[0], dim=1, **given).get_ylabel().startswith("flow")
+    report = model.calibration(batch)
+    assert report.names == [*NAMES, "all"]
+    assert plotting.pit_histogram(report, dimension=0).get_title().startswith("PIT of speed")
+    labels = [text.get_text() for text in plotting.calibration(report)[1].get_legend().get_texts()]
+    assert any(label.removeprefix("the farthest off: ") in NAMES for label in labels)
+
+
+def test_several_sequences_are_refused_where_one_is_drawn(batch, models):
+    model, _ = models
+    ragged = [np.zeros((3, 2)), np.zeros((4, 2))]
+    for X in (batch, ragged):
+        with pytest.raises(ValueError, match=f"heat_map draws one sequence.*a list of {len(X)}: give X"):
+            plotting.surprise_heat_map(model, X)
+        with pytest.raises(ValueError, match=f"densities draws one sequence.*a list of {len(X)}: give X"):
+            plotting.conditional_densities(model, X, 0)
+    with pytest.raises(ValueError, match="forecast of one sequence; these are of 12"):
+        plotting.fan_chart(model.forecast(batch, 2, 5))
+    for wrong in (batch[0], [np.zeros((3, 1))]):
+        with pytest.raises(ValueError, match=r"trajectories, arrays \(T_i, D\) of one D"):
+            plotting.samples_beside_data(wrong, ragged)
+
+
+def test_an_ensemble_has_several_learning_curves(X):
+    model = RNADE(1, 2, n_orders=2, max_epochs=2, validation_fraction=0, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="2 learning curves: draw that of one of members_"):
+        plotting.learning_curve(model)
+    assert plotting.learning_curve(model.members_[0]).lines

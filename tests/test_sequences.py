@@ -246,7 +246,8 @@ def test_sequences_of_a_table_flow_through(library):
     model = rnnrnade.RNNRNADE(n_components=1, n_hidden=2, n_recurrent=2, max_epochs=1, validation_fraction=0)
     model.set_params(random_state=0).fit(batch)
     assert model.feature_names_in_.tolist() == ["b", "a"]
-    assert_array_equal(model.score_samples(batch), clone(model).fit([X[k] for k in batch.keys]).score_samples(batch))
+    arrays = [X[k] for k in batch.keys]
+    assert_array_equal(model.score_samples(batch), clone(model).fit(arrays).score_samples(arrays))
     found = model.explain(batch, top=3)
     names = found["dimension"].tolist() if library == "pandas" else [row["dimension"] for row in found]
     assert set(names) <= {"a", "b"}

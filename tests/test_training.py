@@ -1061,10 +1061,13 @@ def test_draws_have_the_moments_of_the_data_that_a_model_was_fitted_to():
 
 
 @pytest.mark.parametrize("name", ["RNNRNADE", "RNNNADE"])
-def test_forecasts(name):
+def test_forecasts(name, all_threads):
     model, X = make(name)
     model.fit(X)
     found = model.forecast(X[:3], 5, 7, random_state=0)
+    for n_jobs in (1, 2, 5):
+        assert_same_bits(model.set_params(n_jobs=n_jobs).forecast(X[:3], 5, 7, random_state=0), found)
+        assert _core.last_team_size() == n_jobs
     assert isinstance(found, list) and [f.shape for f in found] == [(7, 5, 3)] * 3
     assert_same_bits(model.forecast(X[:3], 5, 7, random_state=0), found)
     assert not np.array_equal(model.forecast(X[:3], 5, 7, random_state=1)[0], found[0])

@@ -111,7 +111,8 @@ print(table.groupby("dimension").frame.agg(["count", "min", "max"]))
 # %%
 # The heat map has every dimension of every frame. A frozen sensor is not surprising as such: what it says is
 # likely as long as it happens to agree with the others, and is the more surprising the farther they move away
-# from it.
+# from it. Speed and valve light up as well, although their sensors are right: what comes next is predicted from a
+# past that the model has read with the wrong values in it.
 
 fig, ax = plt.subplots(figsize=(10, 3.6), layout="constrained")
 plotting.surprise_heat_map(model, faulty, ax=ax)

@@ -101,7 +101,8 @@ plt.show()
 # -----------------
 # The energy score (lower is better) compares distributions with what came; forecasts that know only the hour are
 # draws from the same hours of other days. A day ahead the clouds have been forgotten, and nobody can know more
-# than the hour: the gain lies in the first hours.
+# than the hour: the gain lies in the first hours. Afterwards the model is even a little worse, because it has to
+# count the hours itself.
 
 climate = np.stack([x[-HORIZON - 24 * k :][:HORIZON] for x in train for k in range(8)])
 climate = climate[np.random.default_rng(0).choice(len(climate), 480, replace=False)]
@@ -111,5 +112,5 @@ fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
 ax.plot(np.arange(1, HORIZON + 1), hourly, color="#767676", label=f"same hours of other days: mean {hourly.mean():.2f}")
 ax.plot(np.arange(1, HORIZON + 1), ours, color="#0072B2", label=f"model: mean {ours.mean():.2f}")
 ax.set(xlabel="hours ahead", ylabel="energy score (lower is better)")
-ax.legend()
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 plt.show()

@@ -28,9 +28,8 @@ SPEAKERS = range(1, 10)
 
 def log_likelihoods(train, speaker, test, shared, own):
     """(9, len(test)): fit a model of all, then one of each speaker from it."""
-    everyone = RNNRNADE(transform="standardize", n_jobs=1, random_state=0, **shared).fit(
-        train
-    )  # so little work is for one thread
+    everyone = RNNRNADE(transform="standardize", n_jobs=1, random_state=0, **shared)  # one thread: the work is small
+    everyone.fit(train)
     models = []
     for s in SPEAKERS:
         model = copy.deepcopy(everyone).set_params(warm_start=True, **own)

@@ -44,7 +44,10 @@ fig.suptitle(f"One size changed at a time; the others at {BASE}")
 plt.show()
 
 # %%
-# For comparison: another transform in front.
+# Recurrent units are worth most, and the more the better; hidden units come next; one component does as well as
+# thirty on these data, behind this transform.
+#
+# For comparison: another transform in front, which is worth more than the largest of these sizes.
 
 for what, options in {
     "standardised, as above": {"transform": "standardize"},
