@@ -57,7 +57,7 @@ cdef enum:
     MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
-cdef Py_ssize_t GROUP = 5 * 1024 * 1024    # bytes of the panels of one group in the gradient, or as many as parameters
+cdef Py_ssize_t GROUP = 5 * 1024 * 1024    # bytes of the panels of one group in the gradient, or twice the parameters'
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 
@@ -829,7 +829,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
 
     # Panels that are in flight together, and blocks from one barrier to the next.
     cdef Panel at = panel_layout(&net, W, 1)
-    most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), net.size) // at.size)
+    most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), 2 * net.size) // at.size)
     most = pieces(pieces(n_panels, pieces(n_panels, most)), n_threads) * n_threads      # as many for each thread
     span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
     span = max(1, min(span, n_blocks))

@@ -800,7 +800,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         log_likelihood : float
             In nats, in the units of X: the sum of `score_samples` in the order of sequences.
         gradient : dict of ndarrays
-            Names and shapes of `parameters_`.
+            Names and shapes of `parameters_`: views of one vector, the caller's own.
         """
         self._refuse_ensemble()
         data = self._check(X, lengths)
@@ -810,7 +810,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         if jacobian is not None:
             frames += jacobian.sum(axis=-1)
         total = float(sum(data.per_item(frames).tolist()))
-        return total, {name: view.copy() for name, view in self._model.layout.views(gradient).items()}
+        return total, self._model.layout.views(gradient)
 
     # ---- samples ------------------------------------------------------------------------------------------------
 
@@ -1370,7 +1370,7 @@ class VectorEstimator(DensityEstimator):
         log_likelihood : float
             In nats, in the units of X.
         gradient : dict of ndarrays
-            Names and shapes of `parameters_`.
+            Names and shapes of `parameters_`: views of one vector, the caller's own.
         """
         return super().log_likelihood_and_gradient(X)
 
