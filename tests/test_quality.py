@@ -245,3 +245,36 @@ def test_squared_errors_may_be_clipped():
     )
     assert (clipped.sample <= free.sample).all() and (clipped.mean <= free.mean).all()
     assert (clipped.sample < free.sample).any()
+
+
+def result(rows, *, title="t", order=None, seconds=10.0, **changed):
+    """A result of one table with rows {name: (nats, seconds)}."""
+    table = {
+        "title": title, "over": "2 folds", "each_fold": False, "order": order or list(rows),
+        "rows": [{"row": name, "nats": nats, "seconds": took} for name, (nats, took) in rows.items()],
+    }  # fmt: skip
+    machine = {"date": f"day {seconds}", "threads": 1}
+    return {
+        "experiment": "e", "size": "full", "seed": 0, "machine": machine, "seconds": seconds, "tables": [table],
+    } | changed  # fmt: skip
+
+
+def test_rows_run_anew_replace_those_of_an_earlier_result():
+    earlier = result({"a": (1.0, 3.0), "gone": (2.0, 2.0), "c": (3.0, 4.0)}, entropy_rate=0.5)
+    found = result({"c": (5.0, 1.0), "b": (4.0, 6.0)}, order=["a", "b", "c"], seconds=8.0)
+    both = common.merged(earlier, found)
+    assert [(row["row"], row["nats"]) for row in both["tables"][0]["rows"]] == [("a", 1.0), ("b", 4.0), ("c", 5.0)]
+    assert both["seconds"] == 10 + 8 - 2 - 4 and both["machine"]["date"] == "day 8.0" and both["entropy_rate"] == 0.5
+    beside = common.merged(earlier, result({"a": (9.0, 1.0)}, title="other"))
+    assert [table["title"] for table in beside["tables"]] == ["t", "other"]
+    assert beside["tables"][0] == earlier["tables"][0]
+
+
+@pytest.mark.parametrize("changed", [{"size": "reduced"}, {"seed": 1}, {"machine": {"date": "", "threads": 2}}])
+def test_results_of_other_sizes_seeds_and_machines_are_not_merged(changed):
+    with pytest.raises(ValueError, match="another size"):
+        common.merged(result({"a": (1.0, 3.0)}), result({"b": (1.0, 3.0)}, **changed))
+    fewer = result({"b": (1.0, 3.0)})
+    fewer["tables"][0]["over"] = "10 folds"
+    with pytest.raises(ValueError, match="folds"):
+        common.merged(result({"a": (1.0, 3.0)}), fewer)
