@@ -145,6 +145,8 @@ def test_a_table_runs_to_text_and_json_and_document(tmp_path):
     ours = done[0]["rows"][2]["figures"]["nats"]["mean"]
     assert f"| {peer:.2f} | {ours:.2f} | {ours - peer:+.2f} |" in text
     assert all(f"| {row.name} |" in text for row in rows)
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("| ")]
+    assert all(len({line.count(" | ") for line in lines if "---" not in line}) == 1 for lines in tables)
 
 
 def test_absent_data_leave_a_table_out(capsys):

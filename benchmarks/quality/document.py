@@ -62,6 +62,7 @@ def tried(row):
         fixed,
         "; ".join(f"{name} {', '.join(values[name])}" for name in varied),
         "; ".join(best) if varied else "",
+        "yes" if row["refit"] else "",
     ]
 
 
