@@ -210,10 +210,11 @@ TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, 
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("order", [None, [2, 0, 1]], ids=["", "order"])
-def test_the_predictive_mean_is_that_of_forecasts(transform, order):
+@pytest.mark.parametrize("order, n_orders", [(None, 1), ([2, 0, 1], 1), (None, 2)], ids=["", "order", "two orders"])
+def test_the_predictive_mean_is_that_of_forecasts(transform, order, n_orders):
     X = autoregression(12, 15, seed=4)
-    model = RNNRNADE(**TINY, n_recurrent=4, transform=TRANSFORMS[transform], order=order, random_state=0).fit(X)
+    settings = TINY | {"n_recurrent": 4, "transform": TRANSFORMS[transform], "order": order, "n_orders": n_orders}
+    model = RNNRNADE(**settings, random_state=0).fit(X)
     x = X[0]
     mean, variance = prediction.predictive_mean(model, x, 2000, np.random.default_rng(1))
     drawn = prediction.draw(model, x, 2000, np.random.default_rng(2))

@@ -19,7 +19,7 @@ from . import mocap, pictures
 from .common import Fold, Row, Table, parser, run_tables, write
 
 SEEDS, SEEDS_QUICK = 10, 2
-EPOCHS, EPOCHS_QUICK = 300, 15  # of two updates: 31 windows in batches of 16
+EPOCHS, EPOCHS_QUICK = 100, 15  # of two updates: 31 windows in batches of 16
 SETTINGS = {
     "n_components": 5, "transform": "standardize", "min_scale": 0.1, "weight_decay": 0.0,
     "validation_fraction": mocap.VALIDATION,
