@@ -136,7 +136,8 @@ def test_a_table_runs_to_text_and_json_and_document(tmp_path):
     table = common.Table("normal rows", lambda: [fold, fold], rows, "2 folds", each_fold=True)
     done = common.run_tables([table], options())
     found = {
-        "size": "full", "seed": 0, "seconds": 1.0, "machine": common.described(1), "tables": done,
+        "experiment": "vectors", "size": "full", "seed": 0, "seconds": 1.0, "machine": common.described(1),
+        "tables": done,
     }  # fmt: skip
     (tmp_path / "published-quality-vectors.json").write_text(json.dumps(found, allow_nan=False))
     text = document.document(tmp_path)
