@@ -15,7 +15,7 @@ from rnnrnade.datasets import load_japanese_vowels, load_red_wine
 
 from .common import Fold, Part, Row, Table, held_out, parser, run_tables, summary, write
 
-FOLDS, FOLDS_QUICK = 5, 2
+FOLDS, FOLDS_QUICK = 3, 2
 # Option: other values.  One that both kinds of model have is tried on both.
 ALTERNATIVES = {
     "n_components": [5, 20],
