@@ -136,7 +136,8 @@ def test_a_table_runs_to_text_and_json_and_document(tmp_path):
     table = common.Table("normal rows", lambda: [fold, fold], rows, "2 folds", each_fold=True)
     done = common.run_tables([table], options())
     found = {
-        "size": "full", "seed": 0, "seconds": 1.0, "machine": common.described(1), "tables": done,
+        "experiment": "vectors", "size": "full", "seed": 0, "seconds": 1.0, "machine": common.described(1),
+        "tables": done,
     }  # fmt: skip
     (tmp_path / "published-quality-vectors.json").write_text(json.dumps(found, allow_nan=False))
     text = document.document(tmp_path)
@@ -145,6 +146,8 @@ def test_a_table_runs_to_text_and_json_and_document(tmp_path):
     ours = done[0]["rows"][2]["figures"]["nats"]["mean"]
     assert f"| {peer:.2f} | {ours:.2f} | {ours - peer:+.2f} |" in text
     assert all(f"| {row.name} |" in text for row in rows)
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("| ")]
+    assert all(len({line.count(" | ") for line in lines if "---" not in line}) == 1 for lines in tables)
 
 
 def test_absent_data_leave_a_table_out(capsys):
@@ -208,10 +211,11 @@ TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, 
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("order", [None, [2, 0, 1]], ids=["", "order"])
-def test_the_predictive_mean_is_that_of_forecasts(transform, order):
+@pytest.mark.parametrize("order, n_orders", [(None, 1), ([2, 0, 1], 1), (None, 2)], ids=["", "order", "two orders"])
+def test_the_predictive_mean_is_that_of_forecasts(transform, order, n_orders):
     X = autoregression(12, 15, seed=4)
-    model = RNNRNADE(**TINY, n_recurrent=4, transform=TRANSFORMS[transform], order=order, random_state=0).fit(X)
+    settings = TINY | {"n_recurrent": 4, "transform": TRANSFORMS[transform], "order": order, "n_orders": n_orders}
+    model = RNNRNADE(**settings, random_state=0).fit(X)
     x = X[0]
     mean, variance = prediction.predictive_mean(model, x, 2000, np.random.default_rng(1))
     drawn = prediction.draw(model, x, 2000, np.random.default_rng(2))
@@ -245,3 +249,36 @@ def test_squared_errors_may_be_clipped():
     )
     assert (clipped.sample <= free.sample).all() and (clipped.mean <= free.mean).all()
     assert (clipped.sample < free.sample).any()
+
+
+def result(rows, *, title="t", order=None, seconds=10.0, **changed):
+    """A result of one table with rows {name: (nats, seconds)}."""
+    table = {
+        "title": title, "over": "2 folds", "each_fold": False, "order": order or list(rows),
+        "rows": [{"row": name, "nats": nats, "seconds": took} for name, (nats, took) in rows.items()],
+    }  # fmt: skip
+    machine = {"date": f"day {seconds}", "threads": 1}
+    return {
+        "experiment": "e", "size": "full", "seed": 0, "machine": machine, "seconds": seconds, "tables": [table],
+    } | changed  # fmt: skip
+
+
+def test_rows_run_anew_replace_those_of_an_earlier_result():
+    earlier = result({"a": (1.0, 3.0), "gone": (2.0, 2.0), "c": (3.0, 4.0)}, entropy_rate=0.5)
+    found = result({"c": (5.0, 1.0), "b": (4.0, 6.0)}, order=["a", "b", "c"], seconds=8.0)
+    both = common.merged(earlier, found)
+    assert [(row["row"], row["nats"]) for row in both["tables"][0]["rows"]] == [("a", 1.0), ("b", 4.0), ("c", 5.0)]
+    assert both["seconds"] == 10 + 8 - 2 - 4 and both["machine"]["date"] == "day 8.0" and both["entropy_rate"] == 0.5
+    beside = common.merged(earlier, result({"a": (9.0, 1.0)}, title="other"))
+    assert [table["title"] for table in beside["tables"]] == ["t", "other"]
+    assert beside["tables"][0] == earlier["tables"][0]
+
+
+@pytest.mark.parametrize("changed", [{"size": "reduced"}, {"seed": 1}, {"machine": {"date": "", "threads": 2}}])
+def test_results_of_other_sizes_seeds_and_machines_are_not_merged(changed):
+    with pytest.raises(ValueError, match="another size"):
+        common.merged(result({"a": (1.0, 3.0)}), result({"b": (1.0, 3.0)}, **changed))
+    fewer = result({"b": (1.0, 3.0)})
+    fewer["tables"][0]["over"] = "10 folds"
+    with pytest.raises(ValueError, match="folds"):
+        common.merged(result({"a": (1.0, 3.0)}), fewer)

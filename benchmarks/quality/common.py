@@ -284,7 +284,10 @@ def run_tables(tables, options, *, after=None):
                 records.append(record)
                 if after is not None and not options.tune:
                     after(table, row, record, models, folds)
-        done.append({"title": table.title, "over": table.over, "each_fold": table.each_fold, "rows": records})
+        done.append({
+            "title": table.title, "over": table.over, "each_fold": table.each_fold,
+            "order": [row.name for row in table.rows], "rows": records,
+        })  # fmt: skip
         print(f"\n{table.title}; mean and standard error over {table.over}")
         print(text(done[-1], tune=options.tune), flush=True)
     return done
@@ -359,6 +362,7 @@ def parser(doc, name):
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=None, help="of the library; default: all")
     made.add_argument("--rows", default="", help="parts of names of rows to run, separated by commas; default: all")
+    made.add_argument("--keep", action="store_true", help="the other rows of the result stay: see merged()")
     made.add_argument("--tune", action="store_true", help="validation only: no test data, no file")
     made.add_argument("--name", default=None, help="of the result")
     return made
@@ -375,23 +379,53 @@ def described(threads):
     return found
 
 
+def setting_of(found):
+    """What two results must have in common for their rows to stand in one table."""
+    machine = {name: value for name, value in found["machine"].items() if name != "date"}
+    tables = {table["title"]: (table["over"], table["each_fold"]) for table in found["tables"]}
+    return {"machine": machine, **{name: found[name] for name in ("experiment", "size", "seed")}}, tables
+
+
+def merged(earlier, found):
+    """`found` and what an `earlier` result has beside it: rows and tables that were not run anew, in their script's
+    order.  Rows that the script no longer has are dropped.  ValueError where the two differ in size, seed, machine,
+    versions or folds."""
+    (before, tables_before), (now, tables_now) = setting_of(earlier), setting_of(found)
+    shared = tables_before.keys() & tables_now.keys()
+    if before != now or any(tables_before[title] != tables_now[title] for title in shared):
+        raise ValueError("the earlier result is of another size, seed, machine, version or number of folds")
+    tables, seconds = {table["title"]: table for table in earlier["tables"]}, earlier["seconds"] + found["seconds"]
+    for table in found["tables"]:
+        new = {row["row"]: row for row in table["rows"]}
+        old = {row["row"]: row for row in tables.get(table["title"], {"rows": []})["rows"]}
+        seconds -= sum(row["seconds"] for name, row in old.items() if name in new or name not in table["order"])
+        rows = [(old | new)[name] for name in table["order"] if name in old | new]
+        tables[table["title"]] = table | {"rows": rows}
+    return earlier | found | {"seconds": seconds, "tables": list(tables.values())}
+
+
 def write(experiment, options, tables, began, **more):
     """Write the report of an experiment and say where; with --full it is named so that git keeps it."""
     if options.tune:
         return None
     name = options.name or (f"quality-{experiment}" if options.quick else f"published-quality-{experiment}")
-    path = report.write(
-        name,
-        {
-            "experiment": experiment,
-            "size": "reduced" if options.quick else "full",
-            "seed": options.seed,
-            "machine": described(options.threads),
-            "seconds": time.perf_counter() - began,
-            **more,
-            "tables": json.loads(json.dumps(tables, allow_nan=False)),  # fails here, not in who reads it
-        },
-    )
+    found = {
+        "experiment": experiment,
+        "size": "reduced" if options.quick else "full",
+        "seed": options.seed,
+        "machine": described(options.threads),
+        "seconds": time.perf_counter() - began,
+        **more,
+        "tables": json.loads(json.dumps(tables, allow_nan=False)),  # fails here, not in who reads it
+    }
+    earlier = report.RESULTS / f"{name}.json"
+    if options.keep and earlier.exists():
+        try:
+            found = merged(json.loads(earlier.read_text()), found)
+        except ValueError as error:  # what took hours is not lost
+            name += "-apart"
+            print(f"not merged: {error}")
+    path = report.write(name, found)
     print(f"written: benchmarks/results/{path.name}\n")
     return path
 

@@ -62,6 +62,7 @@ def tried(row):
         fixed,
         "; ".join(f"{name} {', '.join(values[name])}" for name in varied),
         "; ".join(best) if varied else "",
+        "yes" if row["refit"] else "",
     ]
 
 
@@ -93,6 +94,17 @@ def more(found):
             f"The true log-density per step, minus the entropy rate: {-rate['mean']:.4f} nats, Monte Carlo standard "
             f"error {rate['standard_error']:.4f}."
         )
+    if found["experiment"] == "stability":
+        rows = found["tables"][0]["rows"]
+        diverged, better = {}, {}
+        for row in rows:
+            unit, training = row["row"].split(", ", 1)
+            diverged[unit] = diverged.get(unit, 0) + row["diverged"]
+            better.setdefault(training, []).append((row["validation"]["mean"], unit))
+        counts = ", ".join(f"{unit} {n}" for unit, n in diverged.items())
+        best = [max(pair)[1] for pair in better.values()]
+        ahead = ", ".join(f"{unit} in {best.count(unit)}" for unit in diverged)
+        parts.append(f"Diverged runs: {counts}. Better on validation data, of {len(best)} ways to train: {ahead}.")
     return parts
 
 

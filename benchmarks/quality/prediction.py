@@ -35,7 +35,16 @@ class OneStep(NamedTuple):
 
 
 def _pieces(model, data, rows, n_samples, generator):
-    """(rows, draws (S, n, D), conditional means along them (S, n, D)) in the units of X, piece by piece."""
+    """(rows, draws (S, n, D), conditional means along them (S, n, D)) in the units of X, piece by piece.  Each
+    member of an ensemble, all having the same weight, makes its share of the draws, rounded up."""
+    share = -(-n_samples // len(model.members_))
+    for found in zip(*[_of_one(m, data, rows, share, generator) for m in model.members_], strict=True):
+        chosen, drawn, means = zip(*found, strict=True)
+        yield chosen[0], np.concatenate(drawn), np.concatenate(means)
+
+
+def _of_one(model, data, rows, n_samples, generator):
+    """The same of a model of one order."""
     net = model._model
     lay = net.layout
     e = model._encode(data)
