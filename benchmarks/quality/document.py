@@ -24,8 +24,8 @@ Written by `python -m benchmarks.quality.document` from the results in `benchmar
 log-densities are in nats, higher is better; all are of the data in the unit that the section says, and stand beside
 `min_scale`, the smallest standard deviation (for kernels: the bandwidth) that the settings allow. "validation" is what
 settings were chosen by. Test data were scored once, by what had been chosen. A number in brackets is the standard error
-of the mean. `seconds` is everything that a row took by the clock, all fits of all settings and folds, and the scores, on
-a machine that did other work too and at times stood still: no measure of speed.
+of the mean. `seconds` is everything that a row took by the clock, all fits of all settings and folds, and the scores,
+on a machine that did other work too and at times stood still: no measure of speed.
 """
 
 
