@@ -109,8 +109,9 @@ cdef real plain_hidden_backward(real* da, real* dw, const real* a, const real* h
 
 # ---- mixture of Gaussians: (6) and (7) ---------------------------------------------------------------------------
 
-cdef inline double scale_exp(double z) noexcept nogil:
-    """exp(z), never 0 nor infinite, as in the C rows: x = mu at sigma = 0 would be NaN.  NaN goes through."""
+cdef inline double bounded_exp(double z) noexcept nogil:
+    """exp(z), never 0 nor infinite, as in the C rows: x = mu at sigma = 0 would be NaN, an x that is too far from all
+    components -inf.  NaN goes through."""
     return exp(-708 if z < -708 else 709 if z > 709 else z)
 
 
@@ -125,14 +126,14 @@ cdef double mixture_terms(double* largest, const real* z, real x, const outputs*
         if not term <= largest[0]:
             largest[0] = term
     for k in range(at.K):
-        total += exp(mixture_term(z, x, at, k, prior) - largest[0])
+        total += bounded_exp(mixture_term(z, x, at, k, prior) - largest[0])
     return total
 
 
 cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssize_t k, bint prior) noexcept nogil:
     cdef double sigma, u, term = z[(at.alpha + k) * WIDTH]
     if not prior:
-        sigma = at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH])
+        sigma = at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH])
         u = (x - z[(at.mu + k) * WIDTH]) / sigma
         term += -0.5 * u * u - log(sigma)
     return term
@@ -163,9 +164,9 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
             z_alpha = z + (at.alpha + k) * WIDTH + l
             z_mu = z + (at.mu + k) * WIDTH + l
             z_sigma = z + (at.sigma + k) * WIDTH + l
-            pi = exp(mixture_term(z + l, x[l], at, k, False) - m1) / s1
-            alpha = exp(z_alpha[0] - m0) / s0
-            e = scale_exp(z_sigma[0])
+            pi = bounded_exp(mixture_term(z + l, x[l], at, k, False) - m1) / s1
+            alpha = bounded_exp(z_alpha[0] - m0) / s0
+            e = bounded_exp(z_sigma[0])
             sigma = at.min_scale + e
             u = (x[l] - z_mu[0]) / sigma
             z_alpha[0] = <real>(weight[l] * (pi - alpha))                  # dz^alpha = pi - alpha
@@ -185,7 +186,7 @@ cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* 
             if cumulative > uniform[l] * s0 or k == at.K - 1:
                 break
         x[l] = <real>(z[(at.mu + k) * WIDTH + l]
-                      + (at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
+                      + (at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
 
 
 cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
@@ -196,7 +197,7 @@ cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at)
         for k in range(at.K):
             parameters[k * WIDTH + l] = <real>(exp(z[(at.alpha + k) * WIDTH + l] - m0) / s0)
             parameters[(at.K + k) * WIDTH + l] = z[(at.mu + k) * WIDTH + l]
-            parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + scale_exp(z[(at.sigma + k) * WIDTH + l]))
+            parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l]))
 
 
 # ---- Bernoulli: p(x = 1) = sigmoid(z) ----------------------------------------------------------------------------
