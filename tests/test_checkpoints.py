@@ -470,7 +470,7 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     """What the system says of a full disk, not a fake: no file may be longer than 4 KiB."""
     code = """
 import resource, signal, sys, warnings
-sys.path[:0] = {path!r}
+sys.path.insert(0, {path!r})
 from test_checkpoints import make
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -488,7 +488,9 @@ except OSError:
     print("refused")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code.format(path=sys.path), str(tmp_path / "fit")], capture_output=True, text=True
+        [sys.executable, "-c", code.format(path=os.path.dirname(os.path.abspath(__file__))), str(tmp_path / "fit")],
+        capture_output=True,
+        text=True,
     )
     assert (done.stdout, done.returncode) == ("refused\n", 0), done.stderr
     assert os.listdir(tmp_path) == ["fit"]
