@@ -57,7 +57,7 @@ cdef enum:
     MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
 
 cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
-cdef Py_ssize_t GROUP = 5 * 1024 * 1024    # bytes of the panels of one group in the gradient, or twice the parameters'
+cdef Py_ssize_t GROUP = 5 * 1024 * 1024     # bytes of the panels of one group in the gradient, or twice the parameters'
 cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 

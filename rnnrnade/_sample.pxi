@@ -49,6 +49,11 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     return at
 
 
+cdef inline Py_ssize_t panels_of(Py_ssize_t N, Py_ssize_t W, Py_ssize_t B, int n_threads) noexcept nogil:
+    """Panels of N sequences: half ones where that gives every thread one."""
+    return N if B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+
+
 cdef void begin_one(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
     """a_1 = c (+ W_c r) of one sequence."""
     memset(panel + at.a, 0, net.Hp * sizeof(real))
@@ -107,6 +112,15 @@ cdef void frame_context(const Net* net, const Draw* at, real* panel, const real*
         product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Rp, net.Rp, state, Q, net.R)
 
 
+cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* panel, Py_ssize_t T,
+                     Py_ssize_t valid) noexcept nogil:
+    """x of a panel as rows T * D apart."""
+    if at.B == 1:
+        memcpy(out, panel + at.x, net.D * sizeof(real))
+    else:
+        unpack(net.row, out, T * net.D, valid, panel + at.x, net.D)
+
+
 cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
                      Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """x_d of some blocks of dimensions, each given those before it; after the last the frame as rows T * D apart, out."""
@@ -120,16 +134,13 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
     cdef real *scratch = panel + at.scratch
     cdef real *z_d = panel + at.one
     cdef real *x_d = z_d + P * W
-    if B > 1:
-        for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+    memset(z_d, 0, (P + 3) * W * sizeof(real))
+    for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+        if B > 1:
             hidden_and_outputs(net, a, h, z + d * P * B, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
             head_draw(net.row, net.head, x + d * B, scratch, z + d * P * B, uniform + d * B, normal + d * B, &net.at,
                       valid)
-        if end * BLOCK >= net.D:
-            unpack(net.row, out, T * net.D, valid, x, net.D)
-        return
-    memset(z_d, 0, (P + 3) * W * sizeof(real))
-    for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+            continue
         outputs_one(net, at, panel, theta, d)
         for k in range(P):
             z_d[k * W] = z[d * P + k]
@@ -138,7 +149,7 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
         head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
         x[d] = x_d[0]
     if end * BLOCK >= net.D:
-        memcpy(out, x, net.D * sizeof(real))
+        frame_rows(net, at, out, panel, T, valid)
 
 
 cdef void frame_gates(const Net* net, const Draw* at, real* out, real* panel, const real* state, const real* theta,
@@ -168,8 +179,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
     cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
     cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
-    # Half panels where that gives every thread one.
-    cdef Py_ssize_t n_panels = N if at.B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST
     cdef bint shared = n_panels < n_threads
     cdef int* team = &space.team
@@ -376,10 +386,7 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
             frame_context(net, at, panel, state, theta, block, valid)
         frame_quantiles(net, at, e, panel, theta, score, rows, valid)
         if net.R:
-            if at.B == 1:
-                memcpy(frames, panel + at.x, net.D * sizeof(real))
-            else:
-                unpack(net.row, frames, net.D, valid, panel + at.x, net.D)
+            frame_rows(net, at, frames, panel, 1, valid)
             frame_gates(net, at, frames, panel, state, theta, 1, valid, 0, net.Gp)
             frame_end(net, at, panel, state, valid)
 
@@ -398,7 +405,7 @@ def from_normal(Network network, double[:, ::1] e, const real[::1] theta, const 
     cdef const int64_t* order_ = &order[0]
     cdef Py_ssize_t N = order.shape[0], M = e.shape[0], W = width_of(net.row, theta_), p, first, n
     cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
-    cdef Py_ssize_t n_panels = N if at.B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, multiply_adds(&net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)

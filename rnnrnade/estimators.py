@@ -1,5 +1,6 @@
 """The scikit-learn face: options, fit, scores, samples.  Glue only: the work is done in model.py and training.py."""
 
+import re
 import textwrap
 import time
 import warnings
@@ -225,15 +226,32 @@ best_epoch_, best_update_ : int *
 n_features_in_ : int
 feature_names_in_ : ndarray of str
     Where X has names.""",
+    "checkpoints": """
+checkpoint : path, optional
+    File that the state of training is written to at the begin and then after a validation, when `every` seconds
+    have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
+    written is an error before training; a disk that fills up later is a warning, and training goes on.
+every : float, default=60.0
+    Seconds between two writings at least; 0: after each validation (see `validate_every`).
+resume : bool, default=False
+    Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
+    kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
+    options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
+    number is set to the state it had then.  False: an older checkpoint is replaced.""",
 }
 
 
-def documented(cls):
-    """Fill the shared entries into a class's docstring."""
+def documented(thing):
+    """Fill the shared entries into the docstring of a class or function."""
     for name, text in DOCUMENTED.items():
-        if cls.__doc__:  # python -OO has none
-            cls.__doc__ = cls.__doc__.replace(f"    {{{name}}}", textwrap.indent(text.strip("\n"), "    "))
-    return cls
+        if thing.__doc__:  # python -OO has none; from 3.13 on it has no indentation
+            thing.__doc__ = re.sub(
+                rf"^( *)\{{{name}\}}",
+                lambda found, text=text: textwrap.indent(text.strip("\n"), found[1]),
+                thing.__doc__,
+                flags=re.MULTILINE,
+            )
+    return thing
 
 
 class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator):
@@ -385,6 +403,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             self._model.layout.block(trained, "rho")[...] = False
         return trained
 
+    @documented
     def fit(
         self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None, checkpoint=None, every=60.0,
         resume=False,
@@ -403,17 +422,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             One weight for each item of X's first axis.
         validation_data : X or (X, None), optional
             Used instead of held-out sequences.
-        checkpoint : path, optional
-            File that the state of training is written to at the begin and then after a validation, when `every` seconds
-            have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
-            written is an error before training; a disk that fills up later is a warning, and training goes on.
-        every : float, default=60.0
-            Seconds between two writings at least; 0: after each validation (see `validate_every`).
-        resume : bool, default=False
-            Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
-            kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
-            options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
-            number is set to the state it had then.  False: an older checkpoint is replaced.
+        {checkpoints}
 
         Returns
         -------
@@ -1028,8 +1037,6 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         if names:
             self.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
         members = []
-        if self.order is not None and not isinstance(self.order, str | list):
-            raise ValueError("the order of dimensions is no permutation")
         for k, of_member in enumerate(state["members"]):
             member = self
             if self.n_orders > 1:
@@ -1234,6 +1241,7 @@ class SequenceEstimator(DensityEstimator):
 class VectorEstimator(DensityEstimator):
     """What RNADE and NADE add: calls for vectors, without `lengths`."""
 
+    @documented
     def fit(
         self, X, y=None, *, sample_weight=None, validation_data=None, checkpoint=None, every=60.0, resume=False
     ):  # fmt: skip
@@ -1246,17 +1254,7 @@ class VectorEstimator(DensityEstimator):
         sample_weight : array-like of shape (n,), optional
         validation_data : X or (X, None), optional
             Used instead of held-out rows.
-        checkpoint : path, optional
-            File that the state of training is written to at the begin and then after a validation, when `every` seconds
-            have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
-            written is an error before training; a disk that fills up later is a warning, and training goes on.
-        every : float, default=60.0
-            Seconds between two writings at least; 0: after each validation (see `validate_every`).
-        resume : bool, default=False
-            Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
-            kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
-            options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
-            number is set to the state it had then.  False: an older checkpoint is replaced.
+        {checkpoints}
 
         Returns
         -------

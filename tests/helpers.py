@@ -1,6 +1,9 @@
 """What test modules share: cases, random parameters and frames, tolerances, derivatives, equal bits."""
 
 import itertools
+import os
+import subprocess
+import sys
 import zlib
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -364,3 +367,10 @@ def random_direction(generator, parameters):
 def dot(a, b):
     assert set(a) == set(b)
     return sum(float(np.sum(np.asarray(a[name], np.float64) * b[name])) for name in a)
+
+
+def run_child(code, *arguments):
+    """The finished process, its output as text, of Python code that may import the tests and the installed library."""
+    tests = os.path.dirname(os.path.abspath(__file__))
+    code = f"import sys\nsys.path.insert(0, {tests!r})\n" + code
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from helpers import run_child
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -470,7 +470,6 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     """What the system says of a full disk, not a fake: no file may be longer than 4 KiB."""
     code = """
 import resource, signal, sys, warnings
-sys.path.insert(0, {path!r})
 from test_checkpoints import make
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -487,11 +486,7 @@ try:
 except OSError:
     print("refused")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code.format(path=os.path.dirname(os.path.abspath(__file__))), str(tmp_path / "fit")],
-        capture_output=True,
-        text=True,
-    )
+    done = run_child(code, tmp_path / "fit")
     assert (done.stdout, done.returncode) == ("refused\n", 0), done.stderr
     assert os.listdir(tmp_path) == ["fit"]
     read_file(tmp_path / "fit")

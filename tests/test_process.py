@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import run_child
 
 from rnnrnade import RNNRNADE, _core
 from rnnrnade.model import Layout, Model, initial_parameters
@@ -59,7 +60,6 @@ def test_a_score_of_many_frames_needs_constant_memory():
     """Beyond input and output, 150,000 and 600,000 frames take the same, to 8 MiB."""
     code = """
 import sys, numpy as np
-sys.path[:0] = {path!r}
 from test_process import model
 def peak():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
@@ -70,11 +70,9 @@ before = peak()
 scores = fitted.score_samples(x)
 print(peak() - before - scores.nbytes // 1024)
 """
-    grown = [
-        int(subprocess.run([sys.executable, "-c", code.format(path=sys.path), str(M)], capture_output=True, text=True,
-                           check=True).stdout)
-        for M in (150_000, 600_000)
-    ]  # fmt: skip
+    children = [run_child(code, M) for M in (150_000, 600_000)]
+    assert not any(child.returncode for child in children), children
+    grown = [int(child.stdout) for child in children]
     # 64 recurrent units of 600,000 frames would be 150 MiB.
     assert grown[1] - grown[0] < 8 * 1024
 
@@ -89,18 +87,17 @@ def test_workspace_is_given_back():
 
 GROWTH = """
 import sys, gc, numpy as np
-sys.path[:0] = {path!r}
 from test_process import model
 fitted = model(n_jobs=2)
 X = [np.random.default_rng(0).normal(size=(20, 4)) for _ in range(3)]
-calls = {{
+calls = {
     "scores": lambda: fitted.score_samples(X),
     "gradient": lambda: fitted.log_likelihood_and_gradient(X),
     "sample": lambda: fitted.sample(3, 10, random_state=0),
     "cdf": lambda: fitted.cdf(X),
     "from_normal": lambda: fitted.from_normal(X),
     "stream": lambda: fitted.stream(X[0]).update(X[1][0]),
-}}
+}
 def resident():
     gc.collect()
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
@@ -118,9 +115,8 @@ for name, call in calls.items():
 @pytest.mark.parametrize("n", [500, pytest.param(10_000, marks=pytest.mark.full)])
 def test_memory_does_not_grow_with_the_number_of_calls(n):
     """Resident memory, KiB, over n calls of each kind after the first 500: at most 1 MiB more."""
-    done = subprocess.run(
-        [sys.executable, "-c", GROWTH.format(path=sys.path), str(n)], capture_output=True, text=True, check=True
-    )
+    done = run_child(GROWTH, n)
+    assert done.returncode == 0, done.stderr
     grown = {name: int(kib) for name, kib in (line.split() for line in done.stdout.splitlines())}
     print(n, "calls, KiB:", grown)
     assert len(grown) == 6 and max(grown.values()) <= 1024
