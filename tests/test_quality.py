@@ -111,6 +111,15 @@ def test_an_estimator_is_refitted_for_as_many_epochs_as_were_best():
     assert model.n_iter_ == first.best_epoch_ and model.validation_fraction is None
 
 
+def test_an_ensemble_is_refitted_for_the_median_of_its_best_epochs():
+    X = make_trajectories(12, 20, random_state=0)
+    fold = common.Fold(X[:8], common.Part(X[8:10]), common.Part(X[10:]), X[:10])
+    settings = TINY | {"n_recurrent": 4, "order": "random", "n_orders": 3}
+    row = common.Row("ours", RNNRNADE, [settings], refit={"validation_fraction": None})
+    model = common.again(row, settings, fold, argparse.Namespace(best_epoch_=(1, 5, 3)))
+    assert list(model.n_iter_) == [3, 3, 3]
+
+
 def test_ends_of_sequences_are_those_that_an_estimator_holds_out_itself():
     X = autoregression(3, 60, seed=0)
     kept = [len(x) - 6 for x in X]

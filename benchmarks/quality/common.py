@@ -92,7 +92,7 @@ class Row:
     refit : None or dict
         Not None: the chosen settings, changed by this, are fitted again on training and validation data.  {} leaves an
         estimator to hold out data of its own; {"validation_fraction": None} trains on all, for as many epochs as were
-        best (or for the max_updates of the settings, where they have them).
+        best (the median over the orders of an ensemble; or for the max_updates of the settings, where they have them).
     quick : dict
         Changes of all settings at the reduced size ...
     quick_grid : int or None
@@ -169,7 +169,8 @@ def again(row, settings, fold, model):
     """The chosen settings fitted on training and validation data."""
     changed = settings | row.refit
     if "validation_fraction" in row.refit and "max_updates" not in changed:
-        changed = settings | {"max_epochs": max(1, model.best_epoch_)} | row.refit
+        epochs = max(1, round(np.median(model.best_epoch_)))  # an ensemble has one for each order
+        changed = settings | {"max_epochs": epochs} | row.refit
     return fit(row.kind, changed, fold, everything=True)[0]
 
 

@@ -20,6 +20,12 @@ OURS = {
     "quick": {"max_epochs": 10},
 }
 
+# What options.py shows to help on these data, and an ensemble.
+ORDERS = grid(
+    n_components=[5], n_hidden=[100], batch_size=[8], averaging=[0.9], weight_decay=[0.1], input_dropout=[0.1, 0.2],
+    order=["random"], n_orders=[8],
+)  # fmt: skip
+
 
 def with_(settings, **more):
     """The options of a Row whose whole grid has more settings."""
@@ -44,6 +50,7 @@ ROWS = [
     Row("RNNRNADE(), defaults", RNNRNADE, refit={}, quick={"max_epochs": 10}, group="defaults"),
     Row("RNN-RNADE, standardised", RNNRNADE, **with_(OURS, transform="standardize")),
     Row("RNN-RNADE behind VAR(1)", RNNRNADE, **with_(OURS, transform=Linear(lags=1, covariance="full"))),
+    Row("RNN-RNADE behind VAR(2), 8 orders", RNNRNADE, ORDERS, refit=OURS["refit"], quick=OURS["quick"]),
 ]
 
 
