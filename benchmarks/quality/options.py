@@ -52,7 +52,6 @@ ALTERNATIVES = {
     "n_restarts": [3],
 }
 QUICK = {"max_epochs": 8}
-ROWS = 2000  # of white wine and parkinsons to train on
 CUTS = (0.6, 0.5)  # parts of the recordings to train on
 DEFAULTS = "defaults"
 
@@ -77,21 +76,17 @@ def recordings(n):
     return found
 
 
-def red_wine(n):
-    return [judged(fold.train, fold.valid, fold.seed) for fold in vectors.red_wine(n)]
-
-
-def random_rows(load):
-    return lambda n: [judged(fold.train[:ROWS], fold.valid, fold.seed) for fold in vectors.random_folds(load)(n)]
+def rows(folds):
+    return lambda n: [judged(fold.train, fold.valid, fold.seed) for fold in folds(n)]
 
 
 # Kind of model: sets, each with its folds and their number, the number at the reduced size.
 SETS = {
     RNNRNADE: {"Japanese vowels": (vowels, 3, 2), "motion capture": (recordings, 2, 1)},
     RNADE: {
-        "red wine": (red_wine, 6, 2),
-        "white wine": (random_rows(load_white_wine), 3, 1),
-        "parkinsons": (random_rows(load_parkinsons), 2, 1),
+        "red wine": (rows(vectors.red_wine), 6, 2),
+        "white wine": (rows(vectors.random_folds(load_white_wine)), 3, 1),
+        "parkinsons": (rows(vectors.random_folds(load_parkinsons)), 2, 1),
     },
 }
 
