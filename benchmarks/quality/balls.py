@@ -50,18 +50,23 @@ FIXED = {
     "n_components": 2, "n_hidden": 50, "cell": "gru", "n_recurrent": 300, "schedule": "cosine", "learning_rate": 3e-3,
     "batch_size": 8, "window": 16, "weight_decay": 0.0, "averaging": 0.99, "max_epochs": 1000, "patience": 1000,
 }  # fmt: skip
-GRU, WITHOUT, BEHIND = "RNN-RNADE with GRU", "the same without hidden units (H = 0)", "RNN-RNADE with GRU behind VAR(4)"
+GRU, BEHIND = "RNN-RNADE with GRU", "RNN-RNADE with GRU behind VAR(4)"
+WITHOUT, FIVE = "the same without hidden units (H = 0)", "the same, H = 0, K = 5"
 OURS = {
     15: {
         GRU: {"transform": None, "min_scale": 0.05, "max_updates": 16_000},
         WITHOUT: {"transform": None, "n_hidden": 0, "min_scale": 0.05, "max_updates": 12_000},
+        FIVE: {
+            "transform": None, "n_hidden": 0, "n_components": 5, "min_scale": 0.04, "learning_rate": 4e-3,
+            "max_updates": 10_000,
+        },
         BEHIND: {"transform": Linear(lags=4, ridge=100.0), "min_scale": 0.3, "max_updates": 4000},
     },
     30: {
         GRU: {"transform": None, "min_scale": 0.1, "max_updates": 16_000},
         WITHOUT: {"transform": None, "n_hidden": 0, "min_scale": 0.1, "max_updates": 8000},
     },
-}
+}  # fmt: skip
 
 
 class Baseline:
