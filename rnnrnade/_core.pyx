@@ -15,7 +15,7 @@ M frames make ceil(M / W) panels [feature][W]; one long recording fills the mach
 cell hands on (LSTM: c).  Sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
 read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate it is r.
 
-*Gradient.*  One sweep over blocks of BLOCK dimensions, last block first.  `a` is kept at block starts and each
+*Gradient.*  One sweep over blocks of dimensions, last block first.  `a` is kept at block starts and each
 block recomputes its own, with the operations of the forward pass: hence the same bits of the log-density, and no
 loss of digits to outliers.  What the frames of a block need is private to a panel (phase A); the gradients of the
 parameters follow with every element owned by one thread and summed over frames in ascending order (phase B).
@@ -27,7 +27,9 @@ on the number of threads, on groups of panels or sequences, or on what else is i
 the tenth percentile of their times on a shared machine): without blocks of dimensions the gradient at D = 900 takes 1.35
 times as long; with LOCKSTEP 1 the forward pass 1.06 to 1.11 times at D from 49 to 900; with GROUP four times as large the
 gradient 1.04 to 1.08 times at D from 2 to 900; without a workspace kept between calls the gradient 1.15 times at D = 900,
-1.0 to 1.05 at others; with panels of one vector sampling 1.2 to 1.3 times.  Those of the kernels stand in their files.
+1.0 to 1.05 at others; with panels of one vector sampling 1.2 to 1.3 times; with the pieces of the parameters' gradients
+dealt out to the threads beforehand the gradient 1.09 times at D = 2, 1.02 at D = 49; with blocks of 8 dimensions instead
+of BLOCK_ALONE the gradient of rows 1.07 times (D = 64, H = 512).  Those of the kernels stand in their files.
 """
 
 import os
@@ -48,7 +50,8 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
     int omp_get_max_threads()
 
 cdef enum:
-    BLOCK = 8                       # dimensions whose product with r is done at once
+    BLOCK = 8                       # dimensions whose product with r is done at once ...
+    BLOCK_ALONE = 4                 # ... and without r, so that a and h of all of them stay in the second cache
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
     OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
@@ -241,6 +244,7 @@ def free_workspace():
 
 cdef struct Net:
     Py_ssize_t D, H, P, Q, R, Hp, Rp
+    Py_ssize_t in_block           # dimensions of a block
     Py_ssize_t G, Gp, Sp, Ap
     int head, activation, cell
     bint apart                    # the cell takes W_rec r^{t-1} apart from b_r + W_in x^t
@@ -258,6 +262,7 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
         net.Hp, net.Rp = layout.Hp, layout.Rp
+        net.in_block = BLOCK if net.R else BLOCK_ALONE
         net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         net.hidden_context = layout.hidden_context
@@ -508,21 +513,21 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
     cdef real *r_p = x_p + n * D * W                          # (n, R, W)
     cdef real *a = r_p + n * R * W                            # (n, H, W)
     cdef real *h = a + n * H * W                              # (H, W)
-    cdef real *z = h + H * W                                  # (BLOCK, P, W)
-    cdef real *scratch = z + BLOCK * P * W                    # (P, W)
+    cdef real *z = h + H * W                                  # (block, P, W)
+    cdef real *scratch = z + net.in_block * P * W             # (P, W)
     cdef real *log_density = scratch + P * W                  # (W)
     for p in range(n):
         valid = min(W, M - (first + p) * W)
         load_frames(net, x_p + p * D * W, r_p + p * R * W, a + p * H * W, theta, x, r, (first + p) * W, valid)
         for l in range(valid):
             frames[(first + p) * W + l] = 0
-    for block in range(pieces(D, BLOCK)):
-        d0 = block * BLOCK
+    for block in range(pieces(D, net.in_block)):
+        d0 = block * net.in_block
         for p in range(n):
             valid = min(W, M - (first + p) * W)
             memset(sums, 0, sizeof(sums))
-            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(<Py_ssize_t>BLOCK, D - d0), lanes_for(valid, W))
-            for d in range(d0, min(D, d0 + BLOCK)):
+            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(net.in_block, D - d0), lanes_for(valid, W))
+            for d in range(d0, min(D, d0 + net.in_block)):
                 e = d - d0
                 hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
                                    x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
@@ -552,7 +557,7 @@ cdef struct Panel:
     Py_ssize_t weight             # (W)
     Py_ssize_t da                 # (H, W)
     Py_ssize_t dr                 # (Rp, W)
-    Py_ssize_t dz                 # (dims, P, W)             dims of the span, at most span * BLOCK
+    Py_ssize_t dz                 # (dims, P, W)             dims of the span, at most span * net.in_block
     Py_ssize_t h_rows             # (dims, strips, W, W)     h with the frames as rows, W units in a strip
     Py_ssize_t dw                 # (dims, H)
     Py_ssize_t drho               # (dims)
@@ -561,8 +566,8 @@ cdef struct Panel:
 
 cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept nogil:
     cdef Panel at
-    cdef Py_ssize_t dims = min(span * BLOCK, net.D)
-    at.n_blocks, at.span, at.strips = pieces(net.D, BLOCK), span, pieces(net.H, W)
+    cdef Py_ssize_t dims = min(span * net.in_block, net.D)
+    at.n_blocks, at.span, at.strips = pieces(net.D, net.in_block), span, pieces(net.H, W)
     at.starts = 0
     at.x = at.starts + at.n_blocks * net.H * W
     at.r = at.x + net.D * W
@@ -587,8 +592,8 @@ cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* 
     pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
     for block in range(at.n_blocks - 1):
         memcpy(starts + (block + 1) * HW, starts + block * HW, HW * sizeof(real))
-        product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * BLOCK * net.H, 0, 1, net.H,
-                panel + at.x + block * BLOCK * W, 0, W, <const real*>NULL, net.H, W, 1, BLOCK)
+        product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * net.in_block * net.H, 0, 1, net.H,
+                panel + at.x + block * net.in_block * W, 0, W, <const real*>NULL, net.H, W, 1, net.in_block)
     memset(panel + at.da, 0, (at.dz - at.da) * sizeof(real))
     if net.H % W:
         for e in range((at.dw - at.h_rows) // (at.strips * strip)):
@@ -602,11 +607,11 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
 
     sums (W): the log-densities of the block, summed as panels_forward does."""
     cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
-    cdef Py_ssize_t d, e, l, j, d0 = block * BLOCK, n = min(<Py_ssize_t>BLOCK, net.D - d0)
-    cdef Py_ssize_t slot = block % at.span * BLOCK            # of the first dimension among those that are kept
-    cdef real *a = space                                      # (BLOCK, H, W)
-    cdef real *h = a + BLOCK * H * W                          # (BLOCK, H, W)
-    cdef real *scratch = h + BLOCK * H * W                    # (P, W)
+    cdef Py_ssize_t d, e, l, j, d0 = block * net.in_block, n = min(net.in_block, net.D - d0)
+    cdef Py_ssize_t slot = block % at.span * net.in_block     # of the first dimension among those that are kept
+    cdef real *a = space                                      # (block, H, W)
+    cdef real *h = a + net.in_block * H * W                   # (block, H, W)
+    cdef real *scratch = h + net.in_block * H * W             # (P, W)
     cdef real *log_density = scratch + P * W                  # (W)
     cdef real *dz = panel + at.dz + slot * P * W              # (n, P, W)
     cdef real *h_rows = panel + at.h_rows + slot * at.strips * W * W
@@ -790,7 +795,7 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
     at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.R + 1) * W * sizeof(real)))
     n_groups = min(n_panels, pieces(pieces(n_panels, at_once), n_threads) * n_threads)
     at_once = pieces(n_panels, n_groups)
-    of_thread = pieces(at_once * of_panel + (net.H + (BLOCK + 1) * net.P + 1) * W, 64) * 64
+    of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
     buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
@@ -822,7 +827,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef double* frames_ = &frames[0]
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R
-    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, BLOCK), most, first, n, begin, end, d0, n_dims
+    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, net.in_block), most, first, n, begin, end, d0, n_dims
     cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, span
     cdef int* team = &space.team
     n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
@@ -838,7 +843,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
     cdef real* db = <real*>space.take(D * P * W * sizeof(real))                       # (D, P, W)
     cdef real* dc = <real*>space.take(H * W * sizeof(real))                           # (H, W)
-    cdef Py_ssize_t of_thread = pieces((2 * BLOCK * H + P + 1) * W, 64) * 64
+    cdef Py_ssize_t of_thread = pieces((2 * net.in_block * H + P + 1) * W, 64) * 64
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     memset(db, 0, D * P * W * sizeof(real))
     memset(dc, 0, H * W * sizeof(real))
@@ -886,14 +891,14 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
             for q in range(pieces(n_blocks, at.span) - 1, -1, -1):
                 begin = q * at.span
                 end = min(begin + at.span, n_blocks)
-                d0 = begin * BLOCK
-                n_dims = min(end * BLOCK, D) - d0
+                d0 = begin * net.in_block
+                n_dims = min(end * net.in_block, D) - d0
                 for g in prange(n_threads, schedule="static", chunksize=1):
                     panels_backward(&net, &at, sums, panels, buffers + threadid() * of_thread, theta_,
                                     n * g // n_threads, n * (g + 1) // n_threads, begin, end)
                 n_V = n_dims * at.strips
                 n_U = pieces(n_dims * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
-                for i in prange(n_V + n_U + n_dims, schedule="static"):
+                for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):
                     if i < n_V:
                         gradient_of_V(&net, &at, grad_, panels, d0, i, n)
                     elif i < n_V + n_U:
@@ -929,13 +934,14 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                 group_backward(&net, dr, dpre, dr0, rows + threadid() * group_space(&net), W_out, r, offsets_, order_,
                                groups[g])
             # Row i + 1 of dpre is the gradient of b_r + W_in x[i] (+ W_rec r[i]).
-            for i in prange(n_V + n_U, schedule="static"):
-                if i >= n_V:
+            for i in prange(n_V + n_U + 1, schedule="dynamic", chunksize=1):
+                if i == n_V + n_U:
+                    for j in range(1, M):                     # db_r += dpre
+                        add(grad_ + net.b_r, dpre + j * net.Ap, net.Gp)
+                elif i >= n_V:
                     gradient_of_rows(&net, grad_ + net.W_in, inputs_, D, dpre + net.Ap, D, M - 1, i - n_V)
                 elif not net.apart:
                     gradient_of_rows(&net, grad_ + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
-        for i in range(1, M):                                 # db_r += dpre
-            add(grad_ + net.b_r, dpre + i * net.Ap, net.Gp)
         if net.apart:
             with nogil, parallel(num_threads=n_threads):
                 for i in prange(1, M, schedule="static"):

@@ -99,7 +99,7 @@ cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* s
 cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                         Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
     """z_d = b_d + U_d r of a block of dimensions."""
-    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * BLOCK, n = min(<Py_ssize_t>BLOCK, net.D - d), e
+    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
     cdef real* z = panel + at.z + d * P * at.B
     if at.B > 1:
         outputs_of_context(net, z, theta, panel + at.r, d, n, lanes_for(valid, at.B))
@@ -135,7 +135,7 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
     cdef real *z_d = panel + at.one
     cdef real *x_d = z_d + P * W
     memset(z_d, 0, (P + 3) * W * sizeof(real))
-    for d in range(begin * BLOCK, min(end * BLOCK, net.D)):
+    for d in range(begin * net.in_block, min(end * net.in_block, net.D)):
         if B > 1:
             hidden_and_outputs(net, a, h, z + d * P * B, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
             head_draw(net.row, net.head, x + d * B, scratch, z + d * P * B, uniform + d * B, normal + d * B, &net.at,
@@ -148,7 +148,7 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
         x_d[2 * W] = normal[d]
         head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
         x[d] = x_d[0]
-    if end * BLOCK >= net.D:
+    if end * net.in_block >= net.D:
         frame_rows(net, at, out, panel, T, valid)
 
 
@@ -177,7 +177,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
     cdef const real* normal_ = &normal[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
-    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, BLOCK), of_stage = pieces(n_blocks, STAGES)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
     cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST
@@ -238,7 +238,7 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
     for t in range(T):
         frame_numbers(net, at, panel, uniform + t * net.D, normal + t * net.D, T, valid)
         frame_begin(net, at, panel, state, theta)
-        for block in range(pieces(net.D, BLOCK)):
+        for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
             frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
         frame_gates(net, at, x + t * net.D, panel, state, theta, T, valid, 0, net.Gp)
@@ -382,7 +382,7 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
         for l in range(valid):
             rows[l] = offsets[order[l]] + t
         frame_begin(net, at, panel, state, theta)
-        for block in range(pieces(net.D, BLOCK)):
+        for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
         frame_quantiles(net, at, e, panel, theta, score, rows, valid)
         if net.R:
@@ -435,7 +435,7 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
     cdef double frame = 0, of_block = 0
     memcpy(panel + at.x, x, D * sizeof(real))
     begin_one(net, at, panel, state, theta)
-    for d in range(pieces(D, BLOCK)):
+    for d in range(pieces(D, net.in_block)):
         frame_context(net, at, panel, state, theta, d, 1)
     for d in range(D):
         outputs_one(net, at, panel, theta, d)
@@ -450,7 +450,7 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
             dims[d + l] = log_density[l]
     for d in range(D):                                        # (1), block by block as panels_forward adds them
         of_block += dims[d]
-        if d % BLOCK == BLOCK - 1 or d == D - 1:
+        if d % net.in_block == net.in_block - 1 or d == D - 1:
             frame += of_block
             of_block = 0
     advance_gates(net, state, panel + at.step, theta, panel + at.x, D, 1, 0, net.Gp)

@@ -114,8 +114,9 @@ DOCUMENTED = {
     "mixture": """
 n_components : int, default=10
     Gaussians of each one-dimensional conditional; >= 1.
-n_hidden : int, default=50
-    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.
+n_hidden : int
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
+    sequences.
 min_scale : float, default=1e-3
     Smallest standard deviation of a component, in the unit of the transform's output; >= 0.  Rounded or repeated
     values invite narrow spikes: state it with every log-density.
@@ -184,9 +185,10 @@ weight_decay : float or dict
     Default: 0.1 for vectors, 0.01 for sequences.
 clip_norm : float or None, default=5.0
     Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
-averaging : float or None, default=0.99
+averaging : float or None
     Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
-    parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.
+    parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.  Default: 0.95 for
+    sequences of real values, else 0.99.
 validation_fraction : float or None, default=0.1
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
     scored with their past as context.  0 or None: train for max_epochs.
@@ -1617,7 +1619,7 @@ class RNNRNADE(SequenceEstimator):
     def __init__(
         self,
         n_components=10,
-        n_hidden=50,
+        n_hidden=100,
         *,
         n_recurrent=100,
         cell="sigmoid",
@@ -1643,7 +1645,7 @@ class RNNRNADE(SequenceEstimator):
         warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
-        averaging=0.99,
+        averaging=0.95,
         validation_fraction=0.1,
         validate_every=None,
         patience=15,

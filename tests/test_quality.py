@@ -19,6 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.quality import baselines, common, document, prediction  # noqa: E402
+from benchmarks.quality import options as options_script  # noqa: E402
 
 TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
 
@@ -157,6 +158,20 @@ def test_a_table_runs_to_text_and_json_and_document(tmp_path):
     assert all(f"| {row.name} |" in text for row in rows)
     tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("| ")]
     assert all(len({line.count(" | ") for line in lines if "---" not in line}) == 1 for lines in tables)
+
+
+def test_options_are_compared_fold_by_fold_and_set_by_set():
+    names, base, found = ["a", "a", "b", "b"], [1.0, 5.0, 2.0, 2.0], [1.5, 6.5, 1.0, None]
+    figures = options_script.by_set(found, base, names)
+    assert figures["a"] == {"mean": 1.0, "standard_error": pytest.approx(0.5), "folds": [0.5, 1.5]}
+    assert figures["b"]["mean"] is None and figures["b"]["folds"] == [-1.0, None]
+    own = options_script.by_set(base, None, names)  # the defaults themselves
+    assert {name: figure["mean"] for name, figure in own.items()} == {"a": 3.0, "b": 2.0}
+    row = {"row": "K=5", "group": "ours", "candidates": [{"settings": {}}], "figures": figures, "min_scale": 0.1}
+    table = {"title": "t", "over": "two", "each_fold": False, "rows": [row | {"seconds": 1.0}]}
+    text = document.table_text(table, choice=False)
+    assert "|  | a | b | min_scale | seconds |" in text  # and no column of validation, which is a mean over sets
+    assert "| K=5 | 1.00 (0.50) | not finite | 0.1 | 1.0 |" in text
 
 
 def test_absent_data_leave_a_table_out(capsys):

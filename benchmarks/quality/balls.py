@@ -49,7 +49,7 @@ QUICK = {"n_recurrent": 150, "max_updates": 800, "batch_size": 4}
 # standard deviations are no unit to use.
 FIXED = {
     "n_components": 2, "n_hidden": 50, "cell": "gru", "n_recurrent": 300, "schedule": "cosine", "learning_rate": 3e-3,
-    "batch_size": 8, "window": 16, "weight_decay": 0.0, "max_epochs": 1000, "patience": 1000,
+    "batch_size": 8, "window": 16, "weight_decay": 0.0, "averaging": 0.99, "max_epochs": 1000, "patience": 1000,
 }  # fmt: skip
 GRU, BEHIND = "RNN-RNADE with GRU", "RNN-RNADE with GRU behind VAR(4)"
 WITHOUT, FIVE = "the same without hidden units (H = 0)", "the same, H = 0, K = 5"

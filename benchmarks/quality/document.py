@@ -73,8 +73,8 @@ def table_text(table, *, choice):
         f"Mean and standard error over {table['over']}.",
         markdown(*cells(table)),
     ]
-    ours = [row for row in table["rows"] if row["group"] != "peer" and row["validation"]["mean"] is not None]
-    if len(ours) > 1 and choice:
+    ours = [row for row in table["rows"] if choice and row["group"] != "peer" and row["validation"]["mean"] is not None]
+    if len(ours) > 1:
         best = max(ours, key=lambda row: row["validation"]["mean"])
         name, figure = next(iter(best["figures"].items()))
         parts.append(f"Of ours, best on validation data: **{best['row']}**, {name} {number(figure)}.")

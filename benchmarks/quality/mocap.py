@@ -51,7 +51,9 @@ FIXED = {"validation_fraction": VALIDATION}
 PLAIN = FIXED | {"transform": "standardize"}  # no linear predictor
 QUICK = {"max_epochs": 5}
 ALL = {"validation_fraction": None}
-FALLING = {"schedule": "linear", "max_epochs": 2000, "patience": 1000, "learning_rate": 3e-3}
+FALLING = {
+    "schedule": "linear", "max_epochs": 2000, "patience": 1000, "learning_rate": 3e-3, "averaging": 0.99,
+}  # fmt: skip
 # As in the authors' code the recurrence is tanh and drives mu and sigma.
 DECAY = {"W_in": 2.0, "W_rec": 1.0, "W_mu": 0.1, "W_sigma": 10.0, "W": 1.0, "V_alpha": 1.0, "V_mu": 1.0, "V_sigma": 1.0}
 RECURRENT = PLAIN | FALLING | {
@@ -62,7 +64,7 @@ INDEPENDENT = [RECURRENT | {"n_hidden": 0, "n_components": 1}]
 PAPER = [RECURRENT | {"n_hidden": 50, "n_components": 2}]
 BEHIND = [
     FIXED | FALLING | entry | {"max_updates": 500, "transform": Linear(lags=2, covariance="full")}
-    for entry in grid(n_components=[2, 3], n_recurrent=[300], min_scale=[0.3], weight_decay=[0.3])
+    for entry in grid(n_components=[2, 3], n_hidden=[50], n_recurrent=[300], min_scale=[0.3], weight_decay=[0.3])
 ]
 
 

@@ -15,7 +15,7 @@ from .common import Fold, Part, Row, Table, grid, held_out, script
 
 SEEDS, SEEDS_QUICK = 3, 1
 OURS = {
-    "grid": grid(n_components=[10], n_hidden=[50], weight_decay=[0.01, 0.1], min_scale=[1e-3, 0.1]),
+    "grid": grid(n_components=[10], n_hidden=[50], averaging=[0.99], weight_decay=[0.01, 0.1], min_scale=[1e-3, 0.1]),
     "refit": {"validation_fraction": None},
     "quick": {"max_epochs": 10},
 }

@@ -22,8 +22,8 @@ from .common import Fold, Row, Table, parser, run_tables, write
 SEEDS, SEEDS_QUICK = 10, 2
 EPOCHS, EPOCHS_QUICK = 60, 15  # of two updates: 31 windows in batches of 16
 SETTINGS = {
-    "n_components": 5, "transform": "standardize", "min_scale": 0.1, "weight_decay": 0.0,
-    "validation_fraction": mocap.VALIDATION,
+    "n_components": 5, "n_hidden": 50, "transform": "standardize", "min_scale": 0.1, "weight_decay": 0.0,
+    "averaging": 0.99, "validation_fraction": mocap.VALIDATION,
 }  # fmt: skip
 TRAINING = {
     "Adam 0.01, clipped": {"optimizer": "adam", "learning_rate": 1e-2, "clip_norm": 5.0},

@@ -29,7 +29,7 @@ SEEDS, SEEDS_QUICK = 1, 1
 QUICK = {"max_epochs": 25}
 OURS = grid(
     n_components=[10], n_hidden=[50], n_recurrent=[100], cell=["gru"], learning_rate=[1e-2], schedule=["cosine"],
-    max_epochs=[40], patience=[1000], weight_decay=[0.01],
+    max_epochs=[40], patience=[1000], weight_decay=[0.01], averaging=[0.99],
 )  # fmt: skip
 STEP = Linear(lags=1, covariance="diagonal", ridge=1e-3)
 ROWS = [

@@ -58,7 +58,9 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 def shared(context_dropout, min_scale):
     return {
         "n_components": 5,
+        "n_hidden": 50,
         "n_recurrent": 200,
+        "averaging": 0.99,
         "max_epochs": 15,
         "context_dropout": context_dropout,
         "min_scale": min_scale,

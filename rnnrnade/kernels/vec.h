@@ -7,12 +7,9 @@
    types and all rows (tests/test_functions.py repeats the measurement with fewer):
        exp_      1.2   on [-87, 88] and [-708, 709], clamped outside
        log_      1.0   on positive normal numbers
-       sigmoid_  2.5
-       tanh_     1.5   units in the last place of 1
-   NaN goes through all of them.
-
-   Sixteen sigmoids take 16 cycles of a Zen 4, 13 of them the exponential: the division is hidden behind it (an
-   approximate reciprocal with a step of Newton's took 18). */
+       sigmoid_  0.8   units in the last place of 1; of its own, 2.5 + 1.2 |x| with AVX-512, 2.5 without
+       tanh_     1.6   units in the last place of 1
+   NaN goes through all of them. */
 
 #include <stdint.h>
 #include <string.h>
@@ -216,7 +213,48 @@ INLINE vec log_(vec x) {
     return fused(k, splat(ln2_high), f + low) + (x - x);       /* x - x: NaN and infinity go through as NaN */
 }
 
-INLINE vec sigmoid_(vec x) { return 1 / (1 + exp_(-x)); }
+/* exp(x) for a sum with 1: not clamped, and its relative error grows with |x|, since y = x log2(e) is rounded.
+   2^y = 2^floor(y) 2^(j / LANES) 2^r with j < LANES and r in [0, 1 / LANES): the second factor lies in a register, the
+   third is 1 + r q(r), q going through (2^r - 1) / r at the Chebyshev nodes of that interval (remainder 5e-9 in float,
+   1e-17 in double).  Only AVX-512 has the instructions.  Sixteen sigmoids take 8 cycles of a Zen 4 where they took 14
+   with exp_, the forward pass 0.87 to 0.96 of the time, the gradient 0.95 to 1.0.  (An approximate reciprocal with a step
+   of Newton's in the place of the division: 9 cycles.) */
+#if VECTOR_BYTES == 64
+INLINE vec exp_beside_one(vec x) {
+    enum { DOWN = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC };
+#if REAL_BITS == 32
+    static const real powers[LANES] = {
+        1, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+        1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+    static const real c[] = {0.056414663f, 0.24020511f, 0.69314725f};
+    vec y = x * 1.44269504f;
+    __m512i j = (__m512i)_mm512_add_round_ps((__m512)y, _mm512_set1_ps(0x1.8p19f), DOWN);
+    vec r = (vec)_mm512_reduce_ps((__m512)y, 4 << 4 | _MM_FROUND_TO_NEG_INF);
+    vec power = (vec)_mm512_permutexvar_ps(j, _mm512_loadu_ps(powers));
+#else
+    static const real powers[LANES] = {1, 0x1.172b83c7d517bp+0, 0x1.306fe0a31b715p+0, 0x1.4bfdad5362a27p+0,
+                                       0x1.6a09e667f3bcdp+0, 0x1.8ace5422aa0dbp+0, 0x1.ae89f995ad3adp+0, 0x1.d5818dcfba487p+0};
+    static const real c[] = {0.000015842913201420473, 0.00015393318918120726, 0.0013333645453632079,
+                             0.0096181287249868339, 0.055504108672801254, 0.24022650695903834, 0.69314718055994539};
+    vec y = x * 1.4426950408889634074;
+    __m512i j = (__m512i)_mm512_add_round_pd((__m512d)y, _mm512_set1_pd(0x1.8p49), DOWN);
+    vec r = (vec)_mm512_reduce_pd((__m512d)y, 3 << 4 | _MM_FROUND_TO_NEG_INF);
+    vec power = (vec)_mm512_permutexvar_pd(j, _mm512_loadu_pd(powers));
+#endif
+    vec q = splat(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof *c; i++) q = fused(q, r, splat(c[i]));
+    vec p = fused(q, r * power, power);
+#if REAL_BITS == 32
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)y);
+#else
+    return (vec)_mm512_scalef_pd((__m512d)p, (__m512d)y);
+#endif
+}
+#else
+INLINE vec exp_beside_one(vec x) { return exp_(x); }
+#endif
 
-/* tanh(x) = 2 sigmoid(2 x) - 1: exact to one rounding of 1, which is what a recurrent unit needs. */
-INLINE vec tanh_(vec x) { return 2 / (1 + exp_(-2 * x)) - 1; }
+INLINE vec sigmoid_(vec x) { return 1 / (1 + exp_beside_one(-x)); }
+
+/* tanh(x) = 2 sigmoid(2 x) - 1: exact to one rounding of 1, as is sigmoid, which is what units need. */
+INLINE vec tanh_(vec x) { return 2 / (1 + exp_beside_one(-2 * x)) - 1; }
