@@ -47,7 +47,8 @@ def grouped_bars(ax, groups, series):
             bars = ax.bar(*zip(*known, strict=True), width, label=label)
             ax.bar_label(bars, fmt="%.2g", fontsize=6)
     ax.set_xticks(range(len(groups)), groups)
-    ax.legend(fontsize="small")
+    ax.set_ylim(top=1.3 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(fontsize="small", ncols=2, loc="upper center")
 
 
 def save(figure, name, described):

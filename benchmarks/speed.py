@@ -322,7 +322,7 @@ def pictures(rows, described, name, bandwidth):
         if series:
             report.grouped_bars(fractions, groups, series)
         fractions.axhline(100, color="black", linewidth=1)
-        fractions.set(title=f"of the multiply-add peak, {dtype}", ylabel="% (useful operations only)", ylim=(0, 105))
+        fractions.set(title=f"of the multiply-add peak, {dtype}", ylabel="% (useful operations only)", ylim=(0, 140))
         if bandwidth and (known := [row for row in own.values() if "peak_gflops" in row]):
             roofline(roofs, known, bandwidth)
         else:
