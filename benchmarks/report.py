@@ -48,7 +48,7 @@ def grouped_bars(ax, groups, series):
             ax.bar_label(bars, fmt="%.2g", fontsize=6)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_ylim(top=1.3 * ax.get_ylim()[1])  # room for the legend
-    ax.legend(fontsize="small", ncols=2, loc="upper center")
+    ax.legend(fontsize="x-small", ncols=2, loc="upper center")
 
 
 def save(figure, name, described):
