@@ -48,34 +48,28 @@ QUICK = {"n_recurrent": 150, "max_updates": 800, "batch_size": 4}
 # From short runs, on validation data.  Without a transform: pixels at the edge are so nearly constant that their
 # standard deviations are no unit to use.
 FIXED = {
-    "n_components": 2, "n_hidden": 50, "cell": "gru", "n_recurrent": 300, "schedule": "cosine", "learning_rate": 3e-3,
-    "batch_size": 8, "window": 16, "weight_decay": 0.0, "averaging": 0.99, "max_epochs": 1000, "patience": 1000,
+    "n_components": 2, "n_hidden": 50, "transform": None, "cell": "gru", "n_recurrent": 300, "schedule": "cosine",
+    "learning_rate": 3e-3, "batch_size": 8, "window": 16, "weight_decay": 0.0, "averaging": 0.99, "max_epochs": 1000,
+    "patience": 1000,
 }  # fmt: skip
+MORE = {"n_components": 5, "learning_rate": 4e-3}
 GRU, BEHIND = "RNN-RNADE with GRU", "RNN-RNADE with GRU behind VAR(4)"
 WITHOUT, FIVE = "the same without hidden units (H = 0)", "the same, H = 0, K = 5"
 GRU5 = "the same with H = 50, K = 5"
 OURS = {
     15: {
-        GRU: {"transform": None, "min_scale": 0.05, "max_updates": 16_000},
-        WITHOUT: {"transform": None, "n_hidden": 0, "min_scale": 0.05, "max_updates": 12_000},
-        FIVE: {
-            "transform": None, "n_hidden": 0, "n_components": 5, "min_scale": 0.04, "learning_rate": 4e-3,
-            "max_updates": 10_000,
-        },
-        GRU5: {
-            "transform": None, "n_components": 5, "min_scale": 0.04, "learning_rate": 4e-3, "max_updates": 10_000,
-        },
+        GRU: {"min_scale": 0.05, "max_updates": 16_000},
+        WITHOUT: {"n_hidden": 0, "min_scale": 0.05, "max_updates": 12_000},
+        FIVE: MORE | {"n_hidden": 0, "min_scale": 0.04, "max_updates": 10_000},
+        GRU5: MORE | {"min_scale": 0.04, "max_updates": 10_000},
         BEHIND: {"transform": Linear(lags=4, ridge=100.0), "min_scale": 0.3, "max_updates": 4000},
     },
     30: {
-        GRU: {"transform": None, "min_scale": 0.1, "max_updates": 16_000},
-        WITHOUT: {"transform": None, "n_hidden": 0, "min_scale": 0.1, "max_updates": 8000},
-        FIVE: {
-            "transform": None, "n_hidden": 0, "n_components": 5, "min_scale": 0.1, "learning_rate": 4e-3,
-            "max_updates": 5000,
-        },
+        GRU: {"min_scale": 0.1, "max_updates": 16_000},
+        WITHOUT: {"n_hidden": 0, "min_scale": 0.1, "max_updates": 8000},
+        FIVE: MORE | {"n_hidden": 0, "min_scale": 0.1, "max_updates": 5000},
     },
-}  # fmt: skip
+}
 
 
 class Baseline:
