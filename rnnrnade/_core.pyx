@@ -682,26 +682,29 @@ cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
     return total
 
 
-cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* panels, Py_ssize_t d0,
-                        Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units."""
+cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
+                        Py_ssize_t d0, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
+    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where it
+    is not NULL."""
     cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
     product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W, 1,
-            panels + at.h_rows + piece * W * W, at.size, W, <const real*>NULL, net.P, min(W, net.Hp - j), n_panels, W)
+            panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
 
 
 cdef inline Py_ssize_t driven_at_once(const Net* net) noexcept nogil:
     return OUTPUTS if net.Q == net.P else max(net.Q, 1)           # rows of dz next to each other
 
 
-cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* panels, const real* r, Py_ssize_t d0,
-                        Py_ssize_t n_outputs, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the state."""
+cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
+                        const real* r, Py_ssize_t d0, Py_ssize_t n_outputs, Py_ssize_t piece,
+                        Py_ssize_t n_panels) noexcept nogil:
+    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the state; from
+    `start` on where it is not NULL."""
     cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net)
     cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
     product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
             panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Sp, net.Sp,
-            <const real*>NULL, min(size, n_outputs - m), min(W, net.Rp - j), n_panels, W)
+            start, min(size, n_outputs - m), min(W, net.Rp - j), n_panels, W)
 
 
 cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, real* db, const real* panels,
@@ -847,7 +850,16 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     memset(db, 0, D * P * W * sizeof(real))
     memset(dc, 0, H * W * sizeof(real))
-    memset(grad_, 0, net.size * sizeof(real))
+    # V and U, nearly all of the gradient, start from `zeros` in their first product instead: no pass over them before.
+    cdef real* zeros = <real*>space.take(max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
+    cdef Py_ssize_t behind_b = net.U if R else net.size
+    memset(zeros, 0, max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
+    memset(grad_, 0, net.V * sizeof(real))
+    if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
+        memset(grad_ + net.V, 0, D * P * net.Hp * sizeof(real))
+    memset(grad_ + net.b, 0, (behind_b - net.b) * sizeof(real))
+    if R:
+        memset(grad_ + net.W_c, 0, (net.size - net.W_c) * sizeof(real))
 
     cdef real *r = <real*>NULL
     cdef real *r_frames = <real*>NULL
@@ -858,6 +870,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef real *W_out = <real*>NULL
     cdef real *rows = <real*>NULL
     cdef Group* groups = NULL
+    cdef const real* start
     if R:
         r = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))                 # (M, Sp) and padding
         dr = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))
@@ -882,6 +895,7 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
 
     for first in range(0, n_panels, most):
         n = min(most, n_panels - first)
+        start = zeros if first == 0 else <real*>NULL
         with nogil, parallel(num_threads=n_threads):
             if threadid() == 0:
                 team[0] = omp_get_num_threads()
@@ -900,9 +914,10 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                 n_U = pieces(n_dims * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
                 for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):
                     if i < n_V:
-                        gradient_of_V(&net, &at, grad_, panels, d0, i, n)
+                        gradient_of_V(&net, &at, grad_, start, panels, d0, i, n)
                     elif i < n_V + n_U:
-                        gradient_of_U(&net, &at, grad_, panels, r_frames + first * W * Sp, d0, n_dims * Q, i - n_V, n)
+                        gradient_of_U(&net, &at, grad_, start, panels, r_frames + first * W * Sp, d0, n_dims * Q,
+                                      i - n_V, n)
                     else:
                         gradient_of_dimension(&net, &at, grad_, db, panels, d0, i - n_V - n_U, n)
             for p in prange(n, schedule="static"):

@@ -708,6 +708,8 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
     def _scores_of_frames(self, data):
         n_threads = self._n_threads()
         of_members = [member._scores_of(data, n_threads)[1].frames for member in self.members_]
+        if len(of_members) == 1:
+            return of_members[0]
         return np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
 
     def score_samples(self, X, *, lengths=None):

@@ -11,6 +11,7 @@ that the recurrent state drives stand first, so that one product serves them all
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from types import MappingProxyType
 
 import numpy as np
@@ -115,7 +116,7 @@ class Layout:
         offsets, size = {}, 0
         for name, shape in shapes.items():
             offsets[name] = size
-            size += padded(int(np.prod(shape)))
+            size += padded(prod(shape))
         for name, value in (("shapes", shapes), ("offsets", offsets), ("size", size)):
             object.__setattr__(self, name, value)
 
@@ -207,7 +208,7 @@ class Layout:
     def block(self, theta, name):
         """A block of the flat vector as it lies inside."""
         shape = self.shapes[name]
-        return theta[self.offsets[name] :][: int(np.prod(shape))].reshape(shape)
+        return theta[self.offsets[name] :][: prod(shape)].reshape(shape)
 
     def views(self, theta):
         """Views of a flat vector (parameters or their gradient) under the users' names and shapes."""

@@ -49,7 +49,7 @@ INLINE struct mixture mixture_sums(const int keep, real *scratch, real *z, vec x
         }
     }
     for (ptrdiff_t k = 0; k < K; k++) {
-        vec e0 = exp_(load(z_alpha + k * WIDTH) - m0), e1 = exp_(load(scratch + k * WIDTH) - m1);
+        vec e0 = exp_beside_one(load(z_alpha + k * WIDTH) - m0), e1 = exp_beside_one(load(scratch + k * WIDTH) - m1);
         s0 += e0;
         s1 += e1;
         if (keep) {

@@ -7,8 +7,8 @@
    types and all rows (tests/test_functions.py repeats the measurement with fewer):
        exp_      1.2   on [-87, 88] and [-708, 709], clamped outside
        log_      1.0   on positive normal numbers
-       sigmoid_  0.8   units in the last place of 1; of its own, 2.5 + 1.2 |x| with AVX-512, 2.5 without
-       tanh_     1.6   units in the last place of 1
+       sigmoid_  0.85  units in the last place of 1; of its own, 3 + 1.2 |x| with AVX-512, 2.5 without
+       tanh_     1.65  units in the last place of 1
    NaN goes through all of them. */
 
 #include <stdint.h>
@@ -74,21 +74,26 @@ INLINE vec larger(vec a, vec b) { return choose((ivec)(a > b), a, b); }
 INLINE vec smaller(vec a, vec b) { return choose((ivec)(a < b), a, b); }
 #endif
 
-/* Sum over the lanes, halves first. */
-INLINE real sum_lanes(vec v) {
-    real s[LANES];
-    store(s, v);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) s[l] += s[l + half];
-    return s[0];
-}
-
 /* 0, 1, 2, ...: the index vectors of shuffles are arithmetic on it, which the compiler does. */
 INLINE ivec lane_numbers(void) {
     static const integer numbers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     ivec lane;
     memcpy(&lane, numbers, sizeof lane);
     return lane;
+}
+
+/* Sum over the lanes, halves first, without leaving the register: through memory, as the compiler does it by itself, the
+   gradient at D = 900 takes 1.05 times as long, 1.01 at others. */
+INLINE real sum_lanes(vec v) {
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+#if defined(__clang__)
+        for (int l = 0; l < half; l++) v[l] += v[l + half];
+#else
+        v += __builtin_shuffle(v, lane_numbers() ^ half);
+#endif
+    }
+    return v[0];
 }
 
 /* One step of a butterfly over pairs of vectors: with half = 1, 2, 4, ... exchange the lanes that have that bit of
@@ -213,48 +218,66 @@ INLINE vec log_(vec x) {
     return fused(k, splat(ln2_high), f + low) + (x - x);       /* x - x: NaN and infinity go through as NaN */
 }
 
-/* exp(x) for a sum with 1: not clamped, and its relative error grows with |x|, since y = x log2(e) is rounded.
-   2^y = 2^floor(y) 2^(j / LANES) 2^r with j < LANES and r in [0, 1 / LANES): the second factor lies in a register, the
-   third is 1 + r q(r), q going through (2^r - 1) / r at the Chebyshev nodes of that interval (remainder 5e-9 in float,
-   1e-17 in double).  Only AVX-512 has the instructions.  Sixteen sigmoids take 8 cycles of a Zen 4 where they took 14
-   with exp_, the forward pass 0.87 to 0.96 of the time, the gradient 0.95 to 1.0.  (An approximate reciprocal with a step
-   of Newton's in the place of the division: 9 cycles.) */
+/* exp(x) for a sum whose other terms are not smaller, as 1 is in a sigmoid: not clamped, and its relative error grows with
+   |x|, since y = x log2(e) is rounded.  2^y = 2^floor(y) 2^(j / n) 2^r, n = 2 LANES: the second factor lies in two
+   registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (6.5e-8 in float, 7.6e-18 in
+   double: Remez).  The first two are `whole`, the third is `rest`, so that 1 + exp is one multiply-add.  Only AVX-512 has
+   the instructions; what they share is told by measurement: multiply-adds and the division (2 of its 6 cycles) go through
+   one pair of pipes of a Zen 4, everything else here goes beside them.  A unit takes 10 cycles for 16 numbers where it took
+   12 with sixteen powers, one multiplication more and the sum apart, and 17 with exp_.  (An approximate reciprocal with a
+   step of Newton's in the place of the division: 12.) */
+#define LOG2E 1.4426950408889634074
+
 #if VECTOR_BYTES == 64
-INLINE vec exp_beside_one(vec x) {
+struct power { vec whole, rest; };
+
+INLINE struct power power_of_two(vec y) {
     enum { DOWN = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC };
 #if REAL_BITS == 32
-    static const real powers[LANES] = {
-        1, 1.04427378f, 1.09050773f, 1.13878863f, 1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
-        1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f, 1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
-    static const real c[] = {0.056414663f, 0.24020511f, 0.69314725f};
-    vec y = x * 1.44269504f;
-    __m512i j = (__m512i)_mm512_add_round_ps((__m512)y, _mm512_set1_ps(0x1.8p19f), DOWN);
-    vec r = (vec)_mm512_reduce_ps((__m512)y, 4 << 4 | _MM_FROUND_TO_NEG_INF);
-    vec power = (vec)_mm512_permutexvar_ps(j, _mm512_loadu_ps(powers));
+    static const real powers[2 * LANES] = {
+        1.f, 1.0218972f, 1.0442737f, 1.0671405f, 1.0905077f, 1.1143868f, 1.1387886f, 1.1637249f, 1.1892071f,
+        1.2152474f, 1.2418578f, 1.269051f, 1.2968396f, 1.3252367f, 1.3542556f, 1.38391f, 1.4142135f, 1.4451808f,
+        1.4768262f, 1.5091645f, 1.5422108f, 1.5759809f, 1.6104903f, 1.6457555f, 1.6817929f, 1.7186193f, 1.7562522f,
+        1.7947091f, 1.8340081f, 1.8741677f, 1.9152066f, 1.9571441f};
+    static const real c[] = {0.24265269f, 0.69312373f};
+    __m512i j = (__m512i)_mm512_add_round_ps((__m512)y, _mm512_set1_ps(0x1.8p18f), DOWN);
+    vec r = (vec)_mm512_reduce_ps((__m512)y, 5 << 4 | _MM_FROUND_TO_NEG_INF);
+    vec whole = (vec)_mm512_permutex2var_ps(_mm512_loadu_ps(powers), j, _mm512_loadu_ps(powers + LANES));
+    whole = (vec)_mm512_scalef_ps((__m512)whole, (__m512)y);
 #else
-    static const real powers[LANES] = {1, 0x1.172b83c7d517bp+0, 0x1.306fe0a31b715p+0, 0x1.4bfdad5362a27p+0,
-                                       0x1.6a09e667f3bcdp+0, 0x1.8ace5422aa0dbp+0, 0x1.ae89f995ad3adp+0, 0x1.d5818dcfba487p+0};
-    static const real c[] = {0.000015842913201420473, 0.00015393318918120726, 0.0013333645453632079,
-                             0.0096181287249868339, 0.055504108672801254, 0.24022650695903834, 0.69314718055994539};
-    vec y = x * 1.4426950408889634074;
-    __m512i j = (__m512i)_mm512_add_round_pd((__m512d)y, _mm512_set1_pd(0x1.8p49), DOWN);
-    vec r = (vec)_mm512_reduce_pd((__m512d)y, 3 << 4 | _MM_FROUND_TO_NEG_INF);
-    vec power = (vec)_mm512_permutexvar_pd(j, _mm512_loadu_pd(powers));
+    static const real powers[2 * LANES] = {
+        0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0, 0x1.306fe0a31b715p+0,
+        0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0, 0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0,
+        0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0, 0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0,
+        0x1.ea4afa2a490dap+0};
+    static const real c[] = {0x1.4a0386de010f6p-13, 0x1.5d7518c7bba1ap-10, 0x1.3b2ad019500dfp-7,
+                             0x1.c6b08d4e93fd1p-5, 0x1.ebfbdff84120fp-3, 0x1.62e42fefa39abp-1};
+    __m512i j = (__m512i)_mm512_add_round_pd((__m512d)y, _mm512_set1_pd(0x1.8p48), DOWN);
+    vec r = (vec)_mm512_reduce_pd((__m512d)y, 4 << 4 | _MM_FROUND_TO_NEG_INF);
+    vec whole = (vec)_mm512_permutex2var_pd(_mm512_loadu_pd(powers), j, _mm512_loadu_pd(powers + LANES));
+    whole = (vec)_mm512_scalef_pd((__m512d)whole, (__m512d)y);
 #endif
     vec q = splat(c[0]);
     for (size_t i = 1; i < sizeof c / sizeof *c; i++) q = fused(q, r, splat(c[i]));
-    vec p = fused(q, r * power, power);
-#if REAL_BITS == 32
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)y);
-#else
-    return (vec)_mm512_scalef_pd((__m512d)p, (__m512d)y);
-#endif
+    return (struct power){whole, fused(q, r, splat(1))};
+}
+
+INLINE vec exp_beside_one(vec x) {
+    struct power p = power_of_two(x * (real)LOG2E);
+    return p.whole * p.rest;
+}
+
+/* 1 + exp(s x) */
+INLINE vec one_plus_exp(real s, vec x) {
+    struct power p = power_of_two(x * (s * (real)LOG2E));
+    return fused(p.whole, p.rest, splat(1));
 }
 #else
 INLINE vec exp_beside_one(vec x) { return exp_(x); }
+INLINE vec one_plus_exp(real s, vec x) { return 1 + exp_(s * x); }
 #endif
 
-INLINE vec sigmoid_(vec x) { return 1 / (1 + exp_beside_one(-x)); }
+INLINE vec sigmoid_(vec x) { return 1 / one_plus_exp(-1, x); }
 
 /* tanh(x) = 2 sigmoid(2 x) - 1: exact to one rounding of 1, as is sigmoid, which is what units need. */
-INLINE vec tanh_(vec x) { return 2 / (1 + exp_beside_one(-2 * x)) - 1; }
+INLINE vec tanh_(vec x) { return 2 / one_plus_exp(-2, x) - 1; }
