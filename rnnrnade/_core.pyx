@@ -502,12 +502,12 @@ cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const re
 
 
 cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
-                         const real* theta, const real* x, const real* r, Py_ssize_t first, Py_ssize_t n,
-                         Py_ssize_t M) noexcept nogil:
-    """Log-densities of panels first ... first + n - 1, block of dimensions by block, so that the weights of a block
-    serve all of them from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, W = width_of(net.row, theta)
-    cdef Py_ssize_t p, d, d0, e, l, i, k, valid, block
+                         const real* theta, const real* x, const real* r, Py_ssize_t first,
+                         Py_ssize_t end) noexcept nogil:
+    """Log-densities of frames first ... end - 1, block of dimensions by block, so that the weights of a block serve all
+    of their panels from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, W = width_of(net.row, theta), n = pieces(end - first, W)
+    cdef Py_ssize_t p, d, d0, e, l, k, at, valid, block
     cdef double sums[MAX_WIDTH]
     cdef real *x_p = space                                    # (n, D, W)
     cdef real *r_p = x_p + n * D * W                          # (n, R, W)
@@ -517,14 +517,16 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
     cdef real *scratch = z + net.in_block * P * W             # (P, W)
     cdef real *log_density = scratch + P * W                  # (W)
     for p in range(n):
-        valid = min(W, M - (first + p) * W)
-        load_frames(net, x_p + p * D * W, r_p + p * R * W, a + p * H * W, theta, x, r, (first + p) * W, valid)
+        at = first + p * W
+        valid = min(W, end - at)
+        load_frames(net, x_p + p * D * W, r_p + p * R * W, a + p * H * W, theta, x, r, at, valid)
         for l in range(valid):
-            frames[(first + p) * W + l] = 0
+            frames[at + l] = 0
     for block in range(pieces(D, net.in_block)):
         d0 = block * net.in_block
         for p in range(n):
-            valid = min(W, M - (first + p) * W)
+            at = first + p * W
+            valid = min(W, end - at)
             memset(sums, 0, sizeof(sums))
             outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(net.in_block, D - d0), lanes_for(valid, W))
             for d in range(d0, min(D, d0 + net.in_block)):
@@ -534,17 +536,16 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
                 if parameters != NULL:
                     head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
                     for l in range(valid):
-                        i = (first + p) * W + l
                         for k in range(P):
-                            parameters[(i * D + d) * P + k] = scratch[k * W + l]
+                            parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
                 head_log_density(net.row, net.head, log_density, scratch, z + e * P * W, x_p + (p * D + d) * W,
                                  &net.at)
                 for l in range(valid):
                     sums[l] += log_density[l]
                     if dims != NULL:
-                        dims[((first + p) * W + l) * D + d] = log_density[l]
+                        dims[(at + l) * D + d] = log_density[l]
             for l in range(valid):                            # (1), in double precision: block by block
-                frames[(first + p) * W + l] += sums[l]
+                frames[at + l] += sums[l]
 
 
 # ---- the frames, backward: the same lines from the bottom up -------------------------------------------------------
@@ -783,7 +784,7 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
     cdef double* dims_ = NULL if dims is None else &dims[0, 0]
     cdef real* parameters_ = <real*>NULL if parameters is None else &parameters[0, 0, 0]
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_), g
-    cdef Py_ssize_t n_panels = pieces(M, W), at_once, n_groups, of_panel = (net.D + net.H + net.R) * W, of_thread
+    cdef Py_ssize_t halves = pieces(2 * M, W), at_once, n_groups, of_panel = (net.D + net.H + net.R) * W, of_thread
     cdef real* r = <real*>NULL
     cdef real* buffers
     cdef int* team = &space.team
@@ -796,8 +797,8 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
                    <Group*>space.take((N + n_threads) * sizeof(Group)), theta_, x_, &offsets[0], &order[0],
                    &initial[0, 0], &fresh[0], N, n_threads, team)
     at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.R + 1) * W * sizeof(real)))
-    n_groups = min(n_panels, pieces(pieces(n_panels, at_once), n_threads) * n_threads)
-    at_once = pieces(n_panels, n_groups)
+    n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
+    at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
     of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
     buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
@@ -805,7 +806,7 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
             team[0] = omp_get_num_threads()
         for g in prange(n_groups, schedule="static"):
             panels_forward(&net, frames_, dims_, parameters_, buffers + threadid() * of_thread, theta_, x_, r,
-                           n_panels * g // n_groups, n_panels * (g + 1) // n_groups - n_panels * g // n_groups, M)
+                           halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2))
 
 
 def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1] theta, const real[:, ::1] x,
