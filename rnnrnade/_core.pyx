@@ -262,7 +262,7 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
         net.Hp, net.Rp = layout.Hp, layout.Rp
-        net.in_block = BLOCK if net.R else BLOCK_ALONE
+        net.in_block = pieces(net.D, pieces(net.D, BLOCK if net.R else BLOCK_ALONE))
         net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         net.hidden_context = layout.hidden_context

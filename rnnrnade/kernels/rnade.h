@@ -64,6 +64,8 @@ INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[
             for (int v = 0; v < VECTORS; v++) dh[m][v] = fused(V_km, dz_k[v], dh[m][v]);
         }
     }
+    vec dw_lanes[ROWS];
+#pragma GCC unroll 6
     for (int m = 0; m < rows; m++) {
         vec dw_m = splat(0);
         for (int v = 0; v < VECTORS; v++) {
@@ -74,8 +76,9 @@ INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[
             dw_m = fused(load(x + v * LANES), da_m, dw_m);                 /* dW[:, d] += x_d da */
             store(da + at, fused(splat(rho), dpsi, da_m));                 /* da += rho dpsi */
         }
-        dw[m] = sum_lanes(dw_m);
+        dw_lanes[m] = dw_m;
     }
+    sum_lanes_each(dw, dw_lanes, rows);
 }
 
 INLINE real hidden_backward_as(const int activation, real *da, real *dw, const real *a, const real *h,

@@ -113,6 +113,30 @@ INLINE void exchange(vec *a, vec *b, const int half) {
 #endif
 }
 
+/* sums[m] = the sum over the lanes of v[m] for m < n, with the bits of sum_lanes, from a tree over all of them: each
+   exchange lets one sum do the work of two. */
+INLINE void sum_lanes_each(real *sums, vec *v, const int n) {
+    int left = n;
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < left; i += 2) {
+            vec a = v[i], b = v[i + 1 < left ? i + 1 : i];
+            exchange(&a, &b, half);
+            v[i / 2] = a + b;
+        }
+        left = (left + 1) / 2;
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n; m++) {
+        int lane = 0, from = m;
+#pragma GCC unroll 4
+        for (int half = LANES / 2; half > 0; half /= 2, from /= 2)
+            if (from % 2) lane += half;
+        sums[m] = v[from][lane];
+    }
+}
+
 /* a <- the first halves of each piece of 16 bytes of a and b, number by number in turn; b <- the second halves. */
 enum { PIECE = 16 / sizeof(real) };
 
