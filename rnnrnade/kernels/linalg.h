@@ -117,20 +117,20 @@ static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, pt
     }
 }
 
-/* Blocks of LANES by LANES through registers; the edges one number at a time. */
+/* PIECE columns of LANES rows at a time through registers; the edges one number at a time. */
 static void pack(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t valid, ptrdiff_t n) {
     for (ptrdiff_t l0 = 0; l0 < WIDTH; l0 += LANES) {
         ptrdiff_t j0 = 0, here = valid - l0 < 0 ? 0 : valid - l0 < LANES ? valid - l0 : LANES;
-        for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
-            vec block[LANES];
-#pragma GCC unroll 16
-            for (int l = 0; l < LANES; l++) block[l] = load(rows + (l0 + l) * stride + j0);
-            transpose(block);
-#pragma GCC unroll 16
-            for (int j = 0; j < LANES; j++) store(panel + (j0 + j) * WIDTH + l0, block[j]);
+        const real *from[LANES];
+        for (int l = 0; l < LANES; l++) from[l] = rows + (l0 + l) * stride;
+        for (; here == LANES && j0 + PIECE <= n; j0 += PIECE) {
+            vec column[PIECE];
+            load_columns(column, from, j0);
+#pragma GCC unroll 4
+            for (int j = 0; j < PIECE; j++) store(panel + (j0 + j) * WIDTH + l0, column[j]);
         }
         for (ptrdiff_t j = j0; j < n; j++)
-            for (ptrdiff_t l = 0; l < LANES; l++) panel[j * WIDTH + l0 + l] = l < here ? rows[(l0 + l) * stride + j] : 0;
+            for (ptrdiff_t l = 0; l < LANES; l++) panel[j * WIDTH + l0 + l] = l < here ? from[l][j] : 0;
     }
 }
 
@@ -138,12 +138,15 @@ static void unpack(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *pa
     for (ptrdiff_t l0 = 0; l0 < valid; l0 += LANES) {
         ptrdiff_t j0 = 0, here = valid - l0 < LANES ? valid - l0 : LANES;
         for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
-            vec block[LANES];
-#pragma GCC unroll 16
-            for (int j = 0; j < LANES; j++) block[j] = load(panel + (j0 + j) * WIDTH + l0);
-            transpose(block);
-#pragma GCC unroll 16
-            for (int l = 0; l < LANES; l++) store(rows + (l0 + l) * stride + j0, block[l]);
+            const real *from[LANES];
+            for (int j = 0; j < LANES; j++) from[j] = panel + (j0 + j) * WIDTH + l0;
+#pragma GCC unroll 4
+            for (int l = 0; l < LANES; l += PIECE) {
+                vec column[PIECE];
+                load_columns(column, from, l);
+#pragma GCC unroll 4
+                for (int i = 0; i < PIECE; i++) store(rows + (l0 + l + i) * stride + j0, column[i]);
+            }
         }
         for (ptrdiff_t l = 0; l < here; l++)
             for (ptrdiff_t j = j0; j < n; j++) rows[(l0 + l) * stride + j] = panel[j * WIDTH + l0 + l];

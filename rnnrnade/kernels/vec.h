@@ -97,7 +97,7 @@ INLINE real sum_lanes(vec v) {
 }
 
 /* One step of a butterfly over pairs of vectors: with half = 1, 2, 4, ... exchange the lanes that have that bit of
-   their number set in a with those that have it clear in b.  All steps together transpose LANES vectors. */
+   their number set in a with those that have it clear in b. */
 INLINE void exchange(vec *a, vec *b, const int half) {
     vec a0 = *a, b0 = *b;
 #if defined(__clang__)
@@ -182,14 +182,6 @@ INLINE void load_columns(vec column[PIECE], const real *const *rows, ptrdiff_t i
 #pragma GCC unroll 4
         for (int j = 0; j < PIECE; j++)
             if (!(j & half)) interleave(&column[j], &column[j + half]);
-}
-
-INLINE void transpose(vec block[LANES]) {
-#pragma GCC unroll 4
-    for (int half = 1; half < LANES; half *= 2)
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++)
-            if (!(i & half)) exchange(&block[i], &block[i + half], half);
 }
 
 /* exp(x) = 2^n exp(r), |r| <= log(2)/2; exp(r) by its Taylor polynomial of degree 7 (float: remainder 5e-9) or
