@@ -29,7 +29,9 @@ times as long; with LOCKSTEP 1 the forward pass 1.06 to 1.11 times at D from 49 
 gradient 1.04 to 1.08 times at D from 2 to 900; without a workspace kept between calls the gradient 1.15 times at D = 900,
 1.0 to 1.05 at others; with panels of one vector sampling 1.2 to 1.3 times; with the pieces of the parameters' gradients
 dealt out to the threads beforehand the gradient 1.09 times at D = 2, 1.02 at D = 49; with blocks of 8 dimensions instead
-of BLOCK_ALONE the gradient of rows 1.07 times (D = 64, H = 512).  Those of the kernels stand in their files.
+of BLOCK_ALONE the gradient of rows 1.07 times (D = 64, H = 512); with whole panels dealt out to the threads the forward pass
+of 25 panels 1.03 times; with a last block of one dimension the gradient at D = 49 1.02 times; with the gradient of V and U
+zeroed beforehand the gradient 1.02 times at D = 225 and 900.  Those of the kernels stand in their files.
 """
 
 import os
@@ -50,7 +52,7 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
     int omp_get_max_threads()
 
 cdef enum:
-    BLOCK = 8                       # dimensions whose product with r is done at once ...
+    BLOCK = 8                       # dimensions at the most whose product with r is done at once ...
     BLOCK_ALONE = 4                 # ... and without r, so that a and h of all of them stay in the second cache
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
