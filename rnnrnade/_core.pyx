@@ -31,7 +31,8 @@ gradient 1.04 to 1.08 times at D from 2 to 900; without a workspace kept between
 dealt out to the threads beforehand the gradient 1.09 times at D = 2, 1.02 at D = 49; with blocks of 8 dimensions instead
 of BLOCK_ALONE the gradient of rows 1.07 times (D = 64, H = 512); with whole panels dealt out to the threads the forward pass
 of 25 panels 1.03 times; with a last block of one dimension the gradient at D = 49 1.02 times; with the gradient of V and U
-zeroed beforehand the gradient 1.02 times at D = 225 and 900.  Those of the kernels stand in their files.
+zeroed beforehand the gradient 1.02 times at D = 225 and 900; with unequal pieces and two barriers more a group the gradient
+1.09 times at D = 2.  Those of the kernels stand in their files.
 """
 
 import os
@@ -56,7 +57,7 @@ cdef enum:
     BLOCK_ALONE = 4                 # ... and without r, so that a and h of all of them stay in the second cache
     LOCKSTEP = 24                   # sequences that advance side by side
     ROWS = 48                       # rows of one piece of a product over all frames
-    OUTPUTS = 24                    # outputs of one piece of the gradient of a matrix
+    OUTPUTS = 24                    # outputs at the most of one piece of the gradient of a matrix
     MAX_WIDTH = 64                  # no panel is wider
     MOVED = 2048                    # parameters of one piece of an update: its direction stays in the first cache
     MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
@@ -264,7 +265,7 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
         net.Hp, net.Rp = layout.Hp, layout.Rp
-        net.in_block = pieces(net.D, pieces(net.D, BLOCK if net.R else BLOCK_ALONE))
+        net.in_block = equal_pieces(net.D, BLOCK if net.R else BLOCK_ALONE)
         net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         net.hidden_context = layout.hidden_context
@@ -285,6 +286,11 @@ cdef class Network:
 
 cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size
+
+
+cdef inline Py_ssize_t equal_pieces(Py_ssize_t n, Py_ssize_t most) noexcept nogil:
+    """The size of pieces of n that are as equal as can be: at most `most`, at least 1."""
+    return max(<Py_ssize_t>1, pieces(n, max(<Py_ssize_t>1, pieces(n, most))))
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
@@ -603,6 +609,14 @@ cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* 
             memset(panel + at.h_rows + ((e + 1) * at.strips - 1) * strip, 0, strip * sizeof(real))
 
 
+cdef void panels_start(const Net* net, const Panel* at, real* panels, const real* theta, const real* x, const real* r,
+                       const real* weight, Py_ssize_t frame, Py_ssize_t first, Py_ssize_t end, Py_ssize_t M) noexcept nogil:
+    """panel_start of some panels of a group whose first frame is `frame`."""
+    cdef Py_ssize_t p, W = width_of(net.row, theta)
+    for p in range(first, end):
+        panel_start(net, at, panels + p * at.size, theta, x, r, weight, frame + p * W, min(W, M - frame - p * W))
+
+
 cdef void block_backward(const Net* net, const Panel* at, double* sums, real* panel, real* space, const real* theta,
                          Py_ssize_t block) noexcept nogil:
     """Phase A of a block of dimensions of one panel.  Forward again from the start of the block; then, from the last
@@ -694,8 +708,8 @@ cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real*
             panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
 
 
-cdef inline Py_ssize_t driven_at_once(const Net* net) noexcept nogil:
-    return OUTPUTS if net.Q == net.P else max(net.Q, 1)           # rows of dz next to each other
+cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
+    return equal_pieces(n_outputs, OUTPUTS) if net.Q == net.P else max(net.Q, 1)    # rows of dz next to each other
 
 
 cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
@@ -703,7 +717,7 @@ cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real*
                         Py_ssize_t n_panels) noexcept nogil:
     """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the state; from
     `start` on where it is not NULL."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net)
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net, n_outputs)
     cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
     product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
             panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Sp, net.Sp,
@@ -726,27 +740,27 @@ cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const rea
                           Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
     """dW_c += da r' over the frames of a group, for some hidden units and one strip of the state."""
     cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W)
-    cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
+    cdef Py_ssize_t size = equal_pieces(net.H, OUTPUTS), m = piece // strips * size, j = piece % strips * W
     product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, panels + at.da + m * W, at.size, W, 1, r + j,
-            W * net.Sp, net.Sp, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, net.H - m), min(W, net.Rp - j), n_panels, W)
+            W * net.Sp, net.Sp, <const real*>NULL, min(size, net.H - m), min(W, net.Rp - j), n_panels, W)
 
 
-cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t j,
+cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t piece,
                         Py_ssize_t n_panels) noexcept nogil:
-    """dc_j += da_j over the panels of a group, lanes still apart: dc (H, W)."""
-    cdef Py_ssize_t p, W = width_of(net.row, dc)
+    """dc += da over the panels of a group, for some hidden units, lanes still apart: dc (H, W)."""
+    cdef Py_ssize_t p, W = width_of(net.row, dc), j = piece * OUTPUTS
     for p in range(n_panels):
-        add(dc + j * W, panels + p * at.size + at.da + j * W, W)
+        add(dc + j * W, panels + p * at.size + at.da + j * W, min(<Py_ssize_t>OUTPUTS, net.H - j) * W)
 
 
 cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
                            Py_ssize_t n_outputs, Py_ssize_t n_rows, Py_ssize_t piece) noexcept nogil:
     """dC (n_outputs, Gp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
     cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Gp, W), i = 0
-    cdef Py_ssize_t m = piece // strips * OUTPUTS, j = piece % strips * W
+    cdef Py_ssize_t size = equal_pieces(n_outputs, OUTPUTS), m = piece // strips * size, j = piece % strips * W
     while i < n_rows:                                         # some rows at a time, so that they stay in the cache
         product(net.row, dC + m * net.Gp + j, net.Gp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Ap + j, 0,
-                net.Ap, <const real*>NULL, min(<Py_ssize_t>OUTPUTS, n_outputs - m), min(W, net.Gp - j), 1,
+                net.Ap, <const real*>NULL, min(size, n_outputs - m), min(W, net.Gp - j), 1,
                 min(<Py_ssize_t>(4 * ROWS), n_rows - i))
         i += 4 * ROWS
 
@@ -844,7 +858,9 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     most = pieces(pieces(n_panels, pieces(n_panels, most)), n_threads) * n_threads      # as many for each thread
     span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
     span = max(1, min(span, n_blocks))
-    at = panel_layout(&net, W, pieces(n_blocks, pieces(n_blocks, span)))
+    at = panel_layout(&net, W, equal_pieces(n_blocks, span))
+    cdef Py_ssize_t n_spans = pieces(n_blocks, at.span), n_c = pieces(H, OUTPUTS)
+    cdef Py_ssize_t n_W = pieces(H, equal_pieces(H, OUTPUTS)) * pieces(Rp, W) if net.hidden_context else 0
     cdef real* panels = <real*>space.take(most * at.size * sizeof(real))
     cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
     cdef real* db = <real*>space.take(D * P * W * sizeof(real))                       # (D, P, W)
@@ -902,19 +918,19 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
         with nogil, parallel(num_threads=n_threads):
             if threadid() == 0:
                 team[0] = omp_get_num_threads()
-            for p in prange(n, schedule="static"):
-                panel_start(&net, &at, panels + p * at.size, theta_, x_, r_frames, weight_, (first + p) * W,
-                            min(W, M - (first + p) * W))
-            for q in range(pieces(n_blocks, at.span) - 1, -1, -1):
+            for q in range(n_spans - 1, -1, -1):
                 begin = q * at.span
                 end = min(begin + at.span, n_blocks)
                 d0 = begin * net.in_block
                 n_dims = min(end * net.in_block, D) - d0
                 for g in prange(n_threads, schedule="static", chunksize=1):
+                    if q == n_spans - 1:
+                        panels_start(&net, &at, panels, theta_, x_, r_frames, weight_, first * W, n * g // n_threads,
+                                     n * (g + 1) // n_threads, M)
                     panels_backward(&net, &at, sums, panels, buffers + threadid() * of_thread, theta_,
                                     n * g // n_threads, n * (g + 1) // n_threads, begin, end)
                 n_V = n_dims * at.strips
-                n_U = pieces(n_dims * Q, driven_at_once(&net)) * pieces(Rp, W) if R else 0
+                n_U = pieces(n_dims * Q, driven_at_once(&net, n_dims * Q)) * pieces(Rp, W) if R else 0
                 for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):
                     if i < n_V:
                         gradient_of_V(&net, &at, grad_, start, panels, d0, i, n)
@@ -923,14 +939,15 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                                       i - n_V, n)
                     else:
                         gradient_of_dimension(&net, &at, grad_, db, panels, d0, i - n_V - n_U, n)
-            for p in prange(n, schedule="static"):
-                panel_end(&net, &at, frames_, dr, panels + p * at.size, sums + p * n_blocks * W, theta_,
-                          (first + p) * W, min(W, M - (first + p) * W))
-            if net.hidden_context:
-                for i in prange(pieces(H, OUTPUTS) * pieces(Rp, W), schedule="static"):
+            for i in prange(n_W + n + n_c, schedule="dynamic", chunksize=1):
+                if i < n_W:
                     gradient_of_W_c(&net, &at, grad_, panels, r_frames + first * W * Sp, i, n)
-            for j in prange(H, schedule="static"):
-                gradient_of_c(&net, &at, dc, panels, j, n)
+                elif i < n_W + n:
+                    p = i - n_W
+                    panel_end(&net, &at, frames_, dr, panels + p * at.size, sums + p * n_blocks * W, theta_,
+                              (first + p) * W, min(W, M - (first + p) * W))
+                else:
+                    gradient_of_c(&net, &at, dc, panels, i - n_W - n, n)
 
     for i in range(D * P):                                    # the lanes last
         grad_[net.b + i] = sum_in_order(db + i * W, W)
@@ -938,8 +955,8 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
         grad_[net.c + i] = sum_in_order(dc + i * W, W)
     if R:
         n_groups = make_groups(groups, N, n_threads)
-        n_V = pieces(R, OUTPUTS) * pieces(net.Gp, W)
-        n_U = pieces(D, OUTPUTS) * pieces(net.Gp, W)
+        n_V = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
+        n_U = pieces(D, equal_pieces(D, OUTPUTS)) * pieces(net.Gp, W)
         with nogil, parallel(num_threads=n_threads):
             for i in prange(GR, schedule="static"):
                 memset(W_out + i * Rp, 0, Rp * sizeof(real))
