@@ -1034,10 +1034,15 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
 
 cdef inline void step_piece(real* theta, real* average, const real* direction, const real* strength, real rate,
                             real share, Py_ssize_t n) noexcept nogil:
-    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average)."""
+    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average).  strength, average:
+    NULL where there is none."""
     cdef Py_ssize_t i
-    for i in range(n):
-        theta[i] = theta[i] - (direction[i] + strength[i] * theta[i]) * rate
+    if strength == NULL:
+        for i in range(n):
+            theta[i] = theta[i] - direction[i] * rate
+    else:
+        for i in range(n):
+            theta[i] = theta[i] - (direction[i] + strength[i] * theta[i]) * rate
     if average != NULL:
         for i in range(n):
             average[i] = average[i] + share * (theta[i] - average[i])
@@ -1064,7 +1069,8 @@ cdef inline void momentum_piece(real* direction, real* v, const real* gradient, 
 def adam(real[::1] theta, real[::1] average, real[::1] m, real[::1] v, const real[::1] gradient,
          const real[::1] strength, double beta1, double beta2, double epsilon, int step, double rate, double share,
          int n_threads=1):
-    """One update by Adam with decoupled weight decay, and of the moving average (None: there is none), all (size,).
+    """One update by Adam with decoupled weight decay, and of the moving average, all (size,).  strength, average:
+    None where there is none.
 
     theta <- theta - rate (m' / (sqrt(v') + epsilon) + strength theta);  average <- average + share (theta - average)
     """
@@ -1076,18 +1082,21 @@ def adam(real[::1] theta, real[::1] average, real[::1] m, real[::1] v, const rea
     cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
     cdef real* d
     cdef real* average_ = <real*>NULL if average is None else &average[0]
+    cdef const real* strength_ = <const real*>NULL if strength is None else &strength[0]
     with nogil, parallel(num_threads=n_threads):
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):
             i = p * MOVED
             k = min(<Py_ssize_t>MOVED, n - i)
             adam_piece(d, &m[i], &v[i], &gradient[i], b1, b2, e, scale_m, scale_v, k)
-            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d, &strength[i], rate_, share_, k)
+            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d,
+                       <const real*>NULL if strength_ == NULL else strength_ + i, rate_, share_, k)
 
 
 def momentum(real[::1] theta, real[::1] average, real[::1] v, const real[::1] gradient, const real[::1] strength,
              double decay, double rate, double share, int n_threads=1):
-    """One update by momentum with decoupled weight decay, and of the moving average (None: there is none), all (size,).
+    """One update by momentum with decoupled weight decay, and of the moving average, all (size,).  strength, average:
+    None where there is none.
 
     v <- decay v + gradient;  theta <- theta - rate (v + strength theta);  average <- average + share (theta - average)
     """
@@ -1098,13 +1107,15 @@ def momentum(real[::1] theta, real[::1] average, real[::1] v, const real[::1] gr
     cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
     cdef real* d
     cdef real* average_ = <real*>NULL if average is None else &average[0]
+    cdef const real* strength_ = <const real*>NULL if strength is None else &strength[0]
     with nogil, parallel(num_threads=n_threads):
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):
             i = p * MOVED
             k = min(<Py_ssize_t>MOVED, n - i)
             momentum_piece(d, &v[i], &gradient[i], decay_, k)
-            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d, &strength[i], rate_, share_, k)
+            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d,
+                       <const real*>NULL if strength_ == NULL else strength_ + i, rate_, share_, k)
 
 
 cdef double squares(const real* x, Py_ssize_t n) noexcept nogil:

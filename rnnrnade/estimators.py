@@ -648,7 +648,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
 
     def _train_one_epoch(self, data, weight, n_threads):
         trainer = self._continue(n_threads)
-        before, began = self._model.theta.copy(), time.perf_counter()
+        began = time.perf_counter()
         data = self._training_data(data, weight)
         try:
             for _ in trainer.epoch(data, self._option("window")):
@@ -656,7 +656,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             if not np.isfinite(self._model.theta).all():
                 raise FloatingPointError
         except FloatingPointError:
-            self._model.theta[...] = before
+            self._model.theta[...] = trainer.begin[0]
             self._trainer_state = None  # its moments may not be finite
             warnings.warn(
                 "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",

@@ -85,8 +85,9 @@ def mean_gradient(layout):
 
 # ---- rules: theta <- theta - rate (direction + strength theta) -------------------------------------------------------
 # Weight decay is decoupled from the moments (Loshchilov and Hutter, Decoupled weight decay regularization, 2019);
-# strength (size,), of the type of theta, is a number for each parameter.  learning_rate(step) counts steps from 0.
-# averaging is the decay of a moving average of the parameters, which starts as their plain mean; 0: there is none.
+# strength (size,), of the type of theta, is a number for each parameter; None: there is no decay.  learning_rate(step)
+# counts steps from 0.  averaging is the decay of a moving average of the parameters, which starts as their plain mean;
+# 0: there is none.
 
 
 def _moving_average(averaging, theta):

@@ -88,19 +88,17 @@ def batches(data, batch_size, window, generator, model, n_threads):
         yield data.frames[rows], offsets, data.counted[rows], initial
 
 
-def weight_decays(layout, weight_decay, dtype=np.float32):
-    """The strength of the decay of each parameter, (size,): one number for all weight matrices, or one by name."""
-    strength = np.zeros(layout.size, dtype)
-    views = layout.views(strength)
+def weight_decays(layout, weight_decay):
+    """The strength of the decay by name, where there is one: one number for all weight matrices, or a mapping."""
+    names = list(layout.views(np.broadcast_to(np.float32(0), layout.size)))
     if not isinstance(weight_decay, dict):
-        weight_decay = {name: weight_decay for name, view in views.items() if name.startswith(("W", "V"))}
+        weight_decay = {name: weight_decay for name in names if name.startswith(("W", "V"))}
     for name, value in weight_decay.items():
-        if name not in views:
-            raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(views)}.")
+        if name not in names:
+            raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(names)}.")
         if not isinstance(value, Real) or not 0 <= value < np.inf:
             raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, inf). Got {value!r}.")
-        views[name][...] = value
-    return strength
+    return {name: value for name, value in weight_decay.items() if value > 0}
 
 
 def _check_counts(counts):
@@ -158,24 +156,29 @@ class Trainer:
         self.begin = None  # parameters and state of the generator at the begin of this epoch
         self.interrupted = self.finished = False
         self.recipe = self.state = None
+        self.decays, self.strength, self.gradient = {}, None, np.empty_like(model.theta)
         self.follow(options, n_threads)
 
     def __getstate__(self):
-        return vars(self) | {"optimizer": None, "gradient": None}  # closures: no pickle; `follow` makes them anew
+        # Closures do not pickle; `follow` makes these anew, an epoch its begin.
+        return vars(self) | {"optimizer": None, "gradient": None, "decays": {}, "strength": None, "begin": None}
 
     def follow(self, options, n_threads):
         """Build the optimiser that the options ask for; its moments stay unless it is another one."""
         self.options, self.n_threads = options, n_threads
         layout = self.model.layout
         rule = optim.OPTIMIZERS[options.optimizer]["rule"]
-        strength = weight_decays(layout, options.weight_decay, self.model.dtype)
+        decays = weight_decays(layout, options.weight_decay)
+        if decays != self.decays:
+            self.decays, self.strength = decays, layout.flat(decays, self.model.dtype) if decays else None
         links = [optim.keep(self.trained)]
         if options._option("mean_gradient"):
             links.append(optim.mean_gradient(layout))
         links.append(optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm, n_threads=n_threads))
-        links.append(rule(self.learning_rate, strength, self.averaging, n_threads=n_threads))
+        links.append(rule(self.learning_rate, self.strength, self.averaging, n_threads=n_threads))
         self.optimizer = optim.chain(*links)
-        self.gradient = np.empty_like(self.model.theta)
+        if self.gradient is None:
+            self.gradient = np.empty_like(self.model.theta)
         recipe = (options.optimizer, len(links))
         if recipe != self.recipe:
             self.recipe, self.state = recipe, self.optimizer.init(self.model.theta)
@@ -248,7 +251,7 @@ class Trainer:
             self.update(batch)
             self.done += 1
             yield
-        self.done, self.begin = 0, None
+        self.done = 0
 
     def get_state(self):
         """(numbers, arrays): copies of all that `set_state` needs to go on to the same bits, at a validation."""
