@@ -241,7 +241,7 @@ INLINE vec log_(vec x) {
    the instructions; what they share is told by measurement: multiply-adds and the division (2 of its 6 cycles) go through
    one pair of pipes of a Zen 4, everything else here goes beside them.  A unit takes 10 cycles for 16 numbers where it took
    12 with sixteen powers, one multiplication more and the sum apart (the forward pass 1.02 to 1.03 times as long), and 19
-   with exp_ (1.07 to 1.2 times).  An approximate reciprocal with a step of Newton's in the place of the division: 12. */
+   with exp_ (1.06 to 1.18 times).  An approximate reciprocal with a step of Newton's in the place of the division: 12. */
 #define LOG2E 1.4426950408889634074
 
 #if VECTOR_BYTES == 64
