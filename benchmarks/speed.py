@@ -191,7 +191,7 @@ def summary(seconds, peaks, highest, workload, operation):
     if peaks:
         row["peak_gflops"] = statistics.median(peaks) / 1e9
         row["fraction_of_peak"] = {
-            name: {"median": flops / t["median"] / statistics.median(peaks), "best": flops / t["min"] / highest}
+            name: {"median": flops / t["median"] / highest, "best": flops / t["min"] / highest}
             for name, t in times.items()
         }
     return row
@@ -264,7 +264,7 @@ def print_rows(rows, names, dtype, operation):
                 f"{100 * part['median']:.0f} ({100 * part['best']:.0f})" if part else "-",
             ]
         )
-    print(f"\n{operation}, {dtype}: ms of {unit}, median/minimum; % of peak: median (best)")
+    print(f"\n{operation}, {dtype}: ms of {unit}, median/minimum; % of the highest peak so far: median (best)")
     print(report.table(columns, lines), flush=True)
 
 
