@@ -11,8 +11,8 @@ RANGES = {np.float32: (-87.0, 88.0), np.float64: (-708.0, 709.0)}
 LARGEST_ERROR = {
     "exp": (lambda x: 1.3, None),
     "log": (lambda x: 1.1, None),
-    "sigmoid": (lambda x: 3.2 + 1.2 * np.abs(x), 0.87),
-    "tanh": (None, 1.7),
+    "sigmoid": (lambda x: 2.7 + 1.2 * np.abs(x), 0.82),
+    "tanh": (None, 1.6),
 }
 
 

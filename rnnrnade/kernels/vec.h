@@ -7,8 +7,8 @@
    types and all rows (tests/test_functions.py repeats the measurement with fewer):
        exp_      1.2   on [-87, 88] and [-708, 709], clamped outside
        log_      1.0   on positive normal numbers
-       sigmoid_  0.85  units in the last place of 1; of its own, 3 + 1.2 |x| with AVX-512, 2.5 without
-       tanh_     1.65  units in the last place of 1
+       sigmoid_  0.81  units in the last place of 1; of its own, 2.5 + 1.2 |x| with AVX-512, 2.5 without
+       tanh_     1.61  units in the last place of 1
    NaN goes through all of them. */
 
 #include <stdint.h>
@@ -236,8 +236,8 @@ INLINE vec log_(vec x) {
 
 /* exp(x) for a sum whose other terms are not smaller, as 1 is in a sigmoid: not clamped, and its relative error grows with
    |x|, since y = x log2(e) is rounded.  2^y = 2^floor(y) 2^(j / n) 2^r, n = 2 LANES: the second factor lies in two
-   registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (6.5e-8 in float, 7.6e-18 in
-   double: Remez).  The first two are `whole`, the third is `rest`, so that 1 + exp is one multiply-add.  Only AVX-512 has
+   registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (8.4e-11 in float, where one
+   coefficient less costs accuracy and saves nothing, 7.6e-18 in double: Remez).  The first two are `whole`, the third is `rest`, so that 1 + exp is one multiply-add.  Only AVX-512 has
    the instructions; what they share is told by measurement: multiply-adds and the division (2 of its 6 cycles) go through
    one pair of pipes of a Zen 4, everything else here goes beside them.  A unit takes 10 cycles for 16 numbers where it took
    12 with sixteen powers, one multiplication more and the sum apart (the forward pass 1.02 to 1.03 times as long), and 19
@@ -255,7 +255,7 @@ INLINE struct power power_of_two(vec y) {
         1.2152474f, 1.2418578f, 1.269051f, 1.2968396f, 1.3252367f, 1.3542556f, 1.38391f, 1.4142135f, 1.4451808f,
         1.4768262f, 1.5091645f, 1.5422108f, 1.5759809f, 1.6104903f, 1.6457555f, 1.6817929f, 1.7186193f, 1.7562522f,
         1.7947091f, 1.8340081f, 1.8741677f, 1.9152066f, 1.9571441f};
-    static const real c[] = {0.24265269f, 0.69312373f};
+    static const real c[] = {0.056084223f, 0.240215995f, 0.693147235f};
     __m512i j = (__m512i)_mm512_add_round_ps((__m512)y, _mm512_set1_ps(0x1.8p18f), DOWN);
     vec r = (vec)_mm512_reduce_ps((__m512)y, 5 << 4 | _MM_FROUND_TO_NEG_INF);
     vec whole = (vec)_mm512_permutex2var_ps(_mm512_loadu_ps(powers), j, _mm512_loadu_ps(powers + LANES));
