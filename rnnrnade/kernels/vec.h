@@ -234,14 +234,15 @@ INLINE vec log_(vec x) {
     return fused(k, splat(ln2_high), f + low) + (x - x);       /* x - x: NaN and infinity go through as NaN */
 }
 
-/* exp(x) for a sum whose other terms are not smaller, as 1 is in a sigmoid: not clamped, and its relative error grows with
-   |x|, since y = x log2(e) is rounded.  2^y = 2^floor(y) 2^(j / n) 2^r, n = 2 LANES: the second factor lies in two
-   registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (8.4e-11 in float, where one
-   coefficient less costs accuracy and saves nothing, 7.6e-18 in double: Remez).  The first two are `whole`, the third is `rest`, so that 1 + exp is one multiply-add.  Only AVX-512 has
-   the instructions; what they share is told by measurement: multiply-adds and the division (2 of its 6 cycles) go through
-   one pair of pipes of a Zen 4, everything else here goes beside them.  A unit takes 10 cycles for 16 numbers where it took
-   12 with sixteen powers, one multiplication more and the sum apart (the forward pass 1.02 to 1.03 times as long), and 19
-   with exp_ (1.06 to 1.18 times).  An approximate reciprocal with a step of Newton's in the place of the division: 12. */
+/* exp(x) for a sum whose other terms are not smaller, as 1 is in a sigmoid: not clamped, and its relative error grows
+   with |x|, since y = x log2(e) is rounded. 2^y = 2^floor(y) 2^(j / n) 2^r, n = 2 LANES: the second factor lies in
+   two registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (8.4e-11 in float,
+   where one coefficient less costs accuracy and saves nothing, 7.6e-18 in double: Remez). The first two are `whole`,
+   the third is `rest`, so that 1 + exp is one multiply-add. Only AVX-512 has the instructions; what they share is
+   told by measurement: multiply-adds and the division (2 of its 6 cycles) go through one pair of pipes of a Zen 4,
+   everything else here goes beside them. A unit takes 10 cycles for 16 numbers where it took 12 with sixteen powers,
+   one multiplication more and the sum apart (the forward pass 1.02 to 1.03 times as long), and 19 with exp_ (1.06 to
+   1.18 times). An approximate reciprocal with a step of Newton's in the place of the division: 12. */
 #define LOG2E 1.4426950408889634074
 
 #if VECTOR_BYTES == 64
