@@ -18,7 +18,7 @@ FRAMES, ROUNDS = 500, 20
 
 def model_of(dtype, transform, cell, generator, X):
     """A model of the given sizes, untrained: its parameters take as long as others."""
-    from rnnrnade.model import Layout, initial_parameters
+    from rnnrnade.layout import Layout, initial_parameters
 
     layout = Layout("gaussian", **SIZES, cell=cell, context=("alpha", "mu", "sigma"), min_scale=1e-3)
     parameters = layout.views(initial_parameters(layout, generator, np.dtype(dtype)))

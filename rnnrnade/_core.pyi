@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import Layout
+from .layout import Layout
 
 # All real arrays of a call have one type, float32 or float64.
 Real = TypeVar("Real", np.float32, np.float64)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kstest
 
-from .sequences import names_of_features
+from .checks import names_of_features
 
 __all__ = ["Calibration"]
 

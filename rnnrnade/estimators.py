@@ -15,19 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from .checkpoints import Checkpoint, digest
+from .checks import as_generator, naming
 from .conditionals import Conditionals
+from .heads import HEADS
 from .io import load_estimator, save_estimator
+from .layout import ACTIVATIONS, CELLS, Layout, initial_parameters
 from .missing import GAPS, MissingValues, marginal_scores
-from .model import ACTIVATIONS, CELLS, HEADS, Layout, Model, initial_parameters
+from .model import Model
 from .optim import OPTIMIZERS, SCHEDULES
 from .sequences import (
     Sequences,
-    as_generator,
     check_frame_weights,
     check_sequences,
     check_validation,
     check_vectors,
-    naming,
     ordered,
 )
 from .training import Data, Trainer, weight_decays

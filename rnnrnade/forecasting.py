@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .sequences import as_numbers, as_probabilities
+from .checks import as_numbers, as_probabilities
 
 __all__ = ["energy_score", "quantiles"]
 

@@ -30,9 +30,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .conditionals import FAMILIES
+from .checks import as_generator
+from .distributions import FAMILIES
 from .model import Scores
-from .sequences import as_generator
 
 __all__ = ["LikelihoodEstimate", "MissingValues"]
 

@@ -16,7 +16,7 @@ from numbers import Integral
 
 import numpy as np
 
-from .sequences import as_probabilities, check_dims, names_of_features
+from .checks import as_probabilities, check_dims, names_of_features
 
 __all__ = [
     "calibration",
@@ -424,7 +424,7 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     ValueError
         If `X` is not one sequence, or has no such frame.
     """
-    from .conditionals import MixtureOfGaussians
+    from .distributions import MixtureOfGaussians
 
     x = _one_sequence("conditional_densities", X)
     if not isinstance(frame, Integral) or not -len(x) <= frame < len(x):

@@ -27,27 +27,22 @@ each entry is looked at.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
+from .checks import naming
+
 __all__ = [
     "SequenceBatch",
     "Sequences",
-    "as_generator",
-    "as_numbers",
-    "as_probabilities",
-    "check_dims",
     "check_frame_weights",
     "check_sequences",
     "check_validation",
     "check_vectors",
-    "names_of_features",
-    "naming",
     "windows",
 ]
 
@@ -421,70 +416,6 @@ def windows(offsets, window, generator):
     stops = np.minimum(first[sequence] + step * piece, lengths[sequence])
     starts = np.where(piece == 0, 0, first[sequence] + step * (piece - 1))
     return offsets[sequence] + starts, stops - starts, sequence
-
-
-def names_of_features(estimator, n_features, given=None):
-    """Names of the dimensions, a list of str: those given, or those the estimator was fitted with, or x0, x1, ..."""
-    names = getattr(estimator, "feature_names_in_", None) if given is None else given
-    if names is None:
-        return [f"x{d}" for d in range(n_features)]
-    if len(names) != n_features:
-        raise ValueError(f"There are {len(names)} feature names for {n_features} dimensions.")
-    return [str(name) for name in names]
-
-
-def as_generator(random_state):
-    """A NumPy Generator from None, a seed, a RandomState or a Generator."""
-    if isinstance(random_state, np.random.Generator):
-        return random_state
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r} instead."
-        ) from error
-
-
-def as_numbers(name, values):
-    """`values` as an array of float64; where they are no real numbers, a ValueError that begins with their name."""
-    try:
-        values = np.asarray(values)
-        if values.dtype.kind not in "biufO":
-            raise TypeError
-        return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers. Got {values!r:.60} instead.") from error
-
-
-def as_probabilities(name, values):
-    """`values` as a number or a 1-D array of float64, all in [0, 1]."""
-    q = as_numbers(name, values)
-    if q.ndim > 1 or not np.all((q >= 0) & (q <= 1)):
-        raise ValueError(f"{name} must be a number in [0, 1], or a 1-D array of them. Got {values!r:.60} instead.")
-    return q
-
-
-def check_dims(name, dims, n_features):
-    """A list of dimensions, each an int in 0 ... n_features - 1."""
-    dims = list(dims)
-    bad = [d for d in dims if not isinstance(d, Integral) or not 0 <= d < n_features]
-    if bad or not dims:
-        what = repr(bad[0]) if bad else "none"
-        raise ValueError(f"{name} must be among the dimensions 0 ... {n_features - 1}. Got {what}.")
-    return dims
-
-
-@contextmanager
-def naming(argument):
-    """Put the name of an argument before what is raised inside: "validation_data: sequence 3, frame ..."."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from error
-    except TypeError as error:
-        raise TypeError(f"{argument}: {error}") from error
 
 
 # -------------------------------------------------------------------------------- which form X has, and its D

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
-from .sequences import naming
+from .checks import naming
 
 __all__ = ["FrameScore", "Stream"]
 

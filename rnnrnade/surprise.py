@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .sequences import names_of_features
+from .checks import names_of_features
 
 __all__ = ["AlarmThreshold", "OutlierDetector", "Table"]
 

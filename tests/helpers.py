@@ -109,7 +109,8 @@ class Case:
 
     def core(self, dtype=FLOAT64):
         """The package's model of this case as the estimators hold it, and packed frames and offsets."""
-        from rnnrnade.model import Layout, Model
+        from rnnrnade.layout import Layout
+        from rnnrnade.model import Model
 
         parameters, sequences = self.make(dtype)
         K = self.K if self.head == "gaussian" else 1

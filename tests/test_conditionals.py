@@ -10,9 +10,9 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm
 from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
-from rnnrnade import RNADE, Linear, _core, conditionals
-from rnnrnade.conditionals import FAMILIES, Bernoulli, MixtureOfGaussians
-from rnnrnade.model import HEADS
+from rnnrnade import RNADE, Linear, _core, conditionals, distributions
+from rnnrnade.distributions import FAMILIES, Bernoulli, MixtureOfGaussians
+from rnnrnade.heads import HEADS
 
 ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
 few_or_many = pytest.mark.parametrize("n", [2000, pytest.param(200_000, marks=pytest.mark.full)])
@@ -61,7 +61,7 @@ def test_quantiles_of_the_ends_and_of_gaps():
 
 def test_a_quantile_takes_few_steps(monkeypatch):
     """Bisection alone takes about 60, a wrong slope as many; the worst of these mixtures takes 19."""
-    monkeypatch.setattr(conditionals, "MOST_STEPS", 30)
+    monkeypatch.setattr(distributions, "MOST_STEPS", 30)
     generator = np.random.default_rng(1)
     for K in (2, 5, 20):
         mixture = mixtures(3000, K)

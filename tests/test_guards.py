@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rnnrnade import _core
-from rnnrnade.model import CELLS, Layout, Model, initial_parameters
+from rnnrnade.layout import CELLS, Layout, initial_parameters
+from rnnrnade.model import Model
 
 GUARD = 64  # numbers before and behind
 PATTERN = -12345.0  # of what must stay

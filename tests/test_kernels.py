@@ -26,7 +26,8 @@ from helpers import (
     listed,
 )
 
-import rnnrnade.model
+import rnnrnade.heads
+import rnnrnade.layout
 from rnnrnade import _core
 
 SOME = EDGES + EVERY_CONTEXT + GATED + cases(5)
@@ -195,9 +196,9 @@ def test_the_plain_row_and_a_row_in_c_are_there():
 
 def test_the_definition_has_every_member_of_the_lists():
     for what, ours, defined in (
-        ("head", rnnrnade.model.HEADS, reference.HEADS),
-        ("cell", rnnrnade.model.CELLS, reference.CELLS),
-        ("activation", rnnrnade.model.ACTIVATIONS, reference.ACTIVATIONS),
+        ("head", rnnrnade.heads.HEADS, reference.HEADS),
+        ("cell", rnnrnade.layout.CELLS, reference.CELLS),
+        ("activation", rnnrnade.layout.ACTIVATIONS, reference.ACTIVATIONS),
     ):
         assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
 

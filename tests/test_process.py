@@ -10,7 +10,8 @@ import pytest
 from helpers import run_child
 
 from rnnrnade import RNNRNADE, _core
-from rnnrnade.model import Layout, Model, initial_parameters
+from rnnrnade.layout import Layout, initial_parameters
+from rnnrnade.model import Model
 
 
 def model(D=4, H=8, K=2, R=8, **options):

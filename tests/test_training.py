@@ -12,7 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
 from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, _core, optim, training
-from rnnrnade.model import CELLS, Layout, Model, initial_parameters
+from rnnrnade.layout import CELLS, Layout, initial_parameters
+from rnnrnade.model import Model
 
 COLUMNS = ["epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
 NAMES = ("RNADE", "NADE", "RNNRNADE", "RNNNADE")

@@ -1,0 +1,266 @@
+"""Distributions of one number: vectorised float64 functions under the same names.  They know nothing of models.
+
+Design
+------
+*Tails.*  Below UNDERFLOW a distribution function is computed by its logarithm.  Quantiles are found on the scale of
+standard normal scores, G(x) = Phi^-1(F(x)), where one Gaussian is a straight line: Newton's method takes a few steps
+from any u, and the components' own quantiles bracket the root.
+"""
+
+import numpy as np
+from scipy.special import erf, log_ndtr, ndtr, ndtri, ndtri_exp
+
+LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
+UNDERFLOW = 1e-280  # of a distribution function: below, its logarithm
+PRECISION = 1e-14  # of a quantile's normal score, relative to max(1, |score|)
+MOST_STEPS = 200  # of the search for a quantile; bisection alone needs about 60
+
+
+class MixtureOfGaussians:
+    """The distributions sum_k alpha_k N(mu_k, sigma_k^2), one for each entry of the leading axes.
+
+    Exact up to rounding in float64.  What takes x or q broadcasts it with the leading axes.
+
+    Parameters
+    ----------
+    alpha, mu, sigma : array-like of shape (..., K)
+        Weights >= 0 (divided by their sum), means, standard deviations > 0.
+
+    Examples
+    --------
+    >>> from rnnrnade.conditionals import MixtureOfGaussians
+    >>> mixture = MixtureOfGaussians([0.5, 0.5], [-1.0, 1.0], [1.0, 1.0])
+    >>> float(mixture.mean()), float(mixture.var()), float(mixture.cdf(0.0))
+    (0.0, 2.0, 0.5)
+    >>> round(float(mixture.cdf(mixture.ppf(1e-9))), 15)
+    1e-09
+    """
+
+    continuous = True
+
+    def __init__(self, alpha, mu, sigma):
+        alpha, mu, sigma = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (alpha, mu, sigma)))
+        self.alpha = alpha / alpha.sum(axis=-1, keepdims=True)
+        self.mu, self.sigma = mu, sigma
+
+    @classmethod
+    def of_outputs(cls, values):
+        """From what the core gives of each conditional, (..., 3 K): alpha, mu, sigma."""
+        return cls(*np.split(np.asarray(values, np.float64), 3, axis=-1))
+
+    def __getitem__(self, index):
+        """The distributions at an index of the leading axes."""
+        return MixtureOfGaussians(self.alpha[index], self.mu[index], self.sigma[index])
+
+    def _scores(self, x):
+        with np.errstate(over="ignore"):
+            return (np.asarray(x, np.float64)[..., None] - self.mu) / self.sigma
+
+    def log_density(self, x):
+        """Logarithm of the density at x, in nats: (...)"""
+        return _log_density(self._scores(x), self.alpha, self.sigma)
+
+    def cdf(self, x):
+        """P(X <= x): (...)  Relative precision in the lower tail; in the upper tail, that of `sf`."""
+        return np.minimum((self.alpha * ndtr(self._scores(x))).sum(axis=-1), 1.0)
+
+    def sf(self, x):
+        """P(X > x): (...)"""
+        return np.minimum((self.alpha * ndtr(-self._scores(x))).sum(axis=-1), 1.0)
+
+    def log_cdf(self, x):
+        """log P(X <= x): (...)  Finite however far x is in the lower tail."""
+        return _log_mean_exp(self.alpha, log_ndtr(self._scores(x)))
+
+    def log_sf(self, x):
+        """log P(X > x): (...)  Finite however far x is in the upper tail."""
+        return _log_mean_exp(self.alpha, log_ndtr(-self._scores(x)))
+
+    def normal_score(self, x):
+        """Phi^-1(P(X <= x)), the value of a standard normal with the same probability below it: (...)
+
+        Precise in both tails, to abs(score) of 1e8 and beyond.
+        """
+        scores = self._scores(x)
+        lower, upper = ((self.alpha * ndtr(sign * scores)).sum(axis=-1) for sign in (1, -1))
+        sign, tail = np.where(lower <= upper, 1.0, -1.0), np.minimum(lower, upper)
+        score = np.asarray(ndtri(tail))
+        far = tail < UNDERFLOW
+        if far.any():
+            score[far] = ndtri_exp(_log_mean_exp(self.alpha[far], log_ndtr(sign[far][:, None] * scores[far])))
+        return sign * score
+
+    def ppf(self, q):
+        """The x with P(X <= x) = q, for q in [0, 1]; -inf for 0 and inf for 1: (...)
+
+        abs(P(X <= ppf(q)) - q) is a few 1e-15, or what the spacing of the floating-point numbers around x allows.
+        """
+        return self.from_normal_score(ndtri(np.asarray(q, np.float64)))
+
+    def from_normal_score(self, z):
+        """The x with P(X <= x) = Phi(z), the inverse of `normal_score`; z may be infinite: (...)
+
+        Newton's method on the normal scores between the smallest and the largest quantile of the components, with
+        bisection where it would leave them or be slow.
+        """
+        z = np.broadcast_arrays(np.asarray(z, np.float64), self.mu[..., 0])[0]
+        x = z.copy()
+        finite = np.isfinite(z)
+        each = (*z.shape, self.mu.shape[-1])
+        parts = (np.broadcast_to(part, each)[finite] for part in (self.alpha, self.mu, self.sigma))
+        x[finite] = _solve(z[finite], *parts)
+        return x
+
+    def draw(self, generator):
+        """One draw of each distribution: (...)"""
+        cumulative = np.cumsum(self.alpha, axis=-1)
+        uniform = generator.random(cumulative.shape[:-1]) * cumulative[..., -1]
+        k = np.minimum((cumulative <= uniform[..., None]).sum(axis=-1), self.alpha.shape[-1] - 1)[..., None]
+        mu, sigma = (np.take_along_axis(part, k, axis=-1)[..., 0] for part in (self.mu, self.sigma))
+        return mu + sigma * generator.standard_normal(mu.shape)
+
+    def mean(self):
+        """(...)"""
+        return (self.alpha * self.mu).sum(axis=-1)
+
+    def var(self):
+        """(...)"""
+        centred = self.mu - self.mean()[..., None]
+        return (self.alpha * (self.sigma**2 + centred**2)).sum(axis=-1)
+
+    def crps(self, x):
+        """Continuous ranked probability score at x, the integral over s of (P(X <= s) - 1{x <= s})^2: (...)
+
+        Lower is better.  In closed form, after E. P. Grimit, T. Gneiting, V. J. Berrocal, N. A. Johnson, The continuous
+        ranked probability score for circular variables and its application to mesoscale forecast ensemble
+        verification, 2006: E|X - x| - E|X - X'| / 2.
+        """
+        score = (self.alpha * _mean_absolute(np.asarray(x, np.float64)[..., None] - self.mu, self.sigma)).sum(axis=-1)
+        for k in range(self.mu.shape[-1]):  # one at a time: K, not K^2 numbers for each x; every pair once
+            m, s = self.mu[..., k:] - self.mu[..., k, None], np.hypot(self.sigma[..., k:], self.sigma[..., k, None])
+            between = self.alpha[..., k:] * _mean_absolute(m, s)
+            score = score - self.alpha[..., k] * (0.5 * between[..., 0] + between[..., 1:].sum(axis=-1))
+        return score
+
+
+class Bernoulli:
+    """The distributions of 0 and 1 with P(X = 1) = p, one for each entry of p.
+
+    Parameters
+    ----------
+    p : array-like
+    """
+
+    continuous = False
+
+    def __init__(self, p):
+        self.p = np.asarray(p, np.float64)
+
+    @classmethod
+    def of_outputs(cls, values):
+        """From what the core gives of each conditional, (..., 1)."""
+        return cls(np.asarray(values)[..., 0])
+
+    def __getitem__(self, index):
+        return Bernoulli(self.p[index])
+
+    def cdf(self, x):
+        """P(X <= x)"""
+        return np.where(np.asarray(x) >= 1, 1.0, 1 - self.p)
+
+    def ppf(self, q):
+        """The smallest of 0 and 1 with P(X <= x) >= q."""
+        return np.where(np.asarray(q) <= 1 - self.p, 0.0, 1.0)
+
+    def draw(self, generator):
+        """One draw of each distribution."""
+        return (generator.random(self.p.shape) < self.p).astype(np.float64)
+
+    def mean(self):
+        return self.p
+
+    def var(self):
+        return self.p * (1 - self.p)
+
+    def crps(self, x):
+        """(p - x)^2, the score of Brier."""
+        return (self.p - x) ** 2
+
+
+FAMILIES = {"gaussian": MixtureOfGaussians, "bernoulli": Bernoulli}
+
+
+def _log_mean_exp(weight, values):
+    """log sum_k weight_k exp(values_k) over the last axis; weights may be 0, values very negative."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(weight > 0, np.log(weight) + values, -np.inf)
+        top = terms.max(axis=-1, keepdims=True)
+        top = np.where(np.isfinite(top), top, 0.0)
+        return np.log(np.exp(terms - top).sum(axis=-1)) + top[..., 0]
+
+
+def _log_density(scores, alpha, sigma):
+    with np.errstate(over="ignore"):
+        return _log_mean_exp(alpha, -0.5 * scores**2 - np.log(sigma) - LOG_SQRT_2PI)
+
+
+def _mean_absolute(m, s):
+    """E|X| of X ~ N(m, s^2)."""
+    with np.errstate(over="ignore", under="ignore"):
+        u = m / s
+        return s * np.sqrt(2 / np.pi) * np.exp(-0.5 * u * u) + m * erf(u * np.sqrt(0.5))
+
+
+def _score_and_slope(x, alpha, mu, sigma):
+    """G(x) = Phi^-1(F(x)) and G'(x), precise where F(x) is not close to 1: each (n,)"""
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        u = (x[:, None] - mu) / sigma
+        F = np.minimum((alpha * ndtr(u)).sum(axis=1), 1.0)
+        density = (alpha * np.exp(-0.5 * u * u) / sigma).sum(axis=1)
+        G = ndtri(F)
+        slope = density * np.exp(0.5 * G * G)  # the constants of both densities cancel
+        far = F < UNDERFLOW
+        if far.any():
+            u, alpha, sigma = u[far], alpha[far], sigma[far]
+            G[far] = ndtri_exp(_log_mean_exp(alpha, log_ndtr(u)))
+            slope[far] = np.exp(_log_density(u, alpha, sigma) + 0.5 * G[far] ** 2 + LOG_SQRT_2PI)
+    return G, slope
+
+
+def _solve(z, alpha, mu, sigma):
+    """The x with F(x) = Phi(z), z finite: (n,) from (n,) and three of (n, K)"""
+    sign = np.where(z > 0, -1.0, 1.0)  # mirrored, every root is in the lower half, where F is precise
+    z, mu = sign * z, sign[:, None] * mu
+    quantiles = mu + sigma * z[:, None]  # of the components: the mixture's lies between them
+    low = np.where(alpha > 0, quantiles, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(alpha > 0, quantiles, -np.inf).max(axis=1, initial=-np.inf)
+    # Start from the Gaussian of the same mean and variance.
+    mean = (alpha * mu).sum(axis=1)
+    deviation = np.sqrt((alpha * (sigma**2 + (mu - mean[:, None]) ** 2)).sum(axis=1))
+    x = np.clip(mean + z * deviation, low, high)
+    found = x.copy()
+    tolerance = PRECISION * np.maximum(1.0, -z)
+    before = high - low  # length of the step before
+    left = np.arange(len(z))  # those still sought
+    for _ in range(MOST_STEPS):
+        if not left.size:
+            break
+        G, slope = _score_and_slope(x, alpha, mu, sigma)
+        error = G - z
+        low, high = np.where(error < 0, x, low), np.where(error > 0, x, high)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            step = error / slope
+            newton = x - step
+            inside = (newton >= low) & (newton <= high)
+            spacing = np.spacing(np.abs(x))
+            done = (np.abs(error) <= tolerance) | (high - low <= 2 * spacing) | (inside & (np.abs(step) <= spacing))
+            # The last step costs nothing more, and is the one that rounding limits.
+            x_last = np.where(inside & (np.abs(error) <= 1e3 * tolerance), newton, x)
+            quick = inside & (np.abs(step) <= 0.5 * before)
+        following = np.where(quick, newton, 0.5 * (low + high))
+        found[left] = np.where(done, x_last, following)
+        before = np.abs(following - x)
+        on = ~done
+        left, x, z, low, high, before = left[on], following[on], z[on], low[on], high[on], before[on]
+        alpha, mu, sigma, tolerance = alpha[on], mu[on], sigma[on], tolerance[on]
+    return sign * found

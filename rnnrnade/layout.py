@@ -1,0 +1,256 @@
+"""Sizes and choices of a network, the named layout of ONE flat parameter vector, and its first values.
+
+Design
+------
+All parameters are one flat block with named views, so that an optimiser, a checkpoint and a comparison are each one
+call.  Inside, axes lie as the kernels like them (the axis that goes into the vector lanes last, padded with zeros to
+a multiple of PAD); `Layout.views` shows every block under its user's name and shape, without a copy.  The raw outputs
+that the recurrent state drives stand first, so that one product serves them all, whatever `context` is.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+from scipy.special import ndtri
+
+from .heads import HEADS
+
+PAD = 16  # as in kernels/kernels.h
+ACTIVATIONS = ("sigmoid", "relu")  # in the order of kernels/kernels.h
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrence: its place in the kernels' list, its gates, the numbers of its state a unit, and whether the last
+    gate takes W_rec r^{t-1} apart from the rest."""
+
+    index: int
+    gates: int = 1
+    states: int = 1
+    apart: bool = False
+
+
+CELLS = {"sigmoid": Cell(0), "tanh": Cell(1), "gru": Cell(2, gates=3, apart=True), "lstm": Cell(3, gates=4, states=2)}
+
+
+def padded(n):
+    """n rounded up to a multiple of PAD."""
+    return -(-n // PAD) * PAD
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes and choices of a network, and where each parameter lies in the flat vector.
+
+    Attributes
+    ----------
+    head : {"gaussian", "bernoulli"}
+    D, H, K, R : int
+        Dimensions, hidden units (0: independent dimensions), components, recurrent units (0: static).
+    activation, cell : str
+    context : tuple of str
+        What the recurrent state drives.
+    min_scale : float
+    """
+
+    head: str
+    D: int
+    H: int
+    K: int = 1
+    R: int = 0
+    activation: str = "sigmoid"
+    cell: str = "sigmoid"
+    context: tuple = ()
+    min_scale: float = 0.0
+    offsets: dict = field(init=False, repr=False, compare=False)
+    shapes: dict = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        shapes = {
+            "W": (self.D, self.H),
+            "c": (self.H,),
+            "rho": (self.D,),
+            "V": (self.D, self.P, self.Hp),
+            "b": (self.D, self.P),
+        }
+        if self.R:
+            shapes |= {
+                "U": (self.D, self.Q, self.Rp),
+                "W_c": (self.H if self.hidden_context else 0, self.Rp),
+                "W_in": (self.D, self.Gp),
+                "W_rec": (self.R, self.Gp),
+                "b_r": (self.Gp,),
+                "r0": (self.Rp,),
+            }
+            if CELLS[self.cell].states > 1:
+                shapes["c0"] = (self.Rp,)  # behind r0: a row of states
+        offsets, size = {}, 0
+        for name, shape in shapes.items():
+            offsets[name] = size
+            size += padded(prod(shape))
+        for name, value in (("shapes", shapes), ("offsets", offsets), ("size", size)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def quantities(self):
+        """Names of the raw outputs in their order inside: those that the recurrent state drives first."""
+        names = HEADS[self.head].context
+        driven = [name for name in names if self.R and name in self.context]
+        return driven + [name for name in names if name not in driven]
+
+    @property
+    def P(self):
+        """Raw outputs a dimension."""
+        return self.K * len(HEADS[self.head].context)
+
+    @property
+    def Q(self):
+        """Raw outputs a dimension that the recurrent state drives."""
+        return self.K * sum(name in self.context for name in HEADS[self.head].context) if self.R else 0
+
+    @property
+    def Hp(self):
+        return padded(self.H)
+
+    @property
+    def Rp(self):
+        return padded(self.R)
+
+    @property
+    def G(self):
+        """Gates of the cell."""
+        return CELLS[self.cell].gates
+
+    @property
+    def Gp(self):
+        return padded(self.G * self.R)
+
+    @property
+    def Sp(self):
+        """Numbers of a row of recurrent states: r and, for an LSTM, c behind it."""
+        return CELLS[self.cell].states * self.Rp
+
+    @property
+    def Ap(self):
+        """Numbers of a row of gates inside the core."""
+        return self.Gp + (self.Rp if self.apart else 0)
+
+    @property
+    def apart(self):
+        return CELLS[self.cell].apart
+
+    @property
+    def row_numbers(self):
+        """Numbers that a score holds for each frame while it works."""
+        return self.Sp + (self.Ap if self.G > 1 else 0)
+
+    @property
+    def hidden_context(self):
+        return bool(self.R) and "hidden" in self.context
+
+    @property
+    def head_index(self):
+        return HEADS[self.head].index
+
+    @property
+    def activation_index(self):
+        return ACTIVATIONS.index(self.activation)
+
+    @property
+    def cell_index(self):
+        return CELLS[self.cell].index
+
+    @property
+    def alpha(self):
+        return self.first("alpha")
+
+    @property
+    def mu(self):
+        return self.first("mu")
+
+    @property
+    def sigma(self):
+        return self.first("sigma")
+
+    def first(self, quantity):
+        """The raw output at which a quantity begins (0 for one that the head does not have)."""
+        return self.quantities.index(quantity) * self.K if quantity in self.quantities else 0
+
+    def block(self, theta, name):
+        """A block of the flat vector as it lies inside."""
+        shape = self.shapes[name]
+        return theta[self.offsets[name] :][: prod(shape)].reshape(shape)
+
+    def views(self, theta):
+        """Views of a flat vector (parameters or their gradient) under the users' names and shapes."""
+        H, K, R = self.H, self.K, self.R
+        V, b = self.block(theta, "V"), self.block(theta, "b")
+        found = {"W": self.block(theta, "W").T, "c": self.block(theta, "c"), "rho": self.block(theta, "rho")}
+        for quantity, (name_V, name_b, name_W) in HEADS[self.head].context.items():
+            rows = slice(self.first(quantity), self.first(quantity) + K)
+            found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
+            found[name_b] = b[:, rows]
+            if R and quantity in self.context:
+                found[name_W] = self.block(theta, "U")[:, rows, :R]
+        if not HEADS[self.head].mixture:  # one output: no axis of components
+            found["V"], found["b"] = found["V"][:, :, 0], found["b"][:, 0]
+            if "W_b" in found:
+                found["W_b"] = found["W_b"][:, 0]
+        if R:
+            if self.hidden_context:
+                found["W_c"] = self.block(theta, "W_c")[:, :R]
+            GR = self.G * R  # gates in the first axis, one behind the other
+            found["W_in"] = self.block(theta, "W_in")[:, :GR].T
+            found["W_rec"] = self.block(theta, "W_rec")[:, :GR].T
+            found["b_r"] = self.block(theta, "b_r")[:GR]
+            found |= {name: self.block(theta, name)[:R] for name in ("r0", "c0") if name in self.shapes}
+        return found
+
+    def flat(self, parameters, dtype):
+        """A flat vector from a mapping of users' names to arrays; what is missing stays zero."""
+        theta = np.zeros(self.size, dtype)
+        for name, view in self.views(theta).items():
+            if name in parameters:
+                view[...] = parameters[name]
+        return theta
+
+
+# ---- initialisation ------------------------------------------------------------------------------------------------
+
+SPREAD = 0.6  # of the components' means about 0, in the unit of the transform's output
+
+
+def initial_parameters(layout, generator, dtype):
+    """A flat vector to start training from.
+
+    Every conditional starts close to a standard normal (mixture: components spread about 0 with total variance 1), so
+    that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights
+    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget
+    gates of an LSTM start open: bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
+    """
+    D, H, K, R = layout.D, layout.H, layout.K, layout.R
+
+    def normal(*shape, scale):
+        return generator.standard_normal(shape) * scale
+
+    values = {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
+    for name_V, _, name_W in HEADS[layout.head].context.values():
+        shape_V, shape_W = ((D, H, K), (D, K, R)) if HEADS[layout.head].mixture else ((D, H), (D, R))
+        values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
+        values[name_W] = normal(*shape_W, scale=0.1 * max(R, 1) ** -0.5)
+    if HEADS[layout.head].mixture:
+        mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
+        scale = np.sqrt(1 - np.mean(mu**2))
+        values["b_mu"] = np.tile(mu, (D, 1))
+        values["b_sigma"] = np.full((D, K), np.log(max(scale - layout.min_scale, 1e-3)))
+    if R:
+        values["W_c"] = normal(H, R, scale=R**-0.5)
+        GR = layout.G * R
+        values["W_in"] = normal(GR, D, scale=D**-0.5)
+        values["W_rec"] = normal(GR, R, scale=R**-0.5)
+        values["r0"] = np.full(R, 0.5 if layout.cell == "sigmoid" else 0.0)
+        if layout.cell == "lstm":
+            values["b_r"] = np.repeat([0.0, 1.0, 0.0, 0.0], R)  # input, forget, cell, output
+    return layout.flat(values, dtype)
