@@ -48,7 +48,7 @@ def load(path):
     ModelFileError
         For a file that is damaged, changed, of another version, or no model.
     """
-    from .io import load_estimator
+    from .estimators import load_estimator
 
     return load_estimator(path)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kstest
 
-from .checks import names_of_features
+from .checks import check_counts
 
 __all__ = ["Calibration"]
 
@@ -59,18 +59,15 @@ class Calibration:
         return "\n".join(lines)
 
 
-def calibration(estimator, X, n_bins, lengths):
-    """See `Conditionals.calibration`."""
-    if not isinstance(n_bins, int | np.integer) or isinstance(n_bins, bool) or n_bins < 1:
-        raise ValueError(f"n_bins must be an int in the range [1, inf). Got {n_bins!r} instead.")
-    values = estimator.cdf(X, lengths=lengths)
-    values = np.concatenate(values) if isinstance(values, list) else values
+def calibration(values, names, n_bins):
+    """See `Conditionals.calibration`; values (n, D): integral transforms."""
+    check_counts(n_bins=n_bins)
     columns = [*values.T, values.ravel()]
     edges = np.linspace(0, 1, n_bins + 1)
     tests = [kstest(u, "uniform") for u in columns]
     centred = [np.sort(np.abs(2 * u - 1)) for u in columns]
     return Calibration(
-        names=[*names_of_features(estimator, values.shape[1]), "all"],
+        names=[*names, "all"],
         n=np.array([u.size for u in columns]),
         edges=edges,
         counts=np.stack([np.histogram(u, edges)[0] for u in columns]),

@@ -21,9 +21,11 @@ from numbers import Real
 
 import numpy as np
 
-from .io import CHECKPOINT, ModelFileError, as_json, read_file, write_file
+from .io import ModelFileError, as_json, read_file, write_file
 
-__all__ = ["Checkpoint", "digest"]
+__all__ = ["CHECKPOINT", "Checkpoint", "digest"]
+
+CHECKPOINT = "checkpoint"  # the kind of these files
 
 
 def digest(*arrays):
@@ -74,17 +76,17 @@ class Checkpoint:
         from . import __version__
 
         name = repr(os.fspath(self.path))
-        content, arrays = read_file(self.path)
-        if content["class"] != CHECKPOINT:
-            raise ModelFileError(f"{name} holds a {content['class']}, no checkpoint: give another path.")
+        kind, state, arrays, version = read_file(self.path)
+        if kind != CHECKPOINT:
+            raise ModelFileError(f"{name} holds a {kind}, no checkpoint: give another path.")
         if not resume:
             return
-        if content.get("version") != __version__:
+        if version != __version__:
             raise ModelFileError(
-                f"{name} is a checkpoint of rnnrnade {content.get('version')}, but this is {__version__}: resume it "
-                "with that version, or begin anew with resume=False, which replaces it."
+                f"{name} is a checkpoint of rnnrnade {version}, but this is {__version__}: resume it with that "
+                "version, or begin anew with resume=False, which replaces it."
             )
-        self.stored, self.arrays = content["options"], arrays
+        self.stored, self.arrays = state, arrays
         with self._refusing():
             self.about, runs = self.stored["about"], self.stored["runs"]
             if not isinstance(self.about, dict) or not isinstance(runs, list):

@@ -6,6 +6,32 @@ from numbers import Integral
 import numpy as np
 
 
+class OutOfRange(ValueError):
+    """A number that is finite in X and infinite in the type of the network.
+
+    Attributes
+    ----------
+    row, dimension : int
+        Where, among packed frames and the dimensions of X.
+    """
+
+    def __init__(self, dtype, row, dimension):
+        super().__init__(dtype, row, dimension)
+        self.dtype, self.row, self.dimension = dtype, row, dimension
+
+    def at(self, what, place=None):
+        """The same with a sentence for the user: of what, and at which place."""
+        where = "" if place is None else f": {place}"
+        return ValueError(f"{what} is too large for {self.dtype}{where}. Scale it down or use dtype='float64'.")
+
+
+def check_counts(**counts):
+    """Arguments that must be ints of at least 1, by name."""
+    for name, value in counts.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
+
+
 def names_of_features(estimator, n_features, given=None):
     """Names of the dimensions, a list of str: those given, or those the estimator was fitted with, or x0, x1, ..."""
     names = getattr(estimator, "feature_names_in_", None) if given is None else given

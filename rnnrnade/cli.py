@@ -288,8 +288,8 @@ def _fit(args):
     reports = [str(warning.message) for warning in caught]
     others = [report for report in reports if "training was interrupted" not in report]
     interrupted = len(others) < len(reports)
-    best = estimator.best_epoch_
-    if best == 0:  # stopped within the first epoch
+    best = [member.best_epoch_ for member in estimator.members_]
+    if best == [0]:  # stopped within the first epoch
         if interrupted and args.checkpoint:
             raise KeyboardInterrupt(f"interrupted in the first epoch; {args.checkpoint} is there to resume")
         if interrupted:
@@ -302,7 +302,9 @@ def _fit(args):
     with _refused(args.output):
         estimator.save(args.output)
     if interrupted:
-        raise KeyboardInterrupt(f"interrupted: {args.output} has the best model so far, of epoch {best}")
+        raise KeyboardInterrupt(
+            f"interrupted: {args.output} has the best model so far, of epoch {', '.join(map(str, best))}"
+        )
 
     counts = {
         "sequence": len(data.sequences),
@@ -448,7 +450,7 @@ def _load(path, jobs=None):
     _check_input(path)
     if Path(path).suffix.lower() in DATA_SUFFIXES:
         raise Refusal(f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place.")
-    from .io import load_estimator
+    from .base import load_estimator
 
     with _refused(path):
         estimator = load_estimator(path)
@@ -483,8 +485,9 @@ def _feature_names(estimator):
 
 
 def _outcome(estimator):
-    if len(estimator.members_) > 1:
-        return f"{len(estimator.members_)} orders: " + "; ".join(map(_outcome, estimator.members_))
+    members = estimator.members_
+    if len(members) > 1:
+        return f"{len(members)} orders: " + "; ".join(map(_outcome, members))
     history, best = estimator.history_, estimator.best_epoch_
     at = list(history["update"]).index(estimator.best_update_)
     score, epochs = history["validation_score"][at], f"epoch {best} of {estimator.n_iter_}"

@@ -1,110 +1,20 @@
-"""Every conditional in closed form: distribution functions, quantiles, CRPS, moments, the Rosenblatt transform.
-
-Design
-------
-*Units.*  The network's conditionals are of e, the output of the transform.  x_d = location_d + scale_d e_d with
-location and scale known before x_d is (`Linear.location_and_scale`), so a quantile or mean of x_d is that of e_d moved
-and scaled, a CRPS is scaled, and the distribution function is the same number.
-
-*Memory.*  The parameters of all conditionals would be (T, D, P).  `Conditionals._parts` goes through the frames in
-slices of at most SLICE of these numbers and carries the recurrent state, which leaves every bit as it is.
-"""
-
-from dataclasses import dataclass
+"""Every conditional in closed form: distribution functions, quantiles, CRPS, moments, the Rosenblatt transform."""
 
 import numpy as np
 
-from .checks import as_numbers, as_probabilities, naming
-from .distributions import FAMILIES, Bernoulli, MixtureOfGaussians
-from .model import slices
-from .sequences import ordered
+from .calibration import calibration
+from .checks import as_probabilities, names_of_features, naming
+from .distributions import FAMILIES, Bernoulli, MixtureOfGaussians  # public here, too
+from .surprise import alarm_threshold, explain, index_of
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
-
-SLICE = 1 << 19  # numbers of the parameters that are held at a time
-
-
-# ---- the conditionals of a model -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """The conditionals of some consecutive frames, all arrays in the model's order of dimensions.
-
-    Attributes
-    ----------
-    rows : slice
-        Which of the packed frames.
-    e : ndarray of shape (m, D), float64
-        What the frames are to the network.
-    location, scale : ndarray of shape (m, D), or 0.0 and 1.0
-        x = location + scale e.
-    family : MixtureOfGaussians or Bernoulli
-        Of e, leading axes (m, D).
-    """
-
-    rows: slice
-    e: np.ndarray
-    location: np.ndarray
-    scale: np.ndarray
-    family: object
-
-
-def outputs(model, x, offsets, n_threads):
-    """(rows, parameters): the parameters (m, D, P) of slices of packed frames that fit into SLICE numbers."""
-    layout = model.layout
-    state = None
-    for i, j, begin, end in slices(offsets, max(1, SLICE // (layout.D * layout.P))):
-        # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
-        initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and layout.R else None
-        inside = np.clip(offsets[i : j + 1], begin, end) - begin
-        scores = model.log_density(
-            x[begin:end], inside, initial=initial, parameters=True, last=True, n_threads=n_threads
-        )
-        state = scores.last
-        yield slice(begin, end), scores.parameters
-
-
-def complete(model, e, begin, value, state, n_threads):
-    """Fill dimensions begin ... D - 1 of the next frame of N sequences, each given those before it.
-
-    Each dimension takes one call of the core, which computes the conditionals of the whole frame: that of dimension d
-    is the same bits whatever stands in dimensions d ... D - 1.
-
-    Parameters
-    ----------
-    model : Model
-    e : ndarray of shape (N, D), float64
-        Overwritten from dimension `begin` on.
-    value : callable
-        value(d, family) gives dimension d, (N,), from its N distributions.
-    state : ndarray of shape (N, Rp) or None
-        Conditions the frame.
-
-    Returns
-    -------
-    ndarray of shape (N, Rp) or None
-        The state after the frame.
-    """
-    N, D = e.shape
-    offsets = np.arange(N + 1, dtype=np.int64)
-    initial = None if state is None else (state, np.zeros(N, np.uint8))
-    e[:, begin:] = 0
-    rounded = np.ascontiguousarray(e, model.dtype)
-    for d in range(begin, D):
-        scores = model.log_density(rounded, offsets, initial=initial, parameters=True, n_threads=n_threads)
-        e[:, d] = value(d, FAMILIES[model.layout.head].of_outputs(scores.parameters[:, d]))
-        rounded[:, d] = e[:, d]
-    if state is None:
-        return None
-    return model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
 
 
 class Conditionals:
     """What estimators say of their one-dimensional conditionals, in the units of X.
 
     X, `lengths` and what comes back follow the rule of `score_dims`: a list of (T_i, D) arrays, or one array for
-    vectors and for one 2-D sequence.  `lengths` is for sequence estimators.
+    vectors and for one 2-D sequence.
     """
 
     # ---- distribution functions, scores, moments ----------------------------------------------------------------
@@ -128,7 +38,7 @@ class Conditionals:
         ----------
         A. P. Dawid, Statistical theory: the prequential approach, 1984.
         """
-        return self._of_parts(X, lengths, lambda part: part.family.cdf(part.e))
+        return self._in_form_of_X(X, lengths, lambda part: part.family.cdf(part.e))
 
     def ppf(self, X, q, *, lengths=None):
         """Quantiles of every conditional given the true past and the true dimensions before it.  Exact.
@@ -155,7 +65,7 @@ class Conditionals:
             found = [part.location + part.scale * part.family.ppf(one) for one in np.atleast_1d(q)]
             return np.stack(found, axis=-1) if q.ndim else found[0]
 
-        return self._of_parts(X, lengths, value, q.shape)
+        return self._in_form_of_X(X, lengths, value, q.shape)
 
     def crps(self, X, *, lengths=None):
         """Continuous ranked probability score of every conditional at x_d, in the units of X.  Exact, closed form.
@@ -176,7 +86,7 @@ class Conditionals:
         E. P. Grimit, T. Gneiting, V. J. Berrocal, N. A. Johnson, The continuous ranked probability score for circular
         variables and its application to mesoscale forecast ensemble verification, 2006.
         """
-        return self._of_parts(X, lengths, lambda part: part.scale * part.family.crps(part.e))
+        return self._in_form_of_X(X, lengths, lambda part: part.scale * part.family.crps(part.e))
 
     def mean(self, X, *, lengths=None):
         """Mean of every conditional given the true past and the true dimensions before it.  Exact.
@@ -190,7 +100,7 @@ class Conditionals:
         -------
         list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
         """
-        return self._of_parts(X, lengths, lambda part: part.location + part.scale * part.family.mean())
+        return self._in_form_of_X(X, lengths, lambda part: part.location + part.scale * part.family.mean())
 
     def var(self, X, *, lengths=None):
         """Variance of every conditional given the true past and the true dimensions before it.  Exact.
@@ -204,7 +114,7 @@ class Conditionals:
         -------
         list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
         """
-        return self._of_parts(X, lengths, lambda part: part.scale**2 * part.family.var())
+        return self._in_form_of_X(X, lengths, lambda part: part.scale**2 * part.family.var())
 
     # ---- Rosenblatt ---------------------------------------------------------------------------------------------
 
@@ -232,7 +142,7 @@ class Conditionals:
         M. Rosenblatt, Remarks on a multivariate transformation, 1952.
         """
         self._refuse_binary("to_normal")
-        return self._of_parts(X, lengths, lambda part: part.family.normal_score(part.e))
+        return self._in_form_of_X(X, lengths, lambda part: part.family.normal_score(part.e))
 
     def from_normal(self, Z, *, lengths=None):
         """Inverse of `to_normal`: the frames whose normal scores are Z.  Exact.
@@ -256,14 +166,10 @@ class Conditionals:
             For a binary model.
         """
         self._refuse_binary("from_normal")
-        self._refuse_ensemble()
+        density = self._one_density()
         with naming("Z"):
-            data = self._checked(Z, lengths)
-        z = np.ascontiguousarray(ordered(data.frames, self.order_), np.float64)
-        x = self._model.from_normal(z, data.offsets, n_threads=self._n_threads())
-        if self.transform_ is not None:
-            x = self.transform_.inverse_of_packed(x, data.offsets)
-        return data.split(self._in_order_of_X(x))
+            data = self._check(Z, lengths)
+        return data.split(density.from_normal(data, self._n_threads()))
 
     # ---- surprise and calibration -------------------------------------------------------------------------------
 
@@ -290,9 +196,10 @@ class Conditionals:
             DataFrame), log_density (of the frame, nats), dimension (its name), dimension_log_density (nats, in the
             units of X), observed, expected (mean of the conditional), and pit (`cdf`; not for binary models).
         """
-        from .surprise import explain
-
-        return explain(self, X, top, n_dims, lengths)
+        density = self._one_density()
+        data = self._check(X, lengths)
+        names = names_of_features(self, data.n_features)
+        return explain(density, data, names, index_of(X), top, n_dims, self._n_threads())
 
     def alarm_threshold(self, X, rate=0.01, *, confidence=0.95, lengths=None):
         """The log-density of a frame below which to raise an alarm, at a given rate of false alarms.
@@ -322,9 +229,7 @@ class Conditionals:
         ValueError
             With fewer than 1 / rate - 1 frames, which say nothing about so rare an event.
         """
-        from .surprise import alarm_threshold
-
-        return alarm_threshold(self, X, rate, confidence, lengths)
+        return alarm_threshold(self._scored(X, lengths)[1], rate, confidence)
 
     def calibration(self, X, *, n_bins=10, lengths=None):
         """Whether the conditionals are as wide as they should be: a report on their integral transforms.  Exact.
@@ -346,79 +251,28 @@ class Conditionals:
         ValueError
             For a binary model, whose integral transforms are not uniform.
         """
-        from .calibration import calibration
-
         self._refuse_binary("calibration")
-        return calibration(self, X, n_bins, lengths)
+        data, values = self._of_parts(X, lengths, lambda part: part.family.cdf(part.e))
+        return calibration(values, names_of_features(self, data.n_features), n_bins)
 
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _refuse_binary(self, call):
-        if not FAMILIES[self._head].continuous:
+        if not self._head.distribution.continuous:
             raise ValueError(
                 f"{call} needs continuous data: the integral transforms of {type(self).__name__}'s zeros and ones "
                 "cannot be uniform. predict_params(X) gives the probabilities."
             )
 
-    def _checked(self, X, lengths):
-        self._refuse_ensemble()
-        if lengths is not None and not self._recurrent:
-            raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
-        return self._check(X, lengths)
-
-    def _parts(self, data):
-        """The conditionals of all frames of `data`, in slices."""
-        model = self._model
-        encoded = self._encode(data)
-        frames = np.asarray(ordered(data.frames, self.order_), np.float64)
-        location = scale = None
-        if self.transform_ is not None:
-            location, scale = self.transform_.location_and_scale(np.ascontiguousarray(frames), data.offsets)
-        for rows, values in outputs(model, encoded, data.offsets, self._n_threads()):
-            family = FAMILIES[self._head].of_outputs(values)
-            if location is None:
-                yield Part(rows, frames[rows], 0.0, 1.0, family)
-            else:
-                yield Part(rows, (frames[rows] - location[rows]) / scale[rows], location[rows], scale[rows], family)
-
     def _of_parts(self, X, lengths, value, shape=()):
-        """value(part), (m, D, *shape), of all parts, in the form of X."""
-        data = self._checked(X, lengths)
+        """(data, value(part), (m, D, *shape), of all parts)."""
+        density = self._one_density()
+        data = self._check(X, lengths)
         out = np.empty((*data.frames.shape, *shape))
-        for part in self._parts(data):
+        for part in density.parts(data, self._n_threads()):
             out[part.rows] = value(part)
-        return data.split(self._in_order_of_X(out))
+        return data, out
 
-    def _draw_rest(self, leading, n_samples, generator, past, state):
-        """The first frame of samples whose leading dimensions are given: e (n_samples, D), x of those dimensions
-        (n_samples, j), and the state after it.  The other dimensions are drawn from their conditionals."""
-        model, D = self._model, self._model.layout.D
-        leading = as_numbers("leading", leading)
-        j = leading.shape[-1] if leading.ndim else 0
-        if leading.ndim not in (1, 2) or not 1 <= j <= D or (leading.ndim == 2 and len(leading) != n_samples):
-            raise ValueError(
-                f"leading must hold the first j of the {D} dimensions of a frame, (j,) or ({n_samples}, j) with "
-                f"1 <= j <= {D}. Got shape {leading.shape}."
-            )
-        if not np.isfinite(leading).all():
-            raise ValueError("leading holds NaN or infinity: give finite values.")
-        if self._binary and not np.isin(leading, (0, 1)).all():
-            raise ValueError("leading must hold zeros and ones: this is a model of binary data.")
-        leading = np.broadcast_to(leading, (n_samples, j))
-        e = np.zeros((n_samples, D))
-        e[:, :j] = leading
-        if self.transform_ is not None:
-            # Of the frame so far, after the last frames of the past: e_1 ... e_j depend on nothing else.
-            lags = self.transform_.lags
-            n_past = 0 if past is None else min(len(past), lags)
-            frames = np.zeros((n_samples, n_past + 1, D))
-            if n_past:
-                frames[:, :-1] = past[len(past) - n_past :]
-            frames[:, -1, :j], frames[:, -1, j:] = leading, self.transform_.mean_[j:]
-            offsets = (n_past + 1) * np.arange(n_samples + 1, dtype=np.int64)
-            e[:] = self.transform_.forward(frames.reshape(-1, D), offsets)[n_past :: n_past + 1]
-        if np.abs(e).max() > np.finfo(model.dtype).max:
-            raise ValueError(f"leading is too large for {model.dtype}: scale it down or use dtype='float64'.")
-
-        state = complete(model, e, j, lambda d, family: family.draw(generator), state, self._n_threads())
-        return e, leading, state
+    def _in_form_of_X(self, X, lengths, value, shape=()):
+        data, out = self._of_parts(X, lengths, value, shape)
+        return data.split(out)

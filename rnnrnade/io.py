@@ -1,16 +1,17 @@
-"""Models, and checkpoints of their training, in files: `save_estimator`, `load_estimator`; `write_file`, `read_file`.
+"""Files of models and of checkpoints: a kind, what JSON knows, and arrays by name.
 
 Design
 ------
 A model file is a safetensors file, written and read by the safetensors package: eight bytes with the length of
 the header, the header in JSON, the arrays. Its metadata have the one key "rnnrnade" (several would come in any
-order), a JSON string with the format, the class, its options, the version of this package, and a SHA-256.
+order), a JSON string with the format, the kind (under "class": that of an estimator, or "checkpoint"), the state (under
+"options"), the version of this package, and a SHA-256.
 
 The SHA-256 is that of the whole file with 64 zeros in its own place. So ANY changed byte is refused, and nothing
 depends on how another release of safetensors orders or pads a header. It is a check against damage, not a
 signature: who can write a file can write its hash.
 
-Loading runs no code of the file: it parses JSON, copies bytes into arrays, and looks the class up in a list. The
+Loading runs no code of the file: it parses JSON, and copies bytes into arrays. The
 size of the file is compared with its header before the arrays are read, and the package compares each array's shape
 with its bytes, so that nothing larger than the file is allocated. The header's metadata we parse ourselves: the package
 gives them only for a path, not for bytes, and a second look at the path may find another file.
@@ -24,15 +25,15 @@ import json
 import os
 import secrets
 import stat
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-__all__ = ["ModelFileError", "as_json", "load_estimator", "read_file", "save_estimator", "write_file"]
+__all__ = ["Content", "ModelFileError", "as_json", "read_file", "write_file"]
 
 FORMAT = 2  # 1: files of versions before ensembles and checkpoints
-CHECKPOINT = "checkpoint"  # in the place of the class of an estimator; see checkpoints.py
 _KEY = "rnnrnade"
 _ZEROS = "0" * 64
 _MAX_HEADER = 100_000_000  # the package reads no longer one
@@ -43,42 +44,48 @@ class ModelFileError(ValueError):
     """A file that is no model file, or has changed since it was written, or is of another version."""
 
 
-def save_estimator(estimator, path):
-    """Write a fitted estimator to a file, whole or not at all.
+class Content(NamedTuple):
+    """What a file holds: its kind, a dict of what JSON knows, arrays by name, and the version that wrote it."""
+
+    kind: str
+    state: dict
+    arrays: dict
+    version: str | None
+
+
+def write_file(path, kind, state, arrays):
+    """Write a file, whole or not at all.
 
     Parameters
     ----------
-    estimator : estimator
-        Gives ``_state() -> (class name, options, arrays)``: `options` of what JSON knows, `arrays` by name.
     path : str or path-like
         An existing file is replaced; one that cannot be written leaves it as it was.
+    kind : str
+    state : dict
+        Of what JSON knows.
+    arrays : mapping of str to ndarray
 
     Raises
     ------
     TypeError
-        For an option that cannot be written, such as a random generator, or an array not of numbers.
+        For a part of the state that cannot be written, such as a random generator, or an array not of numbers.
     ValueError
-        For options larger than a header can be, or such that the place of the hash would be in doubt.
+        For a state larger than a header can be, or such that the place of the hash would be in doubt.
     OSError
         Where the file cannot be written.
     """
-    write_file(path, *estimator._state())
-
-
-def write_file(path, class_name, options, arrays):
-    """`save_estimator` of what is no estimator: a class's name, options of what JSON knows, arrays by name."""
     from . import __version__
 
     arrays = {name: _contiguous(name, array) for name, array in arrays.items()}
-    for name, option in options.items():
+    for name, part in state.items():
         try:
-            as_json(option)
+            as_json(part)
         except (TypeError, ValueError) as error:
             raise TypeError(
-                f"{class_name} cannot be saved: its {name} is a {type(option).__name__}, but only numbers, "
+                f"{kind} cannot be saved: its {name} is a {type(part).__name__}, but only numbers, "
                 "strings, None, and lists and dicts of them can be written."
             ) from error
-    content = {"format": FORMAT, "class": class_name, "options": options, "version": __version__, "sha256": _ZEROS}
+    content = {"format": FORMAT, "class": kind, "options": state, "version": __version__, "sha256": _ZEROS}
     data = memoryview(safetensors.numpy.save(arrays, metadata={_KEY: as_json(content)}))
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
@@ -87,56 +94,24 @@ def write_file(path, class_name, options, arrays):
     _write_atomically(path, [data[:begin], _digest(data, begin, end).encode(), data[end:]])
 
 
-def load_estimator(path, kind=None):
-    """Read an estimator from a file of `save_estimator`.
+def read_file(path):
+    """Read a file of `write_file`; runs no code of it.
 
     Parameters
     ----------
     path : str or path-like
-    kind : class, default=None
-        Refuse an estimator that is not of this class.
 
     Returns
     -------
-    estimator
-        Fitted, with the same bits in every array.
+    Content
 
     Raises
     ------
     ModelFileError
-        For a file that is no model, is damaged or changed in any byte, or is of another version or kind.
+        For a file that is none of ours, is damaged or changed in any byte, or is of another format.
     FileNotFoundError, PermissionError
         As `open` raises them.
     """
-    from .estimators import ESTIMATORS
-
-    content, arrays = read_file(path)
-    file_name, written = repr(os.fspath(path)), f"written by rnnrnade {content.get('version')}"
-    if content["class"] == CHECKPOINT:
-        raise ModelFileError(
-            f"{file_name} is a checkpoint of a fit, no model: go on with fit(..., checkpoint={file_name}, resume=True)."
-        )
-    if content["class"] not in ESTIMATORS:
-        raise ModelFileError(
-            f"{file_name} holds a {content['class']} ({written}), but this version knows only "
-            f"{', '.join(sorted(ESTIMATORS))}: load it with that version of rnnrnade."
-        )
-    if kind is not None and not issubclass(ESTIMATORS[content["class"]], kind):
-        raise ModelFileError(
-            f"{file_name} holds a {content['class']}, not a {kind.__name__}: load it with {content['class']}.load()."
-        )
-    try:
-        return ESTIMATORS[content["class"]]._from_state(content["options"], arrays)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        raise ModelFileError(
-            f"{file_name} holds a {content['class']} ({written}) that this version cannot rebuild: {error}. "
-            "Load it with that version of rnnrnade."
-        ) from error
-
-
-def read_file(path):
-    """(content, arrays) of a file of `write_file`: content has class, options and version.  Raises as
-    `load_estimator`."""
     file_name = repr(os.fspath(path))
     if not stat.S_ISREG(os.stat(path).st_mode):  # not opened: a pipe would wait for ever
         raise ModelFileError(f"{file_name} is not a regular file: give the path of a file that save() wrote.")
@@ -153,7 +128,7 @@ def read_file(path):
             f"{file_name} has format {content['format']} (written by rnnrnade {content.get('version')}), but this "
             f"version reads format {FORMAT}: load it with that version of rnnrnade."
         )
-    return content, arrays
+    return Content(content["class"], content["options"], arrays, content.get("version"))
 
 
 # ------------------------------------------------------------------------------------------------- the format
@@ -202,7 +177,7 @@ def _digest(data, begin, end):
 
 
 def _read(file):
-    """(content, arrays) of an open file; an exception where a byte is not as `save_estimator` wrote it."""
+    """(content, arrays) of an open file; an exception where a byte is not as `write_file` wrote it."""
     size = os.fstat(file.fileno()).st_size
     head = file.read(8)
     length = int.from_bytes(head, "little")

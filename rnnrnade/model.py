@@ -120,7 +120,9 @@ class Model:
         )  # fmt: skip
 
     def states(self, x, offsets, rows, *, n_threads=1):
-        """(len(rows), Sp): the recurrent states that condition frames `rows` (in ascending order)."""
+        """(len(rows), Sp): the recurrent states that condition frames `rows`, ascending; None where static."""
+        if self.layout.R == 0:
+            return None
         out = np.empty((len(rows), self.layout.Sp), self.dtype)
         most = max(SLICE_BYTES // (self.layout.row_numbers * self.dtype.itemsize), 1)
         state = None
@@ -178,6 +180,48 @@ class Model:
             mask,
         )
         return gradient, frames
+
+    def outputs(self, x, offsets, most, *, n_threads=1):
+        """(rows, scores): frames, dims and parameters of slices of at most `most` packed frames."""
+        state = None
+        for i, j, begin, end in slices(offsets, most):
+            initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and self.layout.R else None
+            inside = np.clip(offsets[i : j + 1], begin, end) - begin
+            scores = self.log_density(
+                x[begin:end], inside, initial=initial, dims=True, parameters=True, last=True, n_threads=n_threads
+            )
+            state = scores.last
+            yield slice(begin, end), scores
+
+    def score_frame(self, x, state):
+        """(log-density of one frame x (D,), those of its dimensions); state (Sp,) becomes the one after it."""
+        dims = np.empty(len(x))
+        return _core.score_frame(self.network, dims, self.theta, x, state), dims
+
+    def with_theta(self, theta):
+        """The same network with other parameters."""
+        return Model(self.layout, theta)
+
+    def noise(self, frames, options, generator):
+        """What noise and dropout of a training batch ask of `gradient`: what the recurrence reads instead of the frames
+        (M, D), and the mask on the states that drive them.
+
+        Dropout puts 0 with the given probability and scales the others up, so that the mean stays (N. Srivastava,
+        G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, Dropout, 2014)."""
+        dtype, found = frames.dtype, {}
+
+        def kept(dropout, shape):
+            return (generator.random(shape, dtype) >= dropout) * dtype.type(1 / (1 - dropout))
+
+        if options.input_noise or options.input_dropout:
+            found["inputs"] = frames.copy()
+        if options.input_noise:
+            found["inputs"] += dtype.type(options.input_noise) * generator.standard_normal(frames.shape, dtype)
+        if options.input_dropout:
+            found["inputs"] *= kept(options.input_dropout, frames.shape)
+        if options.context_dropout:
+            found["mask"] = kept(options.context_dropout, (len(frames), self.layout.Rp))
+        return found
 
     def initial_state(self, n):
         """(n, Sp): the learned first state, once for each sequence."""

@@ -38,10 +38,10 @@ def chain(*links):
 # ---- links that change the gradient ----------------------------------------------------------------------------------
 
 
-def keep(mask):
-    """Zero the gradient of what is not trained; mask is boolean, (size,)."""
+def zero(fixed):
+    """Zero the gradient of what is not trained; `fixed` is boolean, (size,)."""
 
-    zeroed = np.flatnonzero(~mask)
+    zeroed = np.flatnonzero(fixed)
 
     def update(gradient, state, theta):
         gradient[zeroed] = 0

@@ -59,9 +59,10 @@ def learning_curve(estimator_or_history, ax=None):
     """
     history = estimator_or_history
     if not isinstance(history, Mapping):
+        members = estimator_or_history.members_
+        if len(members) > 1:
+            raise ValueError(f"This ensemble has {len(members)} learning curves: draw that of one of members_.")
         history = estimator_or_history.history_
-    if not isinstance(history, Mapping):
-        raise ValueError(f"This ensemble has {len(history)} learning curves: draw that of one of members_.")
     unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
     position = np.asarray(history[unit], dtype=float)
     if position.size == 0:

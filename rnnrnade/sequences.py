@@ -34,16 +34,16 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from .checks import naming
+from .checks import as_numbers, naming
 
 __all__ = [
     "SequenceBatch",
     "Sequences",
     "check_frame_weights",
+    "check_leading",
     "check_sequences",
     "check_validation",
     "check_vectors",
-    "windows",
 ]
 
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
@@ -113,11 +113,33 @@ class Sequences:
             return values.reshape(len(lengths), -1).sum(axis=1)
         return np.array([part.sum() for part in self.split(values)], dtype=values.dtype)
 
-    def split(self, values):
-        """`values` (M, ...) as a list of N arrays (T_i, ...); for one 2-D X, or vectors, `values` itself."""
+    def split(self, values, axis=0):
+        """`values`, whose `axis` are the frames, as a list of N arrays; for one 2-D X, or vectors, `values` itself."""
         if self.form in ("vectors", "2d"):
             return values
-        return [values[a:b] for a, b in pairwise(self.offsets.tolist())]
+        return np.split(values, self.offsets[1:-1], axis) if axis else [values[a:b] for a, b in self.slices]
+
+    def each(self, values):
+        """`values`, a list with one for each sequence; for one 2-D X its only one."""
+        return values[0] if self.form == "2d" else values
+
+    @property
+    def slices(self):
+        """(begin, end) of each sequence, as ints."""
+        return pairwise(self.offsets.tolist())
+
+    def frame_of(self, row):
+        """Where a row of `frames` is found in X: {"row": ...} of vectors, else {"sequence": ..., "frame": ...}."""
+        if self.form == "vectors":
+            return {"row": int(row)}
+        i = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        return {"sequence": i, "frame": int(row - self.offsets[i])}
+
+    def place(self, row, d, names=None):
+        """The same with a dimension, in words: "sequence 3, frame 17, dimension 2 ('x')"."""
+        place = ", ".join(f"{what} {number}" for what, number in self.frame_of(row).items())
+        place += f", dimension {d}" + ("" if names is None else f" ({names[d]!r})")
+        return f"{place} (row {row} of X)" if self.form == "lengths" else place
 
     def rows(self, index):
         """The rows of the frames of the sequences of an array of indices, in its order."""
@@ -385,39 +407,6 @@ def check_validation(estimator, validation_data, *, binary=False, check=check_se
         return check(estimator, validation_data, reset=False, binary=binary)
 
 
-def windows(offsets, window, generator):
-    """Cut every sequence of more than `window` frames into consecutive windows.
-
-    The first piece of such a sequence has a random number of frames, from 1 to `window`, and the others have
-    `window` but for the last, so that the cuts move from epoch to epoch. Sequences of at most `window` frames
-    stay whole and draw no random number. Every frame is in exactly one window.
-
-    Parameters
-    ----------
-    offsets : ndarray of shape (N + 1,), int64
-    window : int or None
-        None: all sequences stay whole.
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    starts, lengths, sequence : three ndarrays of int64, in order, one entry a window
-        Its first row in the packed frames, its number of frames, and the index of its sequence.
-    """
-    lengths = np.diff(offsets)
-    first = lengths.copy()  # frames of the first piece of each sequence
-    if window is not None:
-        cut = lengths > window
-        first[cut] = generator.integers(1, window, size=np.count_nonzero(cut), endpoint=True)
-    step = lengths.max(initial=1) if window is None else window
-    pieces = 1 - (first - lengths) // step  # 1 + ceil((lengths - first) / step)
-    sequence = np.repeat(np.arange(len(lengths), dtype=np.int64), pieces)
-    piece = np.arange(len(sequence)) - (np.cumsum(pieces) - pieces)[sequence]
-    stops = np.minimum(first[sequence] + step * piece, lengths[sequence])
-    starts = np.where(piece == 0, 0, first[sequence] + step * (piece - 1))
-    return offsets[sequence] + starts, stops - starts, sequence
-
-
 # -------------------------------------------------------------------------------- which form X has, and its D
 
 
@@ -595,45 +584,42 @@ def _checked(estimator, frames, offsets, form, binary, gaps):
     """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all are 0 or 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(frames, axis=None)
-    has_gaps = False
-    if not np.isfinite(total):
-        if gaps:
-            has_gaps = bool(np.isnan(frames).any())
-        bad = np.argwhere(np.isinf(frames) if gaps else ~np.isfinite(frames))
-        if len(bad):
-            row, d = bad[0]
-            way_out = "fill in missing values or leave them out."
-            if not gaps and getattr(estimator, "missing", None) is not None:
-                way_out = (
-                    f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
-                )
-            raise ValueError(
-                f"Input X contains {'NaN' if np.isnan(frames[row, d]) else 'infinity'}: "
-                f"{_place(estimator, offsets, form, row, d)}. Every entry must be finite: {way_out}"
-            )
-    if binary:
-        bad = np.argwhere((frames != 0) & (frames != 1) & ~(has_gaps & np.isnan(frames)))
-        if len(bad):
-            row, d = bad[0]
-            raise ValueError(
-                f"Input X contains {frames[row, d]}: {_place(estimator, offsets, form, row, d)}. "
-                f"{_name(estimator)} models binary data: every entry must be 0 or 1."
-            )
-    return Sequences(frames, offsets, form, has_gaps)
+    data = Sequences(frames, offsets, form, has_gaps=gaps and not np.isfinite(total) and bool(np.isnan(frames).any()))
+
+    def first(bad):
+        """(entry, its place) of the first one that is bad; None where there is none."""
+        found = np.argwhere(bad)
+        if not len(found):
+            return None
+        row, d = found[0].tolist()
+        return frames[row, d], data.place(row, d, getattr(estimator, "feature_names_in_", None))
+
+    if not np.isfinite(total) and (found := first(np.isinf(frames) if gaps else ~np.isfinite(frames))):
+        way_out = "fill in missing values or leave them out."
+        if not gaps and getattr(estimator, "missing", None) is not None:
+            way_out = f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
+        entry, place = found
+        what = "NaN" if np.isnan(entry) else "infinity"
+        raise ValueError(f"Input X contains {what}: {place}. Every entry must be finite: {way_out}")
+    if binary and (found := first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)))):
+        raise ValueError(
+            f"Input X contains {found[0]}: {found[1]}. {_name(estimator)} models binary data: every entry must be 0 or "
+            "1."
+        )
+    return data
 
 
-def _place(estimator, offsets, form, row, d):
-    """The place of an entry in the user's terms: "sequence 3, frame 17, dimension 2"."""
-    dimension = f"dimension {d}"
-    if hasattr(estimator, "feature_names_in_"):
-        dimension += f" ({estimator.feature_names_in_[d]!r})"
-    if form == "vectors":
-        return f"row {row}, {dimension}"
-    i = np.searchsorted(offsets, row, side="right") - 1
-    place = f"sequence {i}, frame {row - offsets[i]}, {dimension}"
-    return f"{place} (row {row} of X)" if form == "lengths" else place
-
-
-def ordered(frames, order):
-    """Frames with their dimensions (the last axis) in the order of a model; None: that of X."""
-    return frames if order is None else np.ascontiguousarray(frames[..., order])
+def check_leading(leading, n_samples, n_features, *, binary=False):
+    """Check `leading`, the first dimensions of a drawn frame: (n_samples, j), float64."""
+    leading = as_numbers("leading", leading)
+    j = leading.shape[-1] if leading.ndim else 0
+    if leading.ndim not in (1, 2) or not 1 <= j <= n_features or (leading.ndim == 2 and len(leading) != n_samples):
+        raise ValueError(
+            f"leading must hold the first j of the {n_features} dimensions of a frame, (j,) or ({n_samples}, j) with "
+            f"1 <= j <= {n_features}. Got shape {leading.shape}."
+        )
+    if not np.isfinite(leading).all():
+        raise ValueError("leading holds NaN or infinity: give finite values.")
+    if binary and not np.isin(leading, (0, 1)).all():
+        raise ValueError("leading must hold zeros and ones: this is a model of binary data.")
+    return np.broadcast_to(leading, (n_samples, j))

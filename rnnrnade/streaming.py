@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core
-from .checks import naming
+from .checks import OutOfRange, naming
+from .front import Reader
 
 __all__ = ["FrameScore", "Stream"]
 
@@ -31,20 +31,13 @@ class Stream:
 
     It holds the recurrent state and, for a transform with lags, the last frames: its memory does not grow.  The scores
     have the same bits as `score_frames` and `score_dims` of the whole sequence.  The parameters are those of the
-    estimator, not a copy: do not go on training it (`partial_fit`, `warm_start`) while a stream is read.  One thread at
-    a time may use a stream; streams are independent of each other.
-
-    Parameters
-    ----------
-    estimator : RNNRNADE or RNNNADE
-        Fitted.
-    given : array-like of shape (T, D), optional
-        A sequence that has been read already.
+    estimator, not a copy: do not train it further (`partial_fit`) while a stream is read.  One thread at a time may use
+    a stream; streams are independent of each other.
 
     Attributes
     ----------
     n_frames : int
-        Frames read so far, those of `given` with them.
+        Frames read so far, including those that `stream` was given.
 
     Examples
     --------
@@ -61,31 +54,19 @@ class Stream:
     True
     """
 
-    def __init__(self, estimator, given=None):
-        self._model, self._transform = estimator._model, estimator.transform_
-        self._order, self._binary = estimator.order_, estimator._binary
-        self._name, self._names = type(estimator).__name__, getattr(estimator, "feature_names_in_", None)
-        self._state = self._model.initial_state(1)[0]
-        self._past = []  # of the transform's lags, the latest first: (1, D) each
-        self.n_frames = 0
-        self._jacobian = None
-        if self._transform is not None:
-            self._jacobian = [(float(row.sum()), row) for row in self._transform.log_jacobian_table]
-        if given is not None:
-            with naming("given"):
-                data, _, scores = estimator._scores(given, last=True)
-                if data.n_sequences != 1:
-                    raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
-            self._state = scores.last[0]
-            self.n_frames = data.n_frames
-            if self._lags:
-                frames = data.frames if self._order is None else data.frames[:, self._order]
-                z = self._transform.standardized(np.ascontiguousarray(frames[-self._lags :], np.float64))
-                self._past = [z[i : i + 1] for i in reversed(range(len(z)))]
+    def __init__(self, density, after=None, *, owner="Stream", names=None):
+        self._density, self._owner, self._names = density, owner, names
+        self._binary, self._dtype, self._D = density.head.binary, density.model.dtype, density.model.layout.D
+        self._state = density.state_after(after, 1)[0]
+        self._reader = Reader(density.front, 1, None if after is None else after.frames)
+        # By the number of frames before, at most the transform's lags: sums over the dimensions, and dimensions.
+        jacobian = density.front.log_jacobian(np.array([0, density.front.lags + 1]))
+        self._jacobian = None if jacobian is None else [(float(row.sum()), row) for row in np.atleast_2d(jacobian)]
 
     @property
-    def _lags(self):
-        return 0 if self._transform is None else self._transform.lags
+    def n_frames(self):
+        """Frames that were read."""
+        return self._reader.n_frames
 
     def update(self, frame, *, dims=False):
         """Read the next frame.
@@ -109,42 +90,28 @@ class Stream:
         """
         if type(frame) is not np.ndarray or frame.dtype not in _NATIVE:
             frame = self._converted(frame)
-        if frame.shape != (self._model.layout.D,):
+        if frame.shape != (self._D,):
             self._refuse_shape(frame)
         if not _sum_is_finite(frame):
             self._refuse_value(frame, np.isfinite(frame), "every entry must be finite")
         if self._binary and not ((frame == 0) | (frame == 1)).all():
-            self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._name} models binary data, 0 or 1")
-        if self._order is not None:
-            frame = frame[self._order]
-        past = self._past
-        if self._transform is None:
-            e = frame
-        else:
-            z = self._transform.standardized(frame[None])
-            e = self._transform.residuals(z, past)[0]
-            if self._lags:
-                past = [z, *past[: self._lags - 1]]
-        e = self._rounded(e)
-        each = np.empty(len(e))
-        log_density = _core.score_frame(self._model.network, each, self._model.theta, e, self._state)
+            self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._owner} models binary data, 0 or 1")
+        n_before = self.n_frames
+        try:
+            e = self._reader.read(frame[None])
+        except OutOfRange as error:
+            raise error.at("Frame", f"frame {n_before}, dimension {error.dimension}") from None
+        log_density, each = self._density.model.score_frame(e[0], self._state)
         if self._jacobian is not None:
-            total, row = self._jacobian[min(self.n_frames, self._lags)]
+            total, row = self._jacobian[min(n_before, len(self._jacobian) - 1)]
             log_density += total
             each += row
-        self._past = past
-        self.n_frames += 1
-        if not dims:
-            return log_density
-        if self._order is not None:
-            in_order, each = each, np.empty_like(each)
-            each[self._order] = in_order
-        return FrameScore(log_density, each)
+        return FrameScore(log_density, self._density.front.back(each, axis=0)) if dims else log_density
 
     def copy(self):
         """A stream that has read the same frames and goes on independently; it shares the model."""
         other = object.__new__(Stream)
-        other.__dict__ = dict(self.__dict__, _state=self._state.copy(), _past=list(self._past))
+        other.__dict__ = dict(self.__dict__, _state=self._state.copy(), _reader=self._reader.copy())
         return other
 
     __copy__ = copy
@@ -161,7 +128,7 @@ class Stream:
             names = list(index)
             if names != list(self._names):
                 raise ValueError(
-                    f"frame {self.n_frames} has the names {names}, but {self._name} was fitted with "
+                    f"frame {self.n_frames} has the names {names}, but {self._owner} was fitted with "
                     f"{list(self._names)}, in that order."
                 )
         values = np.asarray(frame)
@@ -175,11 +142,10 @@ class Stream:
             return np.asarray(values, np.float32 if values.dtype == np.float32 else np.float64)
 
     def _refuse_shape(self, frame):
-        D = self._model.layout.D
         hint = ""
         if frame.ndim == 2:
             hint = " A stream reads one frame at a time: stream(X) begins with a sequence that has been read."
-        raise ValueError(f"frame {self.n_frames} has shape {frame.shape}, but must be of shape ({D},).{hint}")
+        raise ValueError(f"frame {self.n_frames} has shape {frame.shape}, but must be of shape ({self._D},).{hint}")
 
     def _refuse_value(self, frame, good, why):
         """Say which entry is bad, if any is: a sum may overflow where no entry is."""
@@ -188,18 +154,3 @@ class Stream:
             d, name = bad[0], "" if self._names is None else f" ({self._names[bad[0]]!r})"
             what = "NaN" if np.isnan(frame[d]) else "infinity" if np.isinf(frame[d]) else frame[d]
             raise ValueError(f"Frame contains {what}: frame {self.n_frames}, dimension {d}{name}: {why}.")
-
-    def _rounded(self, e):
-        """e in the model's type."""
-        if e.dtype == self._model.dtype:
-            return np.ascontiguousarray(e)
-        with np.errstate(over="ignore"):
-            rounded = e.astype(self._model.dtype)
-        if not _sum_is_finite(rounded) and not np.isfinite(rounded).all():
-            d = np.flatnonzero(~np.isfinite(rounded))[0]
-            d = d if self._order is None else self._order[d]
-            raise ValueError(
-                f"Frame is too large for float32: frame {self.n_frames}, dimension {d}: scale it down or use "
-                "dtype='float64'."
-            )
-        return rounded

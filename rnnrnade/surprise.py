@@ -1,6 +1,6 @@
 """What surprises a model: the frames and dimensions to blame, thresholds for alarms, detection of outliers."""
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import names_of_features
+from .checks import check_counts
 
 __all__ = ["AlarmThreshold", "OutlierDetector", "Table"]
 
@@ -37,50 +37,33 @@ def _cell(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def explain(estimator, X, top, n_dims, lengths):
-    """See `Conditionals.explain`."""
-    for name, value in (("top", top), ("n_dims", n_dims)):
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
-    data = estimator._checked(X, lengths)
-    log_density = np.concatenate(_listed(estimator.score_frames(X, **_given(lengths))))
-    dims = np.concatenate(_listed(estimator.score_dims(X, **_given(lengths))))
-    rows = np.argsort(log_density, kind="stable")[:top]  # of the packed frames
-    sequences = np.searchsorted(data.offsets, rows, side="right") - 1
-
-    # Of the sequences in question only, and of their parts only the frames in question.
-    some = np.unique(sequences)
-    subset = data.subset(some)
-    inside = subset.offsets[np.searchsorted(some, sequences)] + rows - data.offsets[sequences]
-    expected, pit, unit = (np.empty((len(rows), data.n_features)) for _ in range(3))
-    for part in estimator._parts(subset):
-        here = np.flatnonzero((inside >= part.rows.start) & (inside < part.rows.stop))
-        at = inside[here] - part.rows.start
+def explain(density, data, names, index, top, n_dims, n_threads):
+    """See `Conditionals.explain`; `index` is that of `index_of`."""
+    check_counts(top=top, n_dims=n_dims)
+    found = []  # of each part the most surprising frames, of which the most surprising of all are some
+    for part in density.parts(data, n_threads):
+        at = np.argsort(part.log_density, kind="stable")[:top]
         location, scale = (np.broadcast_to(a, part.e.shape)[at] for a in (part.location, part.scale))
         family = part.family[at]
-        expected[here] = location + scale * family.mean()
-        pit[here] = family.cdf(part.e[at])
-        unit[here] = np.log(scale)
-    expected, pit, unit = map(estimator._in_order_of_X, (expected, pit, unit))
+        expected, pit = location + scale * family.mean(), family.cdf(part.e[at])
+        found.append((part.rows.start + at, part.log_density[at], part.dims[at], np.log(scale), expected, pit))
+    rows, log_density, dims, unit, expected, pit = map(np.concatenate, zip(*found, strict=True))
 
-    blamed = np.argsort(dims[rows] + unit, axis=1, kind="stable")[:, :n_dims]
-    names = names_of_features(estimator, data.n_features)
-    index = _index(X)
+    blamed = np.argsort(dims + unit, axis=1, kind="stable")[:, :n_dims]
     table = Table()
-    for i, (row, sequence) in enumerate(zip(rows.tolist(), sequences.tolist(), strict=True)):
-        frame = row - int(data.offsets[sequence])
-        where = {"row": row} if data.form == "vectors" else {"sequence": sequence, "frame": frame}
+    for i in np.argsort(log_density, kind="stable")[:top].tolist():
+        row, where = rows[i], data.frame_of(rows[i])
         if index is not None:
-            where["index"] = index[sequence][frame] if isinstance(index, list) else index[row]
+            where["index"] = index[where["sequence"]][where["frame"]] if isinstance(index, list) else index[row]
         for d in blamed[i].tolist():
             values = {
-                "log_density": float(log_density[row]),
+                "log_density": float(log_density[i]),
                 "dimension": names[d],
-                "dimension_log_density": float(dims[row, d]),
+                "dimension_log_density": float(dims[i, d]),
                 "observed": float(data.frames[row, d]),
                 "expected": float(expected[i, d]),
             }
-            if not estimator._binary:
+            if density.head.distribution.continuous:
                 values["pit"] = float(pit[i, d])
             table.append(where | values)
     if index is None:
@@ -90,27 +73,23 @@ def explain(estimator, X, top, n_dims, lengths):
     return pandas.DataFrame(table)
 
 
-def _given(lengths):
-    return {} if lengths is None else {"lengths": lengths}
-
-
 def _listed(values):
     return values if isinstance(values, list) else [values]
 
 
-def _index(X):
+def index_of(X):
     """The labels of the rows where X is a pandas DataFrame, or a list of those of each where X is a list of them."""
     if isinstance(X, list | tuple) and len(X) and all(hasattr(x, "iloc") for x in X):
         return [x.index for x in X]
     return X.index if hasattr(X, "iloc") else None
 
 
-def alarm_threshold(estimator, X, rate, confidence, lengths):
-    """See `Conditionals.alarm_threshold`."""
+def alarm_threshold(log_density, rate, confidence):
+    """See `Conditionals.alarm_threshold`; log_density of the frames, (n,)"""
     for name, value in (("rate", rate), ("confidence", confidence)):
         if not isinstance(value, Real) or not 0 < value < 1:
             raise ValueError(f"{name} must be a number between 0 and 1. Got {value!r} instead.")
-    values = np.sort(np.concatenate(_listed(estimator.score_frames(X, **_given(lengths)))))
+    values = np.sort(log_density)
     n = len(values)
     k = int(np.floor(rate * (n + 1) * (1 + 1e-12)))  # P(a further frame is below the k-th smallest) <= k / (n + 1)
     if k < 1:

@@ -3,8 +3,9 @@
 Design
 ------
 An epoch goes once over all frames: whole sequences, or windows of long ones, in random order, `batch_size` of them to
-an update.  A window that does not begin its sequence starts in the state that the parameters of the epoch's begin give
-it after all frames before (the state is carried in; no gradient flows through it), so training sees what scoring sees.
+an update.  A window that does not begin its sequence starts in the state that the parameters at the start of the epoch
+give it after all frames before (the state is carried in; no gradient flows through it), so training sees what scoring
+sees.
 
 Validation comes at the end of each epoch, or every `validate_every` updates; each makes a row of the history.  Early
 stopping: training ends when the score has not risen for `patience` validations.  (Going back to the best parameters
@@ -16,7 +17,7 @@ What is validated and kept is an exponential moving average of the parameters ov
 updates of an epoch: there an average over a hundred updates lags behind a model that begins to overfit.
 
 A checkpoint (checkpoints.py) holds the state of a `Trainer` at a validation, which may be inside an epoch: then it has
-the parameters and the generator of the epoch's begin too, from which the epoch's batches are made again.
+the parameters and the generator at the start of the epoch too, from which the epoch's batches are made again.
 
 Noise and dropout are drawn from the generator of the fit, one array for a batch, so that they are the same for any
 number of threads.  The states carried into windows have read the frames as they are.
@@ -26,18 +27,70 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from . import optim
-from .model import Model
-from .sequences import windows
 
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
 COLUMNS = ("epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
+
+
+class Trainable(Protocol):
+    """What a `Trainer` needs of a model, and all that it needs."""
+
+    theta: np.ndarray  # (size,)
+    layout: object  # names and shapes of theta: views(theta), flat(mapping, dtype), size
+
+    def gradient(self, frames, offsets, weight, *, initial, out, n_threads, **noise):
+        """(gradient of sum_i weight_i log p_i, which goes to `out`; log p of each frame)."""
+
+    def log_density(self, frames, offsets, *, n_threads):
+        """Has an attribute `frames`: log p of each frame."""
+
+    def states(self, frames, offsets, rows, *, n_threads):
+        """What conditions frames `rows` where a window begins there; None where nothing does."""
+
+    def noise(self, frames, options, generator):
+        """Arguments of `gradient` that are drawn for a batch."""
+
+    def with_theta(self, theta):
+        """The same model with other parameters."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Options of a fit, under the names that estimators have for them, and the parameters that stay as they are."""
+
+    max_epochs: int
+    max_updates: int | None
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    schedule: str | None
+    warmup: int
+    weight_decay: float | dict
+    clip_norm: float | None
+    validate_every: int | None
+    patience: int
+    verbose: int
+    averaging: float | None = None
+    mean_gradient: bool = False
+    window: int | None = None
+    input_noise: float = 0.0
+    input_dropout: float = 0.0
+    context_dropout: float = 0.0
+    fixed: tuple = ()  # names of parameters
+
+    def window_of(self, longest):
+        """Frames of a training window, where the longest sequence has `longest`."""
+        if self.window is not None:
+            return self.window
+        return WINDOW if longest > LONG else longest
 
 
 @dataclass
@@ -62,25 +115,48 @@ class Data:
         return (float((scores.frames * self.counted).sum()) + self.constant) / self.total
 
 
-def window_of(window, longest):
-    """Frames of a training window, for the option `window` and the longest sequence."""
+def windows(offsets, window, generator):
+    """Cut every sequence of more than `window` frames into consecutive windows.
+
+    The first piece of such a sequence has a random number of frames, from 1 to `window`, and the others have
+    `window` but for the last, so that the cuts move from epoch to epoch.  Sequences of at most `window` frames
+    stay whole and draw no random number.  Every frame is in exactly one window.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (N + 1,), int64
+    window : int or None
+        None: all sequences stay whole.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    starts, lengths, sequence : three ndarrays of int64, in order, one entry a window
+        Its first row in the packed frames, its number of frames, and the index of its sequence.
+    """
+    lengths = np.diff(offsets)
+    first = lengths.copy()  # frames of the first piece of each sequence
     if window is not None:
-        return window
-    return WINDOW if longest > LONG else longest
+        cut = lengths > window
+        first[cut] = generator.integers(1, window, size=np.count_nonzero(cut), endpoint=True)
+    step = lengths.max(initial=1) if window is None else window
+    pieces = 1 - (first - lengths) // step  # 1 + ceil((lengths - first) / step)
+    sequence = np.repeat(np.arange(len(lengths), dtype=np.int64), pieces)
+    piece = np.arange(len(sequence)) - (np.cumsum(pieces) - pieces)[sequence]
+    stops = np.minimum(first[sequence] + step * piece, lengths[sequence])
+    starts = np.where(piece == 0, 0, first[sequence] + step * (piece - 1))
+    return offsets[sequence] + starts, stops - starts, sequence
 
 
-def batches(data, batch_size, window, generator, model, n_threads):
+def batches(data, options, generator, model, n_threads):
     """The mini-batches of an epoch: (frames, offsets, weights, initial) in random order."""
     longest = int(np.diff(data.offsets).max())
-    window = window_of(window, longest)
+    window = options.window_of(longest)
     starts, lengths, sequence = windows(data.offsets, window, generator)
-    states = None
-    if model.layout.R and longest > window:
-        states = model.states(data.frames, data.offsets, starts, n_threads=n_threads)
+    states = model.states(data.frames, data.offsets, starts, n_threads=n_threads) if longest > window else None
     fresh = (starts == data.offsets[sequence]).astype(np.uint8)
-    order = generator.permutation(len(starts))
-    n_batches = -(-len(order) // batch_size)
-    for chosen in np.array_split(order, n_batches):
+    shuffled = generator.permutation(len(starts))
+    for chosen in np.array_split(shuffled, -(-len(shuffled) // options.batch_size)):
         offsets = np.zeros(len(chosen) + 1, np.int64)
         np.cumsum(lengths[chosen], out=offsets[1:])
         rows = np.arange(offsets[-1]) + np.repeat(starts[chosen] - offsets[:-1], lengths[chosen])
@@ -119,7 +195,7 @@ class Seen:
 
 @dataclass
 class Best:
-    """The best validation so far; epoch 0 is the begin."""
+    """The best validation so far; epoch 0 is the start."""
 
     theta: np.ndarray | None = None
     score: float = -np.inf
@@ -132,47 +208,46 @@ class Trainer:
 
     Parameters
     ----------
-    model : Model
-    options : object
-        With the training arguments of the estimators as attributes.
+    model : Trainable
+    options : Training
     generator : numpy.random.Generator
-    trained : ndarray of shape (size,), bool
-        Which parameters may change.
     n_threads : int
-    averaging : float
-        Decay of the moving average of the parameters, which is what is validated and kept; 0: the parameters.
+    averages : bool
+        Whether the moving average of the parameters, where the options ask for one, is what is validated and kept;
+        else the parameters are.
     """
 
-    def __init__(self, model, options, generator, trained, n_threads, averaging=0.0):
-        self.model, self.generator, self.trained, self.averaging = model, generator, trained, averaging
+    def __init__(self, model, options, generator, n_threads, *, averages=True):
+        self.model, self.generator = model, generator
+        self.averaging = (options.averaging or 0.0) if averages else 0.0
         self.updates = self.epochs = 0
         self.steps = np.inf  # updates of the whole run; fit knows it
         self.history = {name: [] for name in COLUMNS}
         self.seen = Seen()
         self.best = Best()
-        self.since = 0  # validations since the best
-        self.done = 0  # batches of this epoch
-        self.left_out = 0  # those that are done before a checkpoint
-        self.begin = None  # parameters and state of the generator at the begin of this epoch
+        self.without_gain = 0  # validations since the best
+        self.batches_done = 0  # of this epoch
+        self.batches_to_skip = 0  # that were done before a checkpoint
+        self.epoch_start = None  # parameters and state of the generator at the start of this epoch
         self.interrupted = self.finished = False
         self.recipe = self.state = None
         self.decays, self.strength, self.gradient = {}, None, np.empty_like(model.theta)
         self.follow(options, n_threads)
 
     def __getstate__(self):
-        # Closures do not pickle; `follow` makes these anew, an epoch its begin.
-        return vars(self) | {"optimizer": None, "gradient": None, "decays": {}, "strength": None, "begin": None}
+        # Closures do not pickle; `follow` makes these anew, an epoch its start.
+        return vars(self) | {"optimizer": None, "gradient": None, "decays": {}, "strength": None, "epoch_start": None}
 
     def follow(self, options, n_threads):
         """Build the optimiser that the options ask for; its moments stay unless it is another one."""
         self.options, self.n_threads = options, n_threads
-        layout = self.model.layout
+        layout, dtype = self.model.layout, self.model.theta.dtype
         rule = optim.OPTIMIZERS[options.optimizer]["rule"]
         decays = weight_decays(layout, options.weight_decay)
         if decays != self.decays:
-            self.decays, self.strength = decays, layout.flat(decays, self.model.dtype) if decays else None
-        links = [optim.keep(self.trained)]
-        if options._option("mean_gradient"):
+            self.decays, self.strength = decays, layout.flat(decays, dtype) if decays else None
+        links = [optim.zero(layout.flat(dict.fromkeys(options.fixed, 1), bool))]
+        if options.mean_gradient:
             links.append(optim.mean_gradient(layout))
         links.append(optim.clip_norm(np.inf if options.clip_norm is None else options.clip_norm, n_threads=n_threads))
         links.append(rule(self.learning_rate, self.strength, self.averaging, n_threads=n_threads))
@@ -187,7 +262,7 @@ class Trainer:
     def averaged(self):
         """The model that is validated and kept."""
         average = self.state[-1]["average"]
-        return self.model if average is None else Model(self.model.layout, average)
+        return self.model if average is None else self.model.with_theta(average)
 
     def learning_rate(self, step):
         """Of the update after `step` others: the warm-up times the schedule."""
@@ -195,25 +270,6 @@ class Trainer:
         schedule = optim.SCHEDULES[options.schedule or optim.OPTIMIZERS[options.optimizer]["schedule"]]
         warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
         return options.learning_rate * warm * schedule(min(1.0, step / self.steps))
-
-    def noise(self, frames):
-        """What a batch of frames (M, D) asks of the gradient: what the recurrence reads, and the mask on states."""
-        dtype, option, found = frames.dtype, self.options._option, {}
-        noise, dropout, context = option("input_noise"), option("input_dropout"), option("context_dropout")
-        if noise or dropout:
-            found["inputs"] = frames.copy()
-        if noise:
-            found["inputs"] += dtype.type(noise) * self.generator.standard_normal(frames.shape, dtype)
-        if dropout:
-            found["inputs"] *= self.kept(dropout, frames.shape, dtype)
-        if context:
-            found["mask"] = self.kept(context, (len(frames), self.model.layout.Rp), dtype)
-        return found
-
-    def kept(self, dropout, shape, dtype):
-        """0 with probability `dropout`, else 1 / (1 - dropout), so that the mean stays (Srivastava, Hinton, Krizhevsky,
-        Sutskever and Salakhutdinov, Dropout, 2014)."""
-        return (self.generator.random(shape, dtype) >= dropout) * dtype.type(1 / (1 - dropout))
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is seen and said
     def update(self, batch):
@@ -223,8 +279,8 @@ class Trainer:
         if share == 0:
             return
         _, scores = model.gradient(
-            frames, offsets, (-weight / share).astype(model.dtype), initial=initial, out=self.gradient,
-            n_threads=self.n_threads, **self.noise(frames),
+            frames, offsets, (-weight / share).astype(model.theta.dtype), initial=initial, out=self.gradient,
+            n_threads=self.n_threads, **model.noise(frames, self.options, self.generator),
         )  # fmt: skip
         seen.total += float((scores * weight).sum())
         if not np.isfinite(seen.total):
@@ -234,24 +290,24 @@ class Trainer:
         seen.norms.append(self.state[-2]["norm"])
         self.updates += 1
 
-    def epoch(self, data, window):
+    def epoch(self, data):
         """One pass over the data, or what a checkpoint left of it; yields after each update."""
-        remaining = batches(data, self.options.batch_size, window, self.generator, self.model, self.n_threads)
-        self.done, self.left_out = self.left_out, 0
-        if self.done:
+        remaining = batches(data, self.options, self.generator, self.model, self.n_threads)
+        self.batches_done, self.batches_to_skip = self.batches_to_skip, 0
+        if self.batches_done:
             now = self.model.theta.copy(), self.generator.bit_generator.state
-            self.model.theta[...], self.generator.bit_generator.state = self.begin
-            for _ in zip(range(self.done), remaining, strict=False):
+            self.model.theta[...], self.generator.bit_generator.state = self.epoch_start
+            for _ in zip(range(self.batches_done), remaining, strict=False):
                 pass
             self.model.theta[...], self.generator.bit_generator.state = now
         else:
             self.epochs += 1
-            self.begin = self.model.theta.copy(), self.generator.bit_generator.state
+            self.epoch_start = self.model.theta.copy(), self.generator.bit_generator.state
         for batch in remaining:
             self.update(batch)
-            self.done += 1
+            self.batches_done += 1
             yield
-        self.done = 0
+        self.batches_done = 0
 
     def get_state(self):
         """(numbers, arrays): copies of all that `set_state` needs to go on to the same bits, at a validation."""
@@ -260,21 +316,21 @@ class Trainer:
             "finished": self.finished,
             "epochs": self.epochs,
             "updates": self.updates,
-            "since": self.since,
+            "since": self.without_gain,
             "best": [best.score, best.epoch, best.update],
             "generator": self.generator.bit_generator.state,
         }
         arrays = {"history": history} | ({} if best.theta is None else {"best": best.theta})
         if self.finished:  # nothing will go on from here
             return numbers, arrays
-        numbers |= {"done": self.done, "generator_of_epoch": None, "optimizer": []}
+        numbers |= {"done": self.batches_done, "generator_of_epoch": None, "optimizer": []}
         arrays["theta"] = self.model.theta.copy()
         for i, state in enumerate(self.state):
             of_link = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
             numbers["optimizer"].append(of_link)
             arrays |= {f"optimizer.{i}.{name}": state[name].copy() for name in state if name not in of_link}
-        if self.done:
-            arrays["theta_of_epoch"], numbers["generator_of_epoch"] = self.begin
+        if self.batches_done:
+            arrays["theta_of_epoch"], numbers["generator_of_epoch"] = self.epoch_start
         return numbers, arrays
 
     def set_state(self, numbers, arrays):
@@ -290,7 +346,7 @@ class Trainer:
         if not isinstance(numbers["finished"], bool):
             raise ValueError("'finished' is no bool")
         self.finished, self.epochs, self.updates = numbers["finished"], numbers["epochs"], numbers["updates"]
-        self.since = numbers["since"]
+        self.without_gain = numbers["since"]
         score, *at = numbers["best"]
         _check_counts(dict(zip(("best epoch", "best update"), at, strict=True)))
         has_best = self.finished or "best" in arrays
@@ -306,7 +362,7 @@ class Trainer:
 
     def _set_state_of_epoch(self, numbers, of_parameters):
         _check_counts({"done": numbers["done"]})
-        self.done = self.left_out = numbers["done"]
+        self.batches_done = self.batches_to_skip = numbers["done"]
         for i, (state, of_link) in enumerate(zip(self.state, numbers["optimizer"], strict=True)):
             for name in state:
                 if isinstance(state[name], np.ndarray):
@@ -314,9 +370,9 @@ class Trainer:
             if "step" in state:
                 _check_counts({"step": of_link["step"]})
                 state["step"] = of_link["step"]
-        if self.done:
-            self.begin = of_parameters("theta_of_epoch"), numbers["generator_of_epoch"]
-            self.generator.bit_generator.state = self.begin[1]  # raises, if it is none
+        if self.batches_done:
+            self.epoch_start = of_parameters("theta_of_epoch"), numbers["generator_of_epoch"]
+            self.generator.bit_generator.state = self.epoch_start[1]  # raises, if it is none
 
     def record(self, data, score, seconds):
         """Append a row to the history; the log-Jacobian of a part of the frames is taken to be the mean of all."""
@@ -327,11 +383,15 @@ class Trainer:
         for column, value in zip(self.history.values(), values, strict=True):
             column.append(value)
 
-    def validations(self, data, window):
+    def validations(self, data):
         """Train for the whole run; yields whenever it is time to validate."""
         every, last = self.options.validate_every, self.options.max_updates
-        while not self.finished and self.updates != last and (self.left_out or self.epochs < self.options.max_epochs):
-            for _ in self.epoch(data, window):
+        while (
+            not self.finished
+            and self.updates != last
+            and (self.batches_to_skip or self.epochs < self.options.max_epochs)
+        ):
+            for _ in self.epoch(data):
                 if self.seen.weight and (self.updates == last or (every and self.updates % every == 0)):
                     yield
                 if self.updates == last:
@@ -341,7 +401,7 @@ class Trainer:
         if self.seen.weight:
             yield
 
-    def fit(self, data, validation, window, validated=lambda trainer: None):
+    def fit(self, data, validation, validated=lambda trainer: None):
         """Train until the validation score stops rising, or max_epochs or max_updates; `validated` is called after each
         validation, and at the end.
 
@@ -354,27 +414,27 @@ class Trainer:
         if self.best.theta is None:
             self.best.theta = model.theta.copy()
         longest = int(np.diff(data.offsets).max())
-        n_windows = int(np.ceil(np.diff(data.offsets) / window_of(window, longest)).sum())
+        n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
         n_epochs = -(-self.steps // updates)
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
         bar = tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit") if options.verbose else None
         try:
-            for _ in self.validations(data, window):
+            for _ in self.validations(data):
                 averaged = self.averaged
                 score = validation.score(averaged, self.n_threads) if validation else np.nan
                 if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
                     raise FloatingPointError
                 self.record(data, score, time.perf_counter() - began)
-                self.since += 1
+                self.without_gain += 1
                 if not validation or score > self.best.score:  # without validation the last is the best
-                    self.best, self.since = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
+                    self.best, self.without_gain = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
                 loss = self.history["loss"][-1]
                 if bar is not None:
                     bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
                     bar.update(self.epochs - bar.n)
-                self.finished = self.since >= options.patience
+                self.finished = self.without_gain >= options.patience
                 if self.finished:
                     break
                 validated(self)
@@ -384,14 +444,14 @@ class Trainer:
                 f"of epoch {self.best.epoch}. A smaller learning_rate (now {options.learning_rate}), a smaller "
                 f"clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         except KeyboardInterrupt:
             self.interrupted = True
             warnings.warn(
                 f"training was interrupted: the estimator has the parameters of epoch {self.best.epoch}.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         finally:
             if bar is not None:

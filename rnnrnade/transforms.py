@@ -145,7 +145,7 @@ class Linear(BaseEstimator):
         """Whether this is standardisation and nothing else."""
         return self.lags == 0 and self.covariance == "diagonal"
 
-    def forward(self, frames, offsets, *, n_threads=1):
+    def forward(self, frames, offsets):
         """e of packed frames.
 
         Parameters
@@ -168,6 +168,10 @@ class Linear(BaseEstimator):
     def standardized(self, frames):
         """z, the standardised columns of `frames`."""
         return (frames - self.mean_) / self.scale_
+
+    def unstandardized(self, z, d=slice(None)):
+        """The frames with the standardised columns z, or those of their dimensions d."""
+        return self.mean_[d] + self.scale_[d] * z
 
     def residuals(self, z, past):
         """e of n frames, each after a past of its own.

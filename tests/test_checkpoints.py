@@ -60,7 +60,7 @@ def make(name):
 def assert_same_fit(a, b, X):
     """Parameters, history but for seconds, the best, and scores: the same bits."""
     for x, y in zip(a.members_, b.members_, strict=True):
-        assert_array_equal(x._model.theta, y._model.theta, strict=True)
+        assert_array_equal(x._density.model.theta, y._density.model.theta, strict=True)
         assert_array_equal(x.order_, y.order_)
         assert set(x.history_) == set(y.history_)
         for column in set(x.history_) - {"seconds"}:

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm
 from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
-from rnnrnade import RNADE, Linear, _core, conditionals, distributions
+from rnnrnade import RNADE, Linear, _core, density, distributions
 from rnnrnade.distributions import FAMILIES, Bernoulli, MixtureOfGaussians
 from rnnrnade.heads import HEADS
 
@@ -304,7 +304,7 @@ def test_slices_leave_the_bits(case, transform, order, dtype, monkeypatch):
 
     expected = everything()
     for frames in (1, 2, 10):
-        monkeypatch.setattr(conditionals, "SLICE", frames * case.D * 3 * case.K)
+        monkeypatch.setattr(density, "SLICE", frames * case.D * 3 * case.K)
         assert_same_bits(everything(), expected, f"slices of {frames} frames")
 
 

@@ -11,7 +11,7 @@ import pytest
 import rnnrnade
 
 DOCS = Path(__file__).parents[1] / "docs"
-RETURNED = ("calibration", "missing", "streaming", "surprise")  # modules whose classes come back from calls
+RETURNED = ("calibration", "density", "missing", "streaming", "surprise")  # modules whose classes come back from calls
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="no docs/ beside the tests")
 

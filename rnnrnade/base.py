@@ -1,0 +1,577 @@
+"""What all estimators share: options, `fit`, scores, draws, files.
+
+An `Estimator` holds one density of X, or the mean of several (density.py), and trains it.  What a density with exact
+conditionals can say is in exact.py; which options there are, and their defaults, in estimators.py.
+"""
+
+import os
+import time
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
+
+from . import _core
+from .checkpoints import CHECKPOINT, Checkpoint, digest
+from .checks import as_generator, check_counts
+from .density import Density, Ensemble, Record
+from .front import Front
+from .heads import HEADS
+from .io import ModelFileError, read_file, write_file
+from .options import TRANSFORMS, documented
+from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors
+from .training import Trainer, Training, weight_decays
+from .transforms import Linear
+
+HELD_OUT_WHOLE = 10  # sequences or rows from which on some are held out; of fewer sequences the ends are
+ONE_ORDER = (
+    "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask one of "
+    "members_ for them."
+)
+
+ESTIMATORS = {}  # the classes that a file may hold, by name; see Estimator.__init_subclass__
+
+
+def load_estimator(path, kind=None):
+    """Read an estimator from a file that its `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : class, default=None
+        Refuse an estimator that is not of this class.
+
+    Returns
+    -------
+    estimator
+        Fitted, with the same bits in every array.
+
+    Raises
+    ------
+    ModelFileError
+        For a file that is no model, is damaged or changed in any byte, or is of another version or kind.
+    FileNotFoundError, PermissionError
+        As `open` raises them.
+    """
+    name, state, arrays, version = read_file(path)
+    file_name, written = repr(os.fspath(path)), f"written by rnnrnade {version}"
+    if name == CHECKPOINT:
+        raise ModelFileError(
+            f"{file_name} is a checkpoint of a fit, no model: go on with fit(..., checkpoint={file_name}, resume=True)."
+        )
+    if name not in ESTIMATORS:
+        raise ModelFileError(
+            f"{file_name} holds a {name} ({written}), but this version knows only {', '.join(sorted(ESTIMATORS))}: "
+            "load it with that version of rnnrnade."
+        )
+    if kind is not None and not issubclass(ESTIMATORS[name], kind):
+        raise ModelFileError(f"{file_name} holds a {name}, not a {kind.__name__}: load it with {name}.load().")
+    try:
+        return ESTIMATORS[name]._from_file(state, arrays)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise ModelFileError(
+            f"{file_name} holds a {name} ({written}) that this version cannot rebuild: {error}. "
+            "Load it with that version of rnnrnade."
+        ) from error
+
+
+def _of_one_order(name, value):
+    """A fitted attribute of the one density; an ensemble has none (AttributeError)."""
+
+    def get(self):
+        check_is_fitted(self)
+        density = self._density
+        if isinstance(density, Ensemble):
+            raise AttributeError(
+                f"this {type(self).__name__} is an ensemble of {len(density.members)} orders and has no {name}: each "
+                "of members_ has its own."
+            )
+        return value(density)
+
+    return property(get)
+
+
+class Estimator(DensityMixin, BaseEstimator):
+    """Options, fit, scores, draws and files of an estimator of sequences or vectors.
+
+    A subclass says what its network looks like (`_layout`) and which forms of X it takes (`_check`).
+    """
+
+    _recurrent = False  # whether it reads sequences
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "_parameter_constraints" in vars(cls):
+            ESTIMATORS[cls.__name__] = cls
+
+    # ---- options ------------------------------------------------------------------------------------------------
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = False
+        tags.non_deterministic = False
+        return tags
+
+    def _option(self, name, default=None):
+        return vars(self).get(name, default)
+
+    # scikit-learn treats anything with an attribute `transform` as a transformer: that option is read by get_params.
+    @property
+    def transform(self):
+        raise AttributeError(
+            f"{type(self).__name__} is no transformer: get_params()['transform'] is the option, transform_ the fitted."
+        )
+
+    @transform.setter
+    def transform(self, value):
+        vars(self)["transform"] = value
+
+    def get_params(self, deep=True):
+        """The options by name; with deep those of a Linear in `transform` too, as transform__lags and so on."""
+        params = {name: vars(self)[name] for name in self._get_param_names()}
+        transform = params.get("transform")
+        if deep and isinstance(transform, Linear):
+            params |= {f"transform__{name}": value for name, value in transform.get_params().items()}
+        return params
+
+    def _bad_option(self, name, what, value):
+        return InvalidParameterError(
+            f"The {name!r} parameter of {type(self).__name__} must be {what}. Got {value!r} instead."
+        )
+
+    @property
+    def _head(self):
+        return HEADS[self._option("conditional", "bernoulli")]
+
+    def _order(self, D):
+        """The option `order` as indices; None where there is none, or where `fit` draws it."""
+        if self.order is None or isinstance(self.order, str):
+            return None
+        order = np.asarray(self.order)
+        if order.shape != (D,) or not np.array_equal(np.sort(order), np.arange(D)):
+            what = f"a permutation of 0 ... {D - 1}, one number for each of the {D} features, 'random' or None"
+            raise self._bad_option("order", what, self.order)
+        return order.astype(np.intp)
+
+    def _n_threads(self):
+        if self.n_jobs == 0:
+            raise self._bad_option("n_jobs", "None, a positive int, or a negative one (-1: all cores)", 0)
+        return _core.effective_threads(self.n_jobs)
+
+    def _training(self):
+        """The options of training."""
+        named = {name: self._option(name) for name in Training.__dataclass_fields__ if name in vars(self)}
+        fixed = () if self._option("learn_rho", True) else ("rho",)
+        return Training(**named, fixed=fixed)
+
+    # ---- data ---------------------------------------------------------------------------------------------------
+
+    def _check(self, X, lengths=None, *, reset=False, gaps=False):
+        """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
+        kind = {"reset": reset, "binary": self._head.binary, "gaps": gaps and self.missing is not None}
+        if self._recurrent:
+            return check_sequences(self, X, lengths, **kind)
+        return check_vectors(self, X, **kind)
+
+    # ---- fit ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self, X, lengths, sample_weight, reset):
+        """Checked options and data: (threads, data, its weights, layout)."""
+        self._validate_params()
+        n_threads = self._n_threads()
+        data = self._check(X, lengths, reset=reset)
+        layout = self._layout(data.n_features)
+        weight_decays(layout, self.weight_decay)  # raises
+        self._order(data.n_features)  # raises
+        weight = check_frame_weights(sample_weight, data)
+        return n_threads, data, np.ones(data.n_frames) if weight is None else weight, layout
+
+    def _new_front(self, k, data, weight, generator):
+        """The front of member k of an ensemble, its transform fitted; all but the first have a random order."""
+        order = self._order(data.n_features)
+        if k > 0 or isinstance(self.order, str):
+            order = generator.permutation(data.n_features)
+        transform = self._option("transform")
+        transform = (
+            None if transform is None else clone(TRANSFORMS[transform] if isinstance(transform, str) else transform)
+        )
+        return Front(order, transform, self.dtype).fit(data, weight)
+
+    def _put(self, densities, trainers=None):
+        """Keep what was fitted: one density, or one for each order; trainers with which `partial_fit` goes on."""
+        self._density = densities[0] if self.n_orders == 1 else Ensemble(densities)
+        self._trainers = trainers or [None] * len(densities)
+
+    @documented
+    def fit(
+        self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None, checkpoint=None, every=60.0,
+        resume=False,
+    ):  # fmt: skip
+        """Fit the model to sequences by maximum likelihood.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays
+            Or one of the other forms: an array (N, T, D); one 2-D array, DataFrame or list of lists (ONE sequence);
+            an object array of sequences; a 2-D array with `lengths`.
+        y : ignored
+        lengths : array-like of shape (N,), optional
+            Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
+        sample_weight : array-like, optional
+            One weight for each item of X's first axis.
+        validation_data : X or (X, None), optional
+            Used instead of held-out sequences.
+        {checkpoints}
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ModelFileError
+            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+        OSError
+            For a checkpoint that cannot be read or written.
+        ValueError, TypeError
+            For bad options or data; the message names the option, or the sequence and position.
+        """
+        return self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+
+    def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
+        before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
+        if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
+            before = ()  # the interrupted fit was the first
+        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=not before)
+        check = check_sequences if self._recurrent else check_vectors
+        held_out = check_validation(self, validation_data, binary=self._head.binary, check=check)
+        generator = as_generator(self.random_state)
+        if len(before) != self.n_orders or any(density.model.layout != layout for density in before):
+            before = ()
+        if checkpoint.path is not None:
+            checkpoint.begin(self._about_fit(data, weight, held_out, before, generator), generator)
+        train, valid = self._split(data, weight, held_out, generator)
+        densities, options = [], self._training()
+        try:
+            for k in range(self.n_orders):
+                # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
+                front = before[k].front if before else self._new_front(k, *train, generator)
+                sets = None
+                best = None
+                for _ in range(1 if before else self.n_restarts):
+                    start = before[k] if before else Density.untrained(front, layout, generator)
+                    sets = sets or [None if one is None else start.training_data(*one) for one in (train, valid)]
+                    model = start.model.with_theta(start.model.theta.copy())
+                    trainer = Trainer(model, options, generator, n_threads)
+                    checkpoint.restore(trainer)
+                    trainer.fit(*sets, checkpoint.keep)
+                    if best is None or trainer.score > best.score:
+                        best = trainer
+                    if trainer.interrupted:
+                        break
+                densities.append(Density(front, best.model, Record.of(best)))
+                if trainer.interrupted:
+                    break
+        finally:
+            checkpoint.flush()
+        self._put(densities)
+        return self
+
+    def _about_fit(self, data, weight, held_out, before, generator):
+        """What decides how a fit goes on, by name: options, digests of data, the first parameters if not random."""
+        about = {"class": type(self).__name__} | self._options_for_files()
+        for name in ("n_jobs", "verbose", "warm_start"):
+            about.pop(name)
+        about["generator"] = generator.bit_generator.state["bit_generator"]
+        about["X"] = digest(data.frames, data.offsets)
+        about["sample_weight"] = digest(weight)
+        about["validation_data"] = None if held_out is None else digest(held_out.frames, held_out.offsets)
+        first = [a for density in before for a in (density.model.theta, density.front.order) if a is not None]
+        about["first parameters"] = digest(*first) if before else None
+        return about
+
+    def _split(self, data, weight, held_out, generator):
+        """((train, its weights), (validation, its weights)); validation None where there is none."""
+        if held_out is not None:
+            return (data, weight), (held_out, np.ones(held_out.n_frames))
+        fraction = self.validation_fraction
+        if not fraction:
+            return (data, weight), None
+        if data.n_sequences >= HELD_OUT_WHOLE:
+            index = generator.permutation(data.n_sequences)
+            n_valid = max(1, round(fraction * data.n_sequences))
+            kept, held = np.sort(index[n_valid:]), np.sort(index[:n_valid])
+            train_weight, valid_weight = weight[data.rows(kept)], weight[data.rows(held)]
+            if train_weight.sum() > 0 and valid_weight.sum() > 0:
+                return (data.subset(kept), train_weight), (data.subset(held), valid_weight)
+        elif self._recurrent and (data.lengths * fraction).sum() >= 2:
+            # Few sequences: the end of each, scored with its past as context.
+            last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
+            last = np.where(data.lengths > 1, last, 0)
+            kept = data.lengths - last
+            position = np.arange(data.n_frames) - np.repeat(data.offsets[:-1], data.lengths)
+            is_train = position < np.repeat(kept, data.lengths)
+            offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+            train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list")
+            if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
+                return (train, weight[is_train]), (data, np.where(is_train, 0.0, weight))
+        what = "frames" if self._recurrent else "rows"
+        warnings.warn(
+            f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
+            "Pass validation_data, or validation_fraction=0 to silence this.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+        return (data, weight), None
+
+    def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
+        """Go on training for one epoch over X; the first call starts a new model.
+
+        Options set since the last call hold from now on.  The parameters are those after the last update, not their
+        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+
+        Parameters
+        ----------
+        X, y, lengths, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, lengths, sample_weight)
+
+    def _partial_fit(self, X, lengths, sample_weight):
+        first = not self.__sklearn_is_fitted__()
+        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=first)
+        options = self._training()
+
+        def new_trainer(density):
+            return Trainer(density.model, options, as_generator(self.random_state), n_threads, averages=False)
+
+        if first:
+            generator = as_generator(self.random_state)
+            densities, trainers = [], []
+            for k in range(self.n_orders):
+                density = Density.untrained(self._new_front(k, data, weight, generator), layout, generator)
+                trainers.append(new_trainer(density))
+                densities.append(Density(density.front, density.model, Record.of(trainers[k])))
+            self._put(densities, trainers)
+        members = list(self._density.members)
+        for k, density in enumerate(members):
+            trainer = self._trainers[k] = self._trainers[k] or new_trainer(density)
+            trainer.follow(options, n_threads)
+            if self._one_epoch(trainer, density.training_data(data, weight)):
+                members[k] = Density(density.front, density.model, Record.of(trainer))
+            else:
+                self._trainers[k] = None  # its moments may not be finite
+        self._density = Ensemble(members) if isinstance(self._density, Ensemble) else members[0]
+        return self
+
+    @staticmethod
+    def _one_epoch(trainer, data):
+        """One epoch of `partial_fit`; whether it was made."""
+        began, theta = time.perf_counter(), trainer.model.theta
+        try:
+            for _ in trainer.epoch(data):
+                pass
+            if not np.isfinite(theta).all():
+                raise FloatingPointError
+        except FloatingPointError:
+            theta[...] = trainer.epoch_start[0]
+            warnings.warn(
+                "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+            return False
+        seconds = sum(trainer.history["seconds"][-1:])
+        trainer.record(data, np.nan, seconds + time.perf_counter() - began)
+        trainer.best.epoch, trainer.best.update = trainer.epochs, trainer.updates
+        return True
+
+    # ---- what was fitted ----------------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return "_density" in vars(self)
+
+    @property
+    def members_(self):
+        """The fitted models of the ensemble: estimators of one order each."""
+        check_is_fitted(self)
+        density = self._density
+        if not isinstance(density, Ensemble):
+            return [self]
+        return [self._member(one) for one in density.members]
+
+    def _member(self, density):
+        """A density of an ensemble as an estimator."""
+        order = density.front.order
+        options = self.get_params(deep=False) | {"n_orders": 1, "order": None if order is None else order.tolist()}
+        member = type(self)(**options)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(member, name, getattr(self, name))
+        member._put([density])
+        return member
+
+    parameters_ = _of_one_order("parameters_", lambda density: density.model.parameters)
+    transform_ = _of_one_order("transform_", lambda density: density.front.transform)
+    order_ = _of_one_order("order_", lambda density: density.front.order)
+    history_ = _of_one_order("history_", lambda density: density.record.history)
+    n_iter_ = _of_one_order("n_iter_", lambda density: density.record.n_epochs)
+    best_epoch_ = _of_one_order("best_epoch_", lambda density: density.record.best_epoch)
+    best_update_ = _of_one_order("best_update_", lambda density: density.record.best_update)
+
+    def _one_density(self, why=ONE_ORDER):
+        """The density, where it is one; of an ensemble ValueError, which says why."""
+        check_is_fitted(self)
+        density = self._density
+        if isinstance(density, Ensemble):
+            n = len(density.members)
+            raise ValueError(
+                f"this {type(self).__name__} is an ensemble of {n} orders, whose density is a mean: {why.format(n=n)}"
+            )
+        return density
+
+    # ---- scores and draws ---------------------------------------------------------------------------------------
+
+    def _scored(self, X, lengths=None):
+        """(data, log-density of each frame)."""
+        check_is_fitted(self)
+        density = self._density
+        data = self._check(X, lengths)
+        return data, density.frames(data, self._n_threads())
+
+    def score_samples(self, X, *, lengths=None):
+        """Exact log-density of each item of X's first axis, in nats (with missing values: `rnnrnade.missing`).
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        ndarray, float64
+            Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
+            each frame, given its past.
+        """
+        data, frames = self._scored(X, lengths)
+        return data.per_item(frames)
+
+    def score(self, X, y=None, *, lengths=None):
+        """Mean log-density per frame, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        y : ignored
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self._scored(X, lengths)[1]))
+
+    def _generator(self, random_state, **counts):
+        """The generator of draws, after a check that the estimator is fitted and that counts are positive ints."""
+        check_is_fitted(self)
+        check_counts(**counts)
+        return as_generator(self.random_state if random_state is None else random_state)
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    def save(self, path):
+        """Write the fitted estimator to a file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        TypeError
+            For an option that cannot be written.
+        OSError
+            Where the file cannot be written.
+        """
+        check_is_fitted(self)
+        write_file(path, *self._to_file())
+
+    @classmethod
+    def load(cls, path):
+        """Read an estimator that `save` wrote; runs no code of the file and refuses a changed one.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator
+
+        Raises
+        ------
+        ModelFileError
+            For a file that is damaged, changed, of another version, or no model of this class.
+        """
+        return load_estimator(path, kind=cls)
+
+    def _options_for_files(self):
+        """The options as JSON knows them; of a random_state that is no number, None."""
+        options = self.get_params(deep=False)
+        transform = options.get("transform")
+        options["transform"] = transform.get_params() if isinstance(transform, Linear) else transform
+        seed = self.random_state
+        options["random_state"] = int(seed) if isinstance(seed, Integral) else None
+        if self.order is not None and not isinstance(self.order, str):
+            options["order"] = [int(i) for i in self.order]
+        if "context" in options:
+            options["context"] = list(self.context)
+        return options
+
+    def _to_file(self):
+        """(class, what JSON knows, arrays)."""
+        options = self._options_for_files()
+        transform = options.pop("transform")
+        state = {"options": options, "n_features_in": self.n_features_in_, "members": []}
+        state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        state["transform_option"] = transform
+        arrays = {}
+        for k, density in enumerate(self._density.members):
+            of_member, own = density.to_file()
+            state["members"].append(of_member)
+            arrays |= {f"{k}.{name}": array for name, array in own.items()}
+        return type(self).__name__, state, arrays
+
+    @classmethod
+    def _from_file(cls, state, arrays):
+        options = dict(state["options"])
+        if "context" in options:
+            options["context"] = tuple(options["context"])
+        transform = state["transform_option"]
+        if "transform" in cls._parameter_constraints:
+            options["transform"] = Linear(**transform) if isinstance(transform, dict) else transform
+        self = cls(**options)
+        self._validate_params()
+        D = self.n_features_in_ = int(state["n_features_in"])
+        self._order(D)
+        names = state["feature_names_in"]
+        if not isinstance(names, list) or len(names) not in (0, D) or D < 1:
+            raise ValueError("the names of the features do not fit their number")
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        densities, layout = [], self._layout(D)
+        for k, of_member in enumerate(state["members"]):
+            own = {name.removeprefix(f"{k}."): a for name, a in arrays.items() if name.startswith(f"{k}.")}
+            densities.append(Density.from_file(of_member, own, layout, self.dtype))
+        if not densities or (self.n_orders == 1 and len(densities) > 1):
+            raise ValueError(f"it holds {len(densities)} models, but n_orders is {self.n_orders}")
+        self._put(densities)
+        return self

@@ -1,0 +1,371 @@
+"""One exact density in the units and the order of X, and the mean of several.
+
+A `Density` is a front (front.py: order, transform, type) and a network behind it (model.py).  It takes checked data
+(`Sequences`) and gives log-densities, conditionals, gradients and draws in the units and the order of X.  An `Ensemble`
+of densities is another object with the same calls, but for those that are of one order only.
+
+Design
+------
+*Units.*  The network's conditionals are of e, the output of the transform.  x_d = location_d + scale_d e_d with
+location and scale known before x_d is (`Linear.location_and_scale`), so a quantile or mean of x_d is that of e_d moved
+and scaled, a CRPS is scaled, and the distribution function is the same number.
+
+*Memory.*  The parameters of all conditionals would be (T, D, P).  `Density.parts` goes through the frames in slices of
+at most SLICE of these numbers and carries the recurrent state, which leaves every bit as it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from .checks import OutOfRange
+from .front import Front, Reader
+from .heads import HEADS
+from .layout import initial_parameters
+from .model import Model, Scores
+from .sequences import check_leading
+from .training import Data
+from .transforms import Linear
+
+__all__ = ["BernoulliParameters", "MixtureParameters"]
+
+SLICE = 1 << 19  # numbers of the parameters of conditionals that are held at a time
+DRAWS = 1 << 22  # random numbers of each kind held at a time
+
+
+class MixtureParameters(NamedTuple):
+    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such."""
+
+    alpha: np.ndarray
+    mu: np.ndarray
+    sigma: np.ndarray
+
+
+class BernoulliParameters(NamedTuple):
+    """Parameters of every one-dimensional conditional: p(x_d = 1), (T_i, D), or a list of such."""
+
+    p: np.ndarray
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept."""
+
+    history: dict = field(default_factory=dict)
+    best_epoch: int = 0
+    best_update: int = 0
+
+    @classmethod
+    def of(cls, trainer):
+        return cls(trainer.history, trainer.best.epoch, trainer.best.update)
+
+    @property
+    def n_epochs(self):
+        return len(set(self.history["epoch"]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The conditionals of some consecutive frames, all arrays in the order of X.
+
+    Attributes
+    ----------
+    rows : slice
+        Which of the packed frames.
+    log_density : ndarray of shape (m,), float64
+        Of each frame, in the units of X.
+    dims : ndarray of shape (m, D), float64
+        Of each dimension.
+    e : ndarray of shape (m, D), float64
+        What the frames are to the network.
+    location, scale : ndarray of shape (m, D), or 0.0 and 1.0
+        x = location + scale e.
+    family : distribution
+        Of e, leading axes (m, D).
+    """
+
+    rows: slice
+    log_density: np.ndarray
+    dims: np.ndarray
+    e: np.ndarray
+    location: np.ndarray
+    scale: np.ndarray
+    family: object
+
+
+class Density:
+    """One exact density: a front and a network.
+
+    Parameters
+    ----------
+    front : Front
+    model : Model
+    record : Record, optional
+    """
+
+    def __init__(self, front, model, record=None):
+        self.front, self.model, self.record = front, model, record
+
+    @property
+    def head(self):
+        return HEADS[self.model.layout.head]
+
+    @property
+    def members(self):
+        return (self,)
+
+    # ---- scores -------------------------------------------------------------------------------------------------
+
+    def encode(self, data):
+        """e (M, D); ValueError with the place of a number that is too large for the type of the network."""
+        try:
+            return self.front.encode(data.frames, data.offsets)
+        except OutOfRange as error:
+            raise error.at("X", data.place(error.row, error.dimension)) from None
+
+    def scores(self, data, *, dims=False, last=False, n_threads=1):
+        """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""
+        scores = self.model.log_density(self.encode(data), data.offsets, dims=dims, last=last, n_threads=n_threads)
+        self.front.to_units_of_x(data.offsets, scores.frames, scores.dims)
+        return Scores(scores.frames, self.front.back(scores.dims) if dims else None, last=scores.last)
+
+    def frames(self, data, n_threads=1):
+        """Exact log-density of each frame given its past, in nats: (M,)"""
+        return self.scores(data, n_threads=n_threads).frames
+
+    def parts(self, data, n_threads=1):
+        """The conditionals of all frames of `data`, in slices."""
+        front, layout = self.front, self.model.layout
+        x = np.asarray(data.frames, np.float64)
+        moved = front.location_and_scale(data.frames, data.offsets)
+        location, scale = (None, None) if moved is None else map(front.back, moved)
+        jacobian = front.log_jacobian(data.offsets)
+        if jacobian is not None:
+            jacobian = np.broadcast_to(jacobian.sum(axis=-1), len(x)), np.broadcast_to(jacobian, x.shape)
+        outputs = self.model.outputs(
+            self.encode(data), data.offsets, max(1, SLICE // (layout.D * layout.P)), n_threads=n_threads
+        )
+        for rows, scores in outputs:
+            log_density, dims = scores.frames, scores.dims
+            if jacobian is not None:
+                log_density, dims = (
+                    values + of_all[rows] for values, of_all in zip((log_density, dims), jacobian, strict=True)
+                )
+            family = self.head.distribution.of_outputs(front.back(scores.parameters))
+            at = (x[rows], 0.0, 1.0)
+            if moved is not None:
+                at = ((x[rows] - location[rows]) / scale[rows], location[rows], scale[rows])
+            yield Part(rows, log_density, front.back(dims), *at, family)
+
+    def parameters(self, data, n_threads=1):
+        """Parameters of every conditional in the units and the order of X: arrays (M, D, K), or (M, D)."""
+        front, K = self.front, self.model.layout.K
+        scores = self.model.log_density(self.encode(data), data.offsets, parameters=True, n_threads=n_threads)
+        values = scores.parameters.astype(np.float64)
+        if not self.head.mixture:
+            return BernoulliParameters(front.back(values[:, :, 0]))
+        alpha, mu, sigma = (values[:, :, i * K : (i + 1) * K] for i in range(3))
+        moved = front.location_and_scale(data.frames, data.offsets)
+        if moved is not None:
+            location, scale = moved
+            mu, sigma = location[:, :, None] + scale[:, :, None] * mu, scale[:, :, None] * sigma
+        return MixtureParameters(*map(front.back, (alpha, mu, sigma)))
+
+    def gradient(self, data, n_threads=1):
+        """(gradient of the total log-likelihood by the flat parameters, log-density of each frame)."""
+        weight = np.ones(data.n_frames, self.model.dtype)
+        gradient, frames = self.model.gradient(self.encode(data), data.offsets, weight, n_threads=n_threads)
+        self.front.to_units_of_x(data.offsets, frames)
+        return gradient, frames
+
+    def from_normal(self, data, n_threads=1):
+        """x (M, D) of frames whose normal scores are `data`."""
+        scores = np.ascontiguousarray(self.front.ordered(data.frames), np.float64)
+        e = self.model.from_normal(scores, data.offsets, n_threads=n_threads)
+        return self.front.decode_packed(e, data.offsets)
+
+    def training_data(self, data, weight):
+        """What a trainer reads: e, and the constant that brings its log-density into the units of X."""
+        jacobian = self.front.log_jacobian(data.offsets)
+        constant = 0.0 if jacobian is None else float((weight * jacobian.sum(axis=-1)).sum())
+        return Data(self.encode(data), data.offsets, weight, constant)
+
+    # ---- draws --------------------------------------------------------------------------------------------------
+
+    def noise(self, shape, generator):
+        """(uniform, noise): the random numbers of a draw."""
+        return self.head.random_numbers(generator, shape, self.model.dtype)
+
+    def state_after(self, data, n, n_threads=1):
+        """The state after one sequence, or without data the first, n times: (n, Sp); None for static models."""
+        if data is None or not self.model.layout.R:
+            return self.model.initial_state(n)
+        return np.tile(self.scores(data, last=True, n_threads=n_threads).last, (n, 1))
+
+    def draw(self, n_samples, n_frames, generator, given=None, leading=None, n_threads=1):
+        """Draw sequences, exactly.
+
+        Parameters
+        ----------
+        n_samples, n_frames : int
+        generator : numpy.random.Generator
+        given : Sequences, optional
+            One sequence, which the draws continue.
+        leading : array-like of shape (j,) or (n_samples, j), optional
+            The first j dimensions, in the order of the model, of the first frame that is drawn.
+        n_threads : int
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_frames, D), float64
+        """
+        D = self.model.layout.D
+        state = self.state_after(given, n_samples, n_threads)
+        past = None if given is None else given.frames
+        at_once = max(1, DRAWS // (n_samples * D))
+        parts = []
+        if leading is not None:
+            leading = check_leading(leading, n_samples, D, binary=self.head.binary)
+            first, state = self._complete(leading, past, state, generator, n_threads)
+            parts.append(first[:, None])
+        for begin in range(len(parts), n_frames, at_once):
+            random_numbers = self.noise((n_samples, min(at_once, n_frames - begin), D), generator)
+            parts.append(self.model.sample(*random_numbers, state=state, n_threads=n_threads))
+        x = self.front.decode(np.concatenate(parts, axis=1), past)
+        if leading is not None:  # not what the transform and its inverse round it to
+            x[:, 0, self.front.ordered(np.arange(D))[: leading.shape[1]]] = leading
+        return x
+
+    def _complete(self, leading, past, state, generator, n_threads):
+        """The first frame of samples whose leading dimensions are given, (n_samples, j), and the state after it.
+
+        Each dimension takes one call of the core, which computes the conditionals of the whole frame: that of dimension
+        d is the same bits whatever stands in dimensions d ... D - 1."""
+        model, (N, j) = self.model, leading.shape
+        z = self.front.map.unstandardized(np.zeros((N, model.layout.D)))
+        z[:, :j] = leading
+        reader = Reader(self.front, N, past)
+        reader.start(self.front.map.standardized(z))
+        e = np.array(reader.residuals())
+        try:
+            rounded = np.array(self.front.rounded(e))
+        except OutOfRange as error:
+            raise error.at("leading") from None
+        offsets = np.arange(N + 1, dtype=np.int64)
+        initial = None if state is None else (state, np.zeros(N, np.uint8))
+        e[:, j:] = rounded[:, j:] = 0
+        for d in range(j, model.layout.D):
+            scores = model.log_density(rounded, offsets, initial=initial, parameters=True, n_threads=n_threads)
+            e[:, d] = self.head.distribution.of_outputs(scores.parameters[:, d]).draw(generator)
+            rounded[:, d] = e[:, d]
+        if state is not None:
+            state = model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
+        return e, state
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    def to_file(self):
+        """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
+        front, record = self.front, self.record or Record()
+        state = {
+            "order": None if front.order is None else [int(i) for i in front.order],
+            # Without the time that training took: equal fits give equal files.
+            "history": {name: list(map(float, record.history[name])) for name in record.history if name != "seconds"},
+            "best_epoch": record.best_epoch,
+            "best_update": record.best_update,
+            "transform": None,
+        }
+        arrays = {"theta": self.model.theta}
+        if front.transform is not None:
+            state["transform"] = front.transform.get_params()
+            arrays |= {f"transform.{name}": a for name, a in front.transform.to_arrays().items()}
+        return state, arrays
+
+    @classmethod
+    def from_file(cls, state, arrays, layout, dtype):
+        """ValueError, TypeError or KeyError where the parts do not fit together."""
+        D, order, transform = layout.D, state["order"], None
+        if order is not None:
+            if sorted(order) != list(range(D)):
+                raise ValueError("the order of dimensions is no permutation")
+            order = np.array(order, np.intp)
+        if state["transform"] is not None:
+            fitted = {name.removeprefix("transform."): a for name, a in arrays.items() if name != "theta"}
+            transform = Linear.from_arrays(state["transform"], fitted, D)
+        theta = arrays["theta"]
+        if theta.shape != (layout.size,) or theta.dtype != np.dtype(dtype):
+            raise ValueError("the parameters do not fit the options")
+        history = {name: [float(value) for value in column] for name, column in state["history"].items()}
+        for name in ("epoch", "update"):
+            history[name] = [int(value) for value in history.get(name, [])]
+        if len({len(column) for column in history.values()}) > 1:
+            raise ValueError("the columns of its history have several lengths")
+        record = Record(history, int(state["best_epoch"]), int(state["best_update"]))
+        return cls(Front(order, transform, dtype), Model(layout, np.array(theta)), record)
+
+    @classmethod
+    def untrained(cls, front, layout, generator):
+        """Behind a front that is fitted, a network with its first parameters."""
+        return cls(front, Model(layout, initial_parameters(layout, generator, front.dtype)))
+
+
+class Cursor:
+    """n sequences side by side that a density reads, or draws, frame by frame."""
+
+    def __init__(self, density, n, given=None, n_threads=1):
+        self.density, self.n_threads = density, n_threads
+        self.reader = Reader(density.front, n, None if given is None else given.frames)
+        self.state = density.state_after(given, n, n_threads)
+
+    def draw(self, random_numbers, rows):
+        """x (len(rows), D) of the next frames of some of the sequences; they are not read."""
+        state = None if self.state is None else self.state[rows]
+        e = self.density.model.sample(*random_numbers, state=state, n_threads=self.n_threads)
+        return self.reader.decode(e[:, 0], rows)
+
+    def read(self, x):
+        """Go on past the frames x (n, D)."""
+        offsets = np.arange(len(x) + 1)
+        initial = None if self.state is None else (self.state, np.zeros(len(x), np.uint8))
+        scores = self.density.model.log_density(
+            self.reader.read(x), offsets, initial=initial, last=True, n_threads=self.n_threads
+        )
+        self.state = scores.last
+
+
+class Ensemble:
+    """The mean of several densities, frame by frame given the past.
+
+    B. Uria, I. Murray and H. Larochelle, A deep and tractable density estimator, 2014.
+
+    Parameters
+    ----------
+    members : sequence of Density
+    """
+
+    def __init__(self, members):
+        self.members = tuple(members)
+
+    def frames(self, data, n_threads=1):
+        """Exact log-density of each frame given its past, in nats: (M,)"""
+        of_members = [member.frames(data, n_threads) for member in self.members]
+        return np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
+
+    def draw(self, n_samples, n_frames, generator, given=None, n_threads=1):
+        """As `Density.draw`: for each frame of each sequence a member drawn at random draws the frame, and all members
+        read it."""
+        cursors = [Cursor(member, n_samples, given, n_threads) for member in self.members]
+        D = self.members[0].model.layout.D
+        x = np.empty((n_samples, n_frames, D))
+        for t in range(n_frames):
+            drawing = generator.integers(len(cursors), size=n_samples)
+            random_numbers = self.members[0].noise((n_samples, 1, D), generator)
+            for k, cursor in enumerate(cursors):
+                rows = np.flatnonzero(drawing == k)
+                if len(rows):
+                    x[rows, t] = cursor.draw([numbers[rows] for numbers in random_numbers], rows)
+            if t + 1 < n_frames:
+                for cursor in cursors:
+                    cursor.read(x[:, t])
+        return x

@@ -1,0 +1,456 @@
+"""Estimators whose density is exact, and every conditional of it: scores, parameters, gradients, draws."""
+
+import functools
+import inspect
+import re
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
+
+from .base import Estimator
+from .checkpoints import Checkpoint
+from .checks import naming
+from .conditionals import Conditionals
+from .density import Density
+from .front import Front
+from .heads import HEADS
+from .layout import Layout
+from .missing import GAPS, MissingValues
+from .model import Model, Scores
+from .options import documented
+from .parameters import as_arrays, flat_parameters, implied_options
+from .particles import marginal_scores
+from .streaming import Stream
+from .transforms import Linear
+
+
+class ExactDensity(Conditionals, MissingValues, Estimator):
+    """An estimator whose density, and every conditional of it, is exact."""
+
+    def _layout(self, D):
+        """The network's sizes and choices for data of D dimensions."""
+        head = self._head
+        contexts = (*head.context, "hidden")
+        context = tuple(self._option("context", ()))
+        unknown = [name for name in context if name not in contexts]
+        if unknown:
+            raise InvalidParameterError(
+                f"The 'context' parameter of {type(self).__name__} must be a tuple of names among {contexts}. "
+                f"Got {unknown[0]!r} in it."
+            )
+        return Layout(
+            head=head.name,
+            D=D,
+            H=self.n_hidden,
+            K=self._option("n_components", 1),
+            R=self._option("n_recurrent", 0),
+            activation=self.activation,
+            cell=self._option("cell", "sigmoid"),
+            context=context,
+            min_scale=float(self._option("min_scale", 0.0)),
+        )
+
+    @classmethod
+    def from_parameters(cls, parameters, *, transform=None, **options):
+        """A fitted estimator without training.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array-like
+            Names and shapes of `parameters_`; sizes and context come from them.
+        transform : Linear, optional
+            Fitted; default: none, the model lives in the units of X.
+        **options
+            Of the constructor.  What is not given takes a FIXED value, whatever the constructor's default: sigmoid
+            cell and units, min_scale 0, dtype of the arrays, no order.
+
+        Returns
+        -------
+        estimator
+
+        Raises
+        ------
+        ValueError
+            For names or shapes that are missing, unknown or contradict each other or the options.
+        """
+        owner = cls.__name__
+        arrays = as_arrays(parameters)
+        unknown = set(options) - set(cls._parameter_constraints)
+        if unknown:
+            raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
+        mixture = "conditional" in cls._parameter_constraints
+        head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
+        if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
+            arrays["rho"] = np.ones(arrays["W"].shape[-1:])
+        implied = implied_options(head, arrays, recurrent=cls._recurrent, owner=owner)
+        for name in ("n_hidden", "n_components", "n_recurrent"):
+            if name in implied and options.get(name, implied[name]) != implied[name]:
+                value = options[name]
+                raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]}.")
+        context = implied.get("context", ())
+        if set(options.get("context", context)) != set(context):
+            raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
+        D = arrays["W"].shape[1]
+        fixed = {"activation": "sigmoid", "order": None, "cell": "sigmoid", "min_scale": 0.0, "transform": None}
+        fixed = {name: value for name, value in fixed.items() if name in cls._parameter_constraints} | implied
+        if transform is not None:
+            if "transform" not in fixed:
+                raise TypeError(f"{owner} takes no transform.")
+            if not isinstance(transform, Linear):
+                raise TypeError(f"transform must be a fitted Linear or None. Got a {type(transform).__name__}.")
+            if not hasattr(transform, "factors_"):
+                raise ValueError("transform must be fitted: give the transform_ of a fitted estimator.")
+            if transform.mean_.shape != (D,):
+                raise ValueError(f"transform is for {len(transform.mean_)} dimensions, the parameters for {D}.")
+            fixed["transform"] = clone(transform)
+        if options.get("n_orders", 1) != 1 or isinstance(options.get("order"), str):
+            raise ValueError(
+                f"{owner}.from_parameters makes one model: n_orders must be 1, and order a permutation or None."
+            )
+        self = cls(**(fixed | options))
+        self._validate_params()
+        layout = self._layout(D)
+        self.n_features_in_ = D
+        theta = flat_parameters(layout, arrays, self.dtype, owner)
+        self._put([Density(Front(self._order(D), transform, self.dtype), Model(layout, theta))])
+        return self
+
+    # ---- scores -------------------------------------------------------------------------------------------------
+
+    def _scores(self, data, *, dims=False):
+        """Scores of checked data; with missing values what `rnnrnade.missing` says."""
+        n_threads = self._n_threads()
+        if data.has_gaps:
+            return marginal_scores(self._one_density(GAPS), data, self._generator(None), n_threads)
+        if dims:
+            return self._one_density().scores(data, dims=True, n_threads=n_threads)
+        return Scores(self._density.frames(data, n_threads))
+
+    def _scored(self, X, lengths=None):
+        check_is_fitted(self)
+        data = self._check(X, lengths, gaps=True)
+        return data, self._scores(data).frames
+
+    def score_frames(self, X, *, lengths=None):
+        """Exact log-density of each frame given its past, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i,), or one of them for one 2-D X
+        """
+        data, frames = self._scored(X, lengths)
+        return data.split(frames)
+
+    def score_dims(self, X, *, lengths=None):
+        """Exact log-density of each dimension of each frame, given the dimensions before it and the past, in nats.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
+            They add up to `score_frames`.
+        """
+        self._one_density()
+        data = self._check(X, lengths, gaps=True)
+        return data.split(self._scores(data, dims=True).dims)
+
+    def predict_params(self, X, *, lengths=None):
+        """Parameters of every one-dimensional conditional, in the units of X.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        MixtureParameters
+            alpha, mu, sigma, each (T_i, D, K) or a list of such; for binary models BernoulliParameters with p (T_i, D).
+        """
+        density = self._one_density()
+        data = self._check(X, lengths)
+        found = density.parameters(data, self._n_threads())
+        return type(found)(*map(data.split, found))
+
+    def log_likelihood_and_gradient(self, X, *, lengths=None):
+        """Total log-likelihood of X and its exact gradient, the transform held fixed.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        log_likelihood : float
+            In nats, in the units of X: the sum of `score_samples` in the order of sequences.
+        gradient : dict of ndarrays
+            Names and shapes of `parameters_`: views of one vector, the caller's own.
+        """
+        density = self._one_density()
+        data = self._check(X, lengths)
+        gradient, frames = density.gradient(data, self._n_threads())
+        total = float(sum(data.per_item(frames).tolist()))
+        return total, density.model.layout.views(gradient)
+
+    # ---- draws --------------------------------------------------------------------------------------------------
+
+    def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
+        """(n_samples, n_frames, D), after one checked sequence or from the start."""
+        if leading is None:
+            return self._density.draw(n_samples, n_frames, generator, given, n_threads=self._n_threads())
+        density = self._one_density("the dimensions that lead are those of one order. Ask one of members_ for them.")
+        return density.draw(n_samples, n_frames, generator, given, leading, self._n_threads())
+
+
+class SequenceEstimator(ExactDensity):
+    """Calls of estimators of sequences."""
+
+    _recurrent = True
+
+    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None):
+        """Draw sequences from the model, exactly.
+
+        Parameters
+        ----------
+        n_samples, n_frames : int, default=1, 100
+        random_state : None, int, RandomState or Generator, default=None
+            None: that of the estimator.
+        given : array-like of shape (T, D), optional
+            One sequence that the samples continue.
+        leading : array-like of shape (j,) or (n_samples, j), optional
+            The first j dimensions of the first drawn frame, in the model's order (`order`; by default that of X),
+            on which the samples are conditioned, exactly.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_frames, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
+        """
+        generator = self._generator(random_state, n_samples=n_samples, n_frames=n_frames)
+        data = None if given is None else self._one_sequence(given)
+        return self._draw(n_samples, n_frames, generator, data, leading)
+
+    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
+        """Draw what follows each sequence: `sample` with `given`.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        horizon, n_samples : int
+        random_state : None, int, RandomState or Generator, default=None
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
+            Monte Carlo: independent draws from the exact predictive distribution.
+        """
+        generator = self._generator(random_state, horizon=horizon, n_samples=n_samples)
+        data = self._check(X, lengths)
+        each = [data.subset([i]) for i in range(data.n_sequences)]
+        return data.each([self._draw(n_samples, horizon, generator, one) for one in each])
+
+    def stream(self, X=None):
+        """A sequence to be read frame by frame, in constant memory.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, D), optional
+            One sequence that has been read already: the next frame is scored given it.
+
+        Returns
+        -------
+        Stream
+            `update(frame)` gives the exact log-density of the next frame, the same bits as `score_frames`.
+
+        Raises
+        ------
+        ValueError
+            For an ensemble of orders: stream its `members_`.
+        """
+        density = self._one_density(
+            "a stream reads one model. Stream each of members_: the log-density of a frame is the logsumexp of theirs "
+            "minus log {n}."
+        )
+        after = None if X is None else self._one_sequence(X)
+        names = getattr(self, "feature_names_in_", None)
+        return Stream(density, after, owner=type(self).__name__, names=names)
+
+    def _one_sequence(self, given):
+        with naming("given"):
+            data = self._check(given)
+            if data.n_sequences != 1:
+                raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
+        return data
+
+
+def _without_lengths(call):
+    """A call of sequences as one of vectors: `lengths`, and what is said of sequences, goes."""
+    signature = inspect.signature(call)
+    kept = [parameter for name, parameter in signature.parameters.items() if name != "lengths"]
+
+    @functools.wraps(call)
+    def of_vectors(self, *args, **kwargs):
+        if "lengths" in kwargs:
+            raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
+        return call(self, *args, **kwargs)
+
+    of_vectors.__signature__ = signature.replace(parameters=kept)
+    if call.__doc__:  # python -OO has none
+        for pattern, replacement in OF_VECTORS:
+            of_vectors.__doc__ = re.sub(pattern, replacement, of_vectors.__doc__)
+    return of_vectors
+
+
+# What the documentation of a call of sequences says, and that of the same call of vectors.
+OF_VECTORS = (
+    (r"\n *lengths : array-like of shape \(N,\), optional", ""),
+    (r"([XZ]) : list of \(T_i, D\) arrays, or another form", r"\1 : array-like of shape (n, D)"),
+    (
+        r"list of ndarrays of shape \((.*)T_i(.*)\)([,;] or one of them.*| or a list of such)",
+        r"ndarray of shape (\1n\2)",
+    ),
+    (r"T_i", "n"),
+)
+
+
+def _for_vectors(cls):
+    """Take `lengths` out of every public call that a class of estimators of vectors inherits."""
+    for name in dir(cls):
+        call = getattr(cls, name)
+        inherited = not name.startswith("_") and name not in vars(cls) and inspect.isfunction(call)
+        if inherited and "lengths" in inspect.signature(call).parameters:
+            setattr(cls, name, _without_lengths(call))
+    return cls
+
+
+@_for_vectors
+class VectorEstimator(ExactDensity):
+    """Calls of estimators of vectors, each of which is a sequence of one frame."""
+
+    @documented
+    def fit(
+        self, X, y=None, *, sample_weight=None, validation_data=None, checkpoint=None, every=60.0, resume=False
+    ):  # fmt: skip
+        """Fit the model to vectors by maximum likelihood.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        y : ignored
+        sample_weight : array-like of shape (n,), optional
+        validation_data : X or (X, None), optional
+            Used instead of held-out rows.
+        {checkpoints}
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ModelFileError
+            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+        OSError
+            For a checkpoint that cannot be read or written.
+        ValueError, TypeError
+            For bad options or data; the message names the option, or the row and dimension.
+        """
+        return self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+
+    def partial_fit(self, X, y=None, *, sample_weight=None):
+        """Go on training for one epoch over X; the first call starts a new model.
+
+        Options set since the last call hold from now on.  The parameters are those after the last update, not their
+        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, None, sample_weight)
+
+    def score_samples(self, X):
+        """Exact log-density of each row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        return self._scored(X)[1]
+
+    def score(self, X, y=None):
+        """Mean log-density per row, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def score_frames(self, X):
+        """The same as `score_samples`: each row is a frame.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        return self.score_samples(X)
+
+    def sample(self, n_samples=1, random_state=None, *, leading=None):
+        """Draw vectors from the model, exactly.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : None, int, RandomState or Generator, default=None
+            None: that of the estimator.
+        leading : array-like of shape (j,) or (n_samples, j), optional
+            The first j dimensions of each vector, in the model's order (`order`; by default that of X), on which the
+            samples are conditioned, exactly.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, D)
+
+        Raises
+        ------
+        ValueError
+            For leading dimensions of an ensemble of orders: ask one of its `members_`.
+        """
+        generator = self._generator(random_state, n_samples=n_samples)
+        return self._draw(n_samples, 1, generator, leading=leading)[:, 0]

@@ -1,0 +1,215 @@
+"""Options of the estimators: what each may be, and what their documentation says of it."""
+
+import re
+import textwrap
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .heads import HEADS
+from .layout import ACTIVATIONS, CELLS
+from .optim import OPTIMIZERS, SCHEDULES
+from .transforms import Linear
+
+TRANSFORMS = {
+    "standardize": Linear(),
+    "whiten": Linear(covariance="full"),
+    "var": Linear(lags=2, covariance="full"),
+}
+
+
+def _positive(kind, *, zero=False):
+    return Interval(kind, 0, None, closed="left" if zero else "neither")
+
+
+COMMON = {
+    "n_hidden": [_positive(Integral, zero=True)],
+    "activation": [StrOptions(set(ACTIVATIONS))],
+    "order": [None, StrOptions({"random"}), "array-like"],
+    "n_orders": [_positive(Integral)],
+    "dtype": [StrOptions({"float32", "float64"})],
+    "max_epochs": [_positive(Integral)],
+    "max_updates": [None, _positive(Integral)],
+    "batch_size": [_positive(Integral)],
+    "optimizer": [StrOptions(set(OPTIMIZERS))],
+    "learning_rate": [_positive(Real)],
+    "schedule": [None, StrOptions(set(SCHEDULES))],
+    "warmup": [_positive(Integral, zero=True)],
+    "weight_decay": [_positive(Real, zero=True), dict],
+    "clip_norm": [None, _positive(Real)],
+    "averaging": [None, Interval(Real, 0, 1, closed="left")],
+    "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
+    "validate_every": [None, _positive(Integral)],
+    "patience": [_positive(Integral)],
+    "n_restarts": [_positive(Integral)],
+    "missing": [None, StrOptions({"marginalize"})],
+    "warm_start": ["boolean"],
+    "n_jobs": [None, Integral],
+    "random_state": ["random_state", np.random.Generator],
+    "verbose": ["verbose"],
+}
+MIXTURE = {
+    "n_components": [_positive(Integral)],
+    "conditional": [StrOptions({name for name, head in HEADS.items() if head.mixture})],
+    "min_scale": [_positive(Real, zero=True)],
+    "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
+    "mean_gradient": ["boolean"],
+}
+RECURRENT = {
+    "n_recurrent": [_positive(Integral)],
+    "cell": [StrOptions(set(CELLS))],
+    "context": [tuple, list],
+    "window": [None, _positive(Integral)],
+    "input_noise": [_positive(Real, zero=True)],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "context_dropout": [Interval(Real, 0, 1, closed="left")],
+}
+
+
+# Parameters that several estimators document; `documented` puts them where a class says {name}.
+DOCUMENTED = {
+    "mixture": """
+n_components : int, default=10
+    Gaussians of each one-dimensional conditional; >= 1.
+n_hidden : int
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
+    sequences.
+min_scale : float, default=1e-3
+    Smallest standard deviation of a component, in the unit of the transform's output; >= 0.  Rounded or repeated
+    values invite narrow spikes: state it with every log-density.
+conditional : {"gaussian"}, default="gaussian"
+    Family of the components.
+transform : {"standardize", "whiten", "var"}, Linear or None
+    Fitted and put in front of the model; log-densities are those of X as given.  "var" is a vector autoregression,
+    Linear(lags=2, covariance="full").  Default: "whiten" for vectors, "var" for sequences.
+mean_gradient : bool, default=False
+    Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
+    min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
+    since its steps do not depend on the scale of a gradient.""",
+    "units": """
+n_hidden : int, default=50
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
+    "recurrent": """
+n_recurrent : int, default=100
+    Recurrent units; >= 1.
+cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
+    Recurrent unit: simple, or with gates, stacked in the first axis of W_in, W_rec and b_r ("gru": reset, update,
+    candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN and PyTorch with
+    one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural Computation 9 (8), 1997.
+context : tuple of str
+    What the recurrent state drives: of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
+    units' first input).  Default: all but "hidden" for real values, all for binary ones.
+window : int or None, default=None
+    Frames of a training window.  Longer sequences are cut, at other places in each epoch, and the state before a
+    window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.
+input_noise : float, default=0.0
+    Standard deviation of Gaussian noise on what the recurrence reads in training, in the unit of the transform's
+    output; >= 0.  The frames whose density is fitted stay as they are.
+input_dropout : float, default=0.0
+    Fraction of the recurrence's inputs set to zero in training, the others scaled up; in [0, 1).
+context_dropout : float, default=0.0
+    The same for the recurrent state where it drives the outputs of a frame, not where it goes on in time.""",
+    "common": """
+activation : {"sigmoid", "relu"}, default="sigmoid"
+    Hidden unit.
+order : array-like of shape (D,), "random" or None, default=None
+    Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1; "random":
+    drawn from random_state.
+n_orders : int, default=1
+    Models in the ensemble, >= 1: the first has `order`, each other one a random order, and each is trained by itself
+    on the same training data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep
+    and tractable density estimator, 2014).  Costs n_orders times as much; what belongs to a single order (`score_dims`,
+    `predict_params`, the gradient, `parameters_`) is asked of one of `members_`.
+dtype : {"float32", "float64"}, default="float32"
+    Of parameters and arithmetic; log-densities are float64 always.
+max_epochs : int, default=500
+    Passes over the training data at the most; >= 1.
+max_updates : int or None, default=None
+    Updates at the most, if they come before max_epochs; >= 1.  `partial_fit` does not look at it.
+batch_size : int
+    Sequences or windows (vectors: rows) of an update; >= 1.  Default: 32 rows, 16 sequences.
+optimizer : {"adam", "sgd"}, default="adam"
+    "sgd" has momentum 0.9.
+learning_rate : float, default=1e-2
+    > 0.
+schedule : {"constant", "linear", "cosine"} or None, default=None
+    How the learning rate falls over the run, which is max_epochs or max_updates, whichever comes first: not at all, or
+    to 0.  None: that of the optimizer, "constant" for "adam", "linear" for "sgd".  `partial_fit` keeps the rate
+    constant.
+warmup : int, default=0
+    Updates over which the learning rate rises linearly; >= 0.
+weight_decay : float or dict
+    Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
+    Default: 0.1 for vectors, 0.01 for sequences.
+clip_norm : float or None, default=5.0
+    Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
+averaging : float or None
+    Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
+    parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.  Default: 0.95 for
+    sequences of real values, else 0.99.
+validation_fraction : float or None, default=0.1
+    Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
+    scored with their past as context.  0 or None: train for max_epochs.
+validate_every : int or None, default=None
+    Updates from one validation, and row of the history, to the next; >= 1.  None: at the end of each epoch.
+patience : int, default=15 (vectors: 20)
+    Validations without a better score before training ends; >= 1.
+n_restarts : int, default=1
+    Initialisations, each trained, of which `fit` keeps that of the best validation score (without validation: of the
+    lowest last loss); >= 1.  With warm_start only the first `fit` starts so often.
+missing : {None, "marginalize"}, default=None
+    What NaN in the data to be scored means.  None: it is refused, with its position.  "marginalize": a missing value,
+    which scores integrate out and `impute` draws (`rnnrnade.missing` says when that is exact).  `fit` refuses NaN.
+warm_start : bool, default=False
+    `fit` goes on from the parameters of the last fit.
+n_jobs : int or None, default=None
+    OpenMP threads.  None and -1: all that the process may use.  Results have the same bits for any number.
+random_state : int, RandomState, Generator or None, default=None
+    Of initialisation, held-out data, batches and draws.
+verbose : int, default=0
+    A progress bar where it is not 0.""",
+    "attributes": """
+members_ : list of estimators
+    One for each order, of one order each; [self] where n_orders is 1.  With more orders the attributes below marked *
+    do not exist here: ask one of the members.
+parameters_ : mapping of str to ndarray *
+transform_ : Linear or None *
+order_ : ndarray of shape (D,) or None *
+history_ : dict of lists *
+    A row for each validation: epoch, update, loss (nats per frame, in the unit of X, over the frames since the row
+    before), validation_score, gradient_norm (mean before clipping), learning_rate, seconds since the start (not kept in
+    files).
+n_iter_ : int *
+    Epochs run.
+best_epoch_, best_update_ : int *
+    The epoch and the update after which the parameters that were kept were validated; 0: none was.
+n_features_in_ : int
+feature_names_in_ : ndarray of str
+    Where X has names.""",
+    "checkpoints": """
+checkpoint : path, optional
+    File that the state of training is written to at the start and then after a validation, when `every` seconds
+    have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
+    written is an error before training; a disk that fills up later is a warning, and training goes on.
+every : float, default=60.0
+    Seconds between two writings at least; 0: after each validation (see `validate_every`).
+resume : bool, default=False
+    Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
+    kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
+    options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
+    number is set to the state it had then.  False: an older checkpoint is replaced.""",
+}
+
+
+def documented(thing):
+    """Fill the shared entries into the docstring of a class or function."""
+    for name, text in DOCUMENTED.items():
+        if thing.__doc__:  # python -OO has none; from 3.13 on it has no indentation
+            thing.__doc__ = re.sub(
+                rf"^( *)\{{{name}\}}",
+                lambda found, text=text: textwrap.indent(text.strip("\n"), found[1]),
+                thing.__doc__,
+                flags=re.MULTILINE,
+            )
+    return thing

@@ -1,0 +1,69 @@
+"""Parameters that a user gives by name: which options their names and shapes imply, and whether they fit together."""
+
+import numpy as np
+
+from .layout import CELLS
+
+
+def as_arrays(parameters):
+    """A mapping of names to arrays of finite real numbers, checked."""
+    if not hasattr(parameters, "keys"):
+        raise TypeError(f"parameters must be a mapping of names to arrays. Got a {type(parameters).__name__}.")
+    arrays = {}
+    for name in parameters:
+        arrays[name] = np.asarray(parameters[name])
+        if arrays[name].dtype.kind not in "fiu":
+            raise ValueError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"parameter {name!r} holds NaN or infinity.")
+    return arrays
+
+
+def implied_options(head, arrays, *, recurrent, owner):
+    """The options of an estimator that the names and shapes of its parameters decide.
+
+    Parameters
+    ----------
+    head : Head
+    arrays : mapping of str to ndarray
+    recurrent : bool
+    owner : str
+        Of whom messages speak.
+    """
+    first_V = next(iter(head.context.values()))[0]
+    sources = {"W": 2, first_V: 3 if head.mixture else 2} | ({"W_rec": 2} if recurrent else {})
+    for name, ndim in sources.items():
+        if name not in arrays:
+            raise ValueError(f"{owner}.from_parameters needs the parameter {name!r}, which is missing.")
+        if arrays[name].ndim != ndim:
+            raise ValueError(f"parameter {name!r} must have {ndim} axes. Got shape {arrays[name].shape}.")
+    options = {"n_hidden": arrays["W"].shape[0]}
+    if head.mixture:
+        options["n_components"] = arrays[first_V].shape[2]
+    if recurrent:
+        driven = [quantity for quantity, (_, _, name_W) in head.context.items() if name_W in arrays]
+        options["n_recurrent"] = arrays["W_rec"].shape[1]
+        options["context"] = (*driven, "hidden") if "W_c" in arrays else tuple(driven)
+    options["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
+    return options
+
+
+def flat_parameters(layout, arrays, dtype, owner):
+    """The flat vector of a layout, after a check that there is every parameter, of the right shape, and no other."""
+    if layout.R and arrays["W_rec"].shape != (layout.G * layout.R, layout.R):
+        raise ValueError(
+            f"parameter 'W_rec' has shape {arrays['W_rec'].shape}, but {layout.R} units of cell={layout.cell!r} ask "
+            f"for {(layout.G * layout.R, layout.R)}. Rows: {', '.join(f'{c.gates} R ({n})' for n, c in CELLS.items())}."
+        )
+    expected = layout.views(np.zeros(layout.size))
+    for name, view in expected.items():
+        if name not in arrays:
+            raise ValueError(f"{owner}.from_parameters needs the parameter {name!r}, which is missing.")
+        if arrays[name].shape != view.shape:
+            raise ValueError(
+                f"parameter {name!r} has shape {arrays[name].shape}, but W, V and W_rec ask for {view.shape}."
+            )
+    unknown = sorted(set(arrays) - set(expected))
+    if unknown:
+        raise ValueError(f"{owner} has no parameter {unknown[0]!r}; it has {', '.join(expected)}.")
+    return layout.flat(arrays, np.dtype(dtype))
