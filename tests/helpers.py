@@ -1,7 +1,10 @@
-"""What test modules share: cases, random parameters and frames, tolerances, derivatives, equal bits."""
+"""What test modules share: cases, small estimators, comparisons, derivatives, guarded arrays, forged files."""
 
+import hashlib
 import itertools
+import json
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -9,7 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
+import pytest
 import reference
+from scipy.special import ndtr, ndtri
+from scipy.stats import kstest
 
 FLOAT32, FLOAT64 = "float32", "float64"
 DTYPES = (FLOAT64, FLOAT32)
@@ -261,6 +267,88 @@ def ids(values):
     return [str(value) for value in values]
 
 
+# ---- small estimators and their data -----------------------------------------------------------------------
+
+ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE")
+every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}  # training that leaves the parameters
+
+
+def walks(n=30, D=3, seed=0, shortest=8, longest=16):
+    """n random walks, so that frames depend on their past and dimensions on each other."""
+    generator = np.random.default_rng(seed)
+    mix = np.tril(generator.standard_normal((D, D)))
+    return [np.cumsum(generator.standard_normal((T, D)) @ mix, 0) / 3 for T in generator.integers(shortest, longest, n)]
+
+
+def packed(X):
+    """The frames of a list of sequences in one array, and offsets, as transforms and models take them."""
+    return np.concatenate(X), np.cumsum([0, *map(len, X)])
+
+
+def small_model(name, X=None, **options):
+    """An unfitted estimator of the class of that name, and data for it: X, or for binary models its signs."""
+    import rnnrnade
+
+    X = walks() if X is None else X
+    if name.endswith("RNADE"):
+        options = {"n_components": 2} | options
+    else:
+        X = [(x > 0).astype(float) for x in X]
+    if name.startswith("RNN"):
+        options = {"n_recurrent": 4} | options
+    else:
+        X = np.concatenate(X)
+    options = {"n_hidden": 4, "max_epochs": 4, "random_state": 0} | options
+    return getattr(rnnrnade, name)(**options), X
+
+
+def small_rnnrnade(**options):
+    return small_model("RNNRNADE", **options)[0]
+
+
+def copied_parameters(model):
+    """Those of a fitted estimator by name, which further training leaves as they are."""
+    return {name: value.copy() for name, value in model.parameters_.items()}
+
+
+def without_seconds(model):
+    """The history of a fit but for the time it took: equal fits have the same."""
+    return {name: column for name, column in model.history_.items() if name != "seconds"}
+
+
+def gradient_at(call, answer):
+    """The core's gradient, but for one call (counted from 1), after which answer(gradient) is asked."""
+    from rnnrnade import _core
+
+    true, calls = _core.gradient, []
+
+    def gradient(*arguments):
+        true(*arguments)
+        calls.append(None)
+        if len(calls) == call:
+            answer(arguments[1])
+
+    return gradient
+
+
+def interrupt(gradient):
+    """An answer for `gradient_at`: Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def in_units_of_X(transform):
+    """A_q0, A_qi and L_q in the units of the data; a fitted Linear holds those of standardised columns."""
+    mean, scale = transform.mean_, transform.scale_
+    intercepts, coefficients, factors = [], [], []
+    for q in range(transform.lags + 1):
+        A = scale[:, None] * transform.coefficients_[q, :q] / scale  # zero for i > q
+        coefficients.append(A)
+        intercepts.append(mean + scale * transform.intercepts_[q] - A.sum(0) @ mean)
+        factors.append(scale[:, None] * transform.factors_[q])
+    return intercepts, coefficients, factors
+
+
 # ---- what the reference says of a case, computed once ------------------------------------------------------
 
 
@@ -324,6 +412,33 @@ def assert_same_bits(actual, desired, name="value"):
         raise AssertionError(f"{name}: {different.size} of {actual.size} numbers differ, the first at {different[:1]}")
 
 
+# ---- draws ------------------------------------------------------------------------------------------------
+
+
+def check_uniform(values):
+    """Numbers (n, ..., D) should be independent and uniform: Kolmogorov-Smirnov, neighbours' correlation."""
+    assert np.all((values >= 0) & (values <= 1))
+    D = values.shape[-1]
+    assert kstest(values.ravel(), "uniform").pvalue > 0.001
+    for d in range(D):
+        assert kstest(values[..., d].ravel(), "uniform").pvalue > 0.001 / D
+    normal = ndtri(np.clip(values, 1e-9, 1 - 1e-9))
+    for axis in range(1, values.ndim):
+        n = values.shape[axis]
+        if n > 1:
+            product = np.take(normal, range(1, n), axis) * np.take(normal, range(n - 1), axis)
+            assert abs(product.mean()) < 4 / np.sqrt(product.size)
+
+
+def integral_transforms(model, X):
+    """The conditional distribution functions at X, one array or a list of them: the same form."""
+    if isinstance(X, list):
+        return [integral_transforms(model, x) for x in X]
+    alpha, mu, sigma = model.predict_params(X)
+    assert_near(alpha.sum(-1), np.ones(X.shape), 1e-6)
+    return (alpha * ndtr((X[..., None] - mu) / sigma)).sum(-1)
+
+
 # ---- derivatives -------------------------------------------------------------------------------------------
 
 STEP = 1e-40  # a complex step has no cancellation, so it can be as small as this
@@ -368,6 +483,75 @@ def random_direction(generator, parameters):
 def dot(a, b):
     assert set(a) == set(b)
     return sum(float(np.sum(np.asarray(a[name], np.float64) * b[name])) for name in a)
+
+
+# ---- arrays in guards, forged files ------------------------------------------------------------------------
+
+
+class Guarded:
+    """Outputs for the compiled core in the middle of larger arrays full of a pattern, and copies of the inputs.
+
+    At the end of a `with` block: the numbers before and behind each output are the pattern still, all its own are
+    finite and not the pattern, so each was written, and the inputs are as they were.
+    """
+
+    GUARD = 64  # numbers before and behind
+    PATTERN = 12345.0
+
+    def __init__(self, *inputs):
+        self.inputs = [(array, array.copy()) for array in inputs]
+        self.outputs = {}
+
+    def array(self, name, shape, dtype):
+        size = int(np.prod(shape))
+        self.outputs[name] = whole = np.full(size + 2 * self.GUARD, self.PATTERN, dtype)
+        return whole[self.GUARD : -self.GUARD].reshape(shape)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            return
+        for name, whole in self.outputs.items():
+            before, output, behind = np.split(whole, [self.GUARD, len(whole) - self.GUARD])
+            assert np.all(before == self.PATTERN) and np.all(behind == self.PATTERN), f"something beside {name}"
+            assert np.all(np.isfinite(output)) and not np.any(output == self.PATTERN), name
+        for array, copy in self.inputs:
+            assert array.tobytes() == copy.tobytes(), "an input was changed"
+
+
+def rewritten(path, change):
+    """The file with its parsed header changed, and a hash that fits: what a careful forger would write."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    content = json.loads(header["__metadata__"]["rnnrnade"])
+    content["sha256"] = "0" * 64
+    change(header, content)
+    header["__metadata__"]["rnnrnade"] = json.dumps(content, separators=(",", ":"))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    forged = struct.pack("<Q", len(text)) + text + data[8 + length :]
+    return forged.replace(b"0" * 64, hashlib.sha256(forged).hexdigest().encode())
+
+
+def edited(value, rng):
+    """A JSON value with one thing in it changed, as a forger would who knows the format."""
+    strange = [None, True, -1, 0, 1, 7, 1e308, -1e-300, 2**63, 10**400, "", "x", "float64", [], [[]], {}, {"a": 1}]
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = list(value)[rng.integers(len(value))]
+        what = rng.random()
+        if what < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        return value | ({str(rng.integers(10)): 1} if what < 0.15 else {key: edited(value[key], rng)})
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = rng.integers(len(value))
+        return value[:at] + ([] if rng.random() < 0.2 else [edited(value[at], rng)]) + value[at + 1 :]
+    return strange[rng.integers(len(strange))]
+
+
+# ---- processes ---------------------------------------------------------------------------------------------
 
 
 def run_child(code, *arguments):

@@ -7,12 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from helpers import run_child
+from helpers import edited, gradient_at, interrupt, rewritten, run_child
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from test_io import edited, rewritten
-from test_training import gradient_at, interrupt
 
 import rnnrnade
 from rnnrnade import Linear, ModelFileError, _core, checkpoints, io
@@ -470,10 +468,10 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     """What the system says of a full disk, not a fake: no file may be longer than 4 KiB."""
     code = """
 import resource, signal, sys, warnings
-from test_checkpoints import make
+from helpers import small_model
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-model, X = make("restarts")
+model, X = small_model("RNADE", n_hidden=3, max_epochs=5, n_restarts=3)
 warnings.simplefilter("error")
 try:
     model.fit(X, checkpoint=sys.argv[1], every=0)

@@ -5,10 +5,22 @@ import itertools
 import numpy as np
 import pytest
 import reference
-from helpers import DTYPES, FLOAT32, FLOAT64, Case, assert_near, assert_same_bits, ids, listed
+from helpers import (
+    DTYPES,
+    FLOAT32,
+    FLOAT64,
+    Case,
+    assert_near,
+    assert_same_bits,
+    check_uniform,
+    ids,
+    integral_transforms,
+    listed,
+    packed,
+    walks,
+)
 from scipy.integrate import quad
 from scipy.stats import kstest, norm
-from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
 from rnnrnade import RNADE, Linear, _core, density, distributions
 from rnnrnade.distributions import FAMILIES, Bernoulli, MixtureOfGaussians
@@ -169,9 +181,9 @@ every_case = pytest.mark.parametrize("case, transform, order", CASES, ids=[f"{i}
 
 
 def model_and_data(case, transform, order, dtype=FLOAT64, n=None):
-    data = toy_sequences(D=case.D)
+    data = walks(D=case.D)
     if transform is not None:
-        transform = fitted(transform, [x if order is None else x[:, order] for x in data])
+        transform = transform.fit(*packed([x if order is None else x[:, order] for x in data]))
     model, _ = case.model(dtype, transform=transform, order=order)
     X = [x[:T].astype(dtype) for x, T in zip(data, (9, 1, 14), strict=False)] if case.R else np.concatenate(data)[:24]
     return model, X if case.R else X.astype(dtype)

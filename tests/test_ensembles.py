@@ -5,27 +5,37 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import FLOAT64, assert_near, assert_same_bits, listed, random_parameters
+from helpers import (
+    FLOAT64,
+    assert_near,
+    assert_same_bits,
+    copied_parameters,
+    every_estimator,
+    gradient_at,
+    interrupt,
+    listed,
+    random_parameters,
+    small_model,
+    walks,
+)
 from scipy.special import logsumexp
 from scipy.stats import chi2
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from test_training import gradient_at, interrupt, make, parameters, walks
 
 from rnnrnade import RNNNADE, RNNRNADE, Linear, _core
-from rnnrnade.estimators import ESTIMATORS, load_estimator
+from rnnrnade.estimators import load_estimator
 
-every_estimator = pytest.mark.parametrize("name", list(ESTIMATORS))
 APART = {"max_epochs": 5, "learning_rate": 0.1, "batch_size": 4}  # members that differ from one another
 
 
 def ensemble(name, X=None, n_orders=3, **options):
-    model, X = make(name, X, n_orders=n_orders, **options)
+    model, X = small_model(name, X, n_orders=n_orders, **options)
     return model.fit(X), X
 
 
 def all_parameters(model):
-    return [parameters(member) for member in model.members_]
+    return [copied_parameters(member) for member in model.members_]
 
 
 @every_estimator
@@ -47,10 +57,10 @@ def test_the_density_is_the_mean_of_the_members(name):
 @every_estimator
 def test_the_first_member_is_the_model_alone(name):
     for order in (None, [2, 0, 1], "random"):
-        alone, X = make(name, order=order)
+        alone, X = small_model(name, order=order)
         alone.fit(X)
         model, _ = ensemble(name, order=order)
-        assert_same_bits(parameters(model.members_[0]), parameters(alone))
+        assert_same_bits(copied_parameters(model.members_[0]), copied_parameters(alone))
         assert alone.members_ == [alone]
         if order != "random":
             assert model.members_[0].order == order
@@ -73,7 +83,7 @@ def test_attributes_of_one_order_are_those_of_the_members(name):
     alone = clone(model).set_params(n_orders=1).fit(X)
     assert isinstance(alone.history_, dict) and isinstance(alone.best_epoch_, int)
     model.set_params(n_orders=1).fit(X)  # an ensemble no more
-    assert_same_bits(parameters(model), parameters(alone))
+    assert_same_bits(copied_parameters(model), copied_parameters(alone))
     assert model.members_ == [model] and model.n_iter_ == alone.n_iter_
 
 
@@ -188,7 +198,7 @@ def test_files_and_pickles_of_ensembles(name, tmp_path):
 
 
 def test_a_random_order_comes_back_from_a_file(tmp_path):
-    model, X = make("RNADE", order="random", random_state=4)
+    model, X = small_model("RNADE", order="random", random_state=4)
     model.fit(X).save(tmp_path / "m")
     copy = load_estimator(tmp_path / "m")
     assert copy.order == "random" and copy.order_.tolist() == model.order_.tolist() != [0, 1, 2]
@@ -208,7 +218,7 @@ def test_going_on(name):
     assert model.score(X) > score and [member.n_iter_ for member in model.members_] == [10, 10, 10]
     model.set_params(n_orders=2).fit(X)
     assert len(model.members_) == 2
-    first, _ = make(name, n_orders=3)
+    first, _ = small_model(name, n_orders=3)
     scores = [first.partial_fit(X).score(X) for _ in range(8)]
     assert len(first.members_) == 3 and scores[-1] > scores[0]
 
@@ -237,14 +247,14 @@ def test_what_is_of_one_order_is_refused(name):
 
 @pytest.mark.parametrize("options", [{"n_orders": 0}, {"order": "best"}, {"order": [0, 1]}, {"n_orders": 1.5}], ids=str)
 def test_bad_orders(options):
-    model, X = make("RNADE", **options)
+    model, X = small_model("RNADE", **options)
     with pytest.raises(ValueError, match=f"'{next(iter(options))}' parameter"):
         model.fit(X)
 
 
 def test_names_of_columns_reach_the_members():
     pandas = pytest.importorskip("pandas")
-    model, X = make("RNADE", n_orders=2)
+    model, X = small_model("RNADE", n_orders=2)
     frame = pandas.DataFrame(X, columns=["a", "b", "c"])
     model.fit(frame)
     assert model.members_[1].feature_names_in_.tolist() == ["a", "b", "c"]
@@ -252,7 +262,7 @@ def test_names_of_columns_reach_the_members():
 
 
 def test_an_interruption_keeps_the_members_that_were_begun(monkeypatch):
-    model, X = make("RNNRNADE", n_orders=3, batch_size=1000)
+    model, X = small_model("RNNRNADE", n_orders=3, batch_size=1000)
     monkeypatch.setattr(_core, "gradient", gradient_at(6, interrupt))  # the second epoch of the second member
     with pytest.warns(ConvergenceWarning, match=r"interrupted.* epoch 1\b"):
         model.fit(X)

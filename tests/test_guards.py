@@ -1,104 +1,63 @@
-"""No call of the compiled core writes a byte before or behind its outputs, or into its inputs."""
-
-from contextlib import contextmanager
+"""No call of the compiled core writes beside its outputs, into padding, or into its inputs."""
 
 import numpy as np
 import pytest
+from helpers import DTYPES, EDGES, FLOAT64, GATED, LARGE, Case, Guarded, cases, ids
 
 from rnnrnade import _core
-from rnnrnade.layout import CELLS, Layout, initial_parameters
-from rnnrnade.model import Model
+from rnnrnade.layout import CELLS
 
-GUARD = 64  # numbers before and behind
-PATTERN = -12345.0  # of what must stay
-
-# (head, D, H, K, R, cell, context, lengths): sizes that are no multiple of any tile
-CASES = [
-    ("gaussian", 3, 5, 2, 4, "sigmoid", ("alpha", "mu", "sigma"), (5, 2, 7)),
-    ("gaussian", 17, 33, 3, 19, "sigmoid", ("alpha", "sigma", "hidden"), (40, 33, 1)),
-    ("gaussian", 9, 0, 1, 17, "tanh", ("mu",), (12, 3)),
-    ("gaussian", 9, 3, 1, 17, "gru", ("mu", "hidden"), (12, 3)),
-    ("gaussian", 3, 5, 2, 7, "lstm", ("mu", "hidden"), (12, 3, 1)),
-    ("gaussian", 1, 1, 1, 0, "sigmoid", (), (1,) * 70),
-    ("bernoulli", 10, 50, 1, 33, "lstm", ("bias", "hidden"), (64, 1)),
-    ("bernoulli", 10, 50, 1, 33, "sigmoid", ("bias", "hidden"), (64, 1)),
+# Sizes that are no multiple of any tile.
+ODD = [
+    Case(D=17, H=33, K=3, R=19, lengths=(40, 33, 1), context=("alpha", "sigma", "hidden")),
+    Case(D=3, H=5, K=2, R=4, lengths=(5, 2, 7)),
+    Case(D=9, H=0, K=1, R=17, lengths=(12, 3), cell="tanh", context=("mu",)),
+    Case(D=9, H=3, K=1, R=17, lengths=(12, 3), cell="gru", context=("mu", "hidden")),
+    Case(D=3, H=5, K=2, R=7, lengths=(12, 3, 1), cell="lstm", context=("mu", "hidden")),
+    Case(D=1, H=1, K=1, R=0, lengths=(70,)),
+    Case(D=10, H=50, K=1, R=33, lengths=(64, 1), head="bernoulli", cell="lstm"),
+    Case(D=10, H=50, K=1, R=33, lengths=(64, 1), head="bernoulli"),
 ]
+SOME = [case for case in EDGES + GATED + LARGE + cases(3, seed=2) if case.D * case.H < 5000] + ODD
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-class Guarded:
-    """Arrays in the middle of larger ones whose ends must stay as they are."""
-
-    def __init__(self):
-        self.whole = []
-
-    def array(self, shape, dtype):
-        size = int(np.prod(shape))
-        whole = np.full(size + 2 * GUARD, PATTERN, dtype)
-        self.whole.append((whole, size))
-        return whole[GUARD : GUARD + size].reshape(shape)
-
-    def check(self):
-        for whole, size in self.whole:
-            assert (whole[:GUARD] == PATTERN).all()
-            assert (whole[GUARD + size :] == PATTERN).all()
-
-
-@contextmanager
-def guarded(*inputs):
-    before = [array.copy() for array in inputs]
-    guard = Guarded()
-    yield guard
-    guard.check()
-    for array, copy in zip(inputs, before, strict=True):
-        np.testing.assert_array_equal(array, copy)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_outputs_stay_inside_their_arrays(row, case, dtype):
-    head, D, H, K, R, cell, context, lengths = case
-    lay = Layout(head, D, H, K, R, cell=cell, context=context)
-    generator = np.random.default_rng(0)
-    model = Model(lay, initial_parameters(lay, generator, np.dtype(dtype)))
-    M, N = sum(lengths), len(lengths)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    x = (generator.random((M, D)) < 0.5).astype(dtype)
+@dtypes
+@pytest.mark.parametrize("case", SOME, ids=ids(SOME))
+def test_nothing_is_written_beside_the_outputs(case, dtype, row):
+    model, x, offsets = case.core(dtype)
+    layout, M, N = model.layout, len(x), len(offsets) - 1
     batch = model._batch(offsets, None)
-    inputs = (model.theta, x, offsets)
-    with guarded(*inputs) as guard:
-        frames, dims = guard.array(M, np.float64), guard.array((M, D), np.float64)
-        parameters = guard.array((M, D, lay.P), dtype)
-        last = guard.array((N, lay.Sp), dtype) if R else None
-        for n_threads in (1, 3):
+    for n_threads in (1, 3):
+        with Guarded(model.theta, x, offsets) as guard:
+            frames, dims = guard.array("frames", M, FLOAT64), guard.array("dims", (M, case.D), FLOAT64)
+            parameters = guard.array("parameters", (M, case.D, layout.P), dtype)
+            last = guard.array("last", (N, layout.Sp), dtype) if case.R else None
             _core.forward(model.network, model.theta, x, *batch, frames, dims, parameters, last, n_threads)
-        assert np.isfinite(frames).all() and np.isfinite(dims).all() and np.isfinite(parameters).all()
-    with guarded(*inputs) as guard:
-        frames, gradient = guard.array(M, np.float64), guard.array(lay.size, dtype)
-        weight = np.ones(M, dtype)
-        for n_threads in (1, 3):
+        with Guarded(model.theta, x, offsets) as guard:
+            frames, gradient = guard.array("frames", M, FLOAT64), guard.array("gradient", layout.size, dtype)
+            weight = np.ones(M, dtype)
             _core.gradient(model.network, gradient, frames, model.theta, x, *batch, weight, n_threads)
-        assert np.isfinite(gradient).all() and np.isfinite(frames).all()
-    for n in (1, 2, 40):
-        uniform = generator.random((n, 3, D)).astype(dtype)
-        normal = generator.standard_normal((n, 3, D)).astype(dtype)
-        with guarded(model.theta, uniform, normal) as guard:
-            sample = guard.array((n, 3, D), dtype)
-            state = guard.array((n, lay.Sp), dtype) if R else None
-            if R:
+    generator = np.random.default_rng(0)
+    for n in (1, 2, 5, 40):
+        uniform = generator.random((n, 3, case.D)).astype(dtype)
+        normal = generator.standard_normal((n, 3, case.D)).astype(dtype)
+        with Guarded(model.theta, uniform, normal) as guard:
+            draws = guard.array("draws", (n, 3, case.D), dtype)
+            state = guard.array("state", (n, layout.Sp), dtype) if case.R else None
+            if case.R:
                 state[...] = model.initial_state(n)
-            _core.sample(model.network, sample, model.theta, uniform, normal, state, 2)
-            assert np.isfinite(sample).all()
+            _core.sample(model.network, draws, model.theta, uniform, normal, state, 2)
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@dtypes
 def test_padding_of_parameters_gets_no_gradient(row, dtype, cell):
-    lay = Layout("gaussian", 5, 7, 3, 9, cell=cell, context=("alpha", "sigma", "hidden"))
-    model = Model(lay, initial_parameters(lay, np.random.default_rng(0), np.dtype(dtype)))
-    x = np.random.default_rng(1).normal(size=(40, 5)).astype(dtype)
-    gradient, _ = model.gradient(x, np.array([0, 25, 40]), np.ones(40, dtype))
-    named = np.zeros(lay.size, bool)
-    for view in lay.views(named).values():
+    case = Case(D=5, H=7, K=3, R=9, lengths=(25, 15), cell=cell, context=("alpha", "sigma", "hidden"))
+    model, x, offsets = case.core(dtype)
+    gradient, _ = model.gradient(x, offsets, np.ones(len(x), dtype))
+    named = np.zeros(model.layout.size, bool)
+    for view in model.layout.views(named).values():
         view[...] = True
     assert (gradient[~named] == 0).all()
     assert (gradient[named] != 0).any()

@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 import pytest
 import safetensors
+from helpers import edited, rewritten
 from numpy.testing import assert_array_equal
 
 import rnnrnade
@@ -219,21 +220,6 @@ def test_every_single_byte_counts(saved):
             load_estimator(saved)
     saved.write_bytes(original)
     load_estimator(saved)
-
-
-def rewritten(path, change):
-    """The file with its parsed header changed, and a hash that fits: what a careful forger would write."""
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    content = json.loads(header["__metadata__"]["rnnrnade"])
-    content["sha256"] = "0" * 64
-    change(header, content)
-    header["__metadata__"]["rnnrnade"] = json.dumps(content, separators=(",", ":"))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    forged = struct.pack("<Q", len(text)) + text + data[8 + length :]
-    return forged.replace(b"0" * 64, hashlib.sha256(forged).hexdigest().encode())
 
 
 def test_a_header_laid_out_otherwise_is_read(saved):
@@ -548,21 +534,6 @@ def test_2000_changed_files_of_each_real_estimator_are_refused(name, tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(path)
     refused(path, path.read_bytes(), 2000, seed=zlib.crc32(name.encode()))
-
-
-def edited(value, rng):
-    """A JSON value with one thing in it changed, as a forger would who knows the format."""
-    strange = [None, True, -1, 0, 1, 7, 1e308, -1e-300, 2**63, 10**400, "", "x", "float64", [], [[]], {}, {"a": 1}]
-    if isinstance(value, dict) and value and rng.random() < 0.9:
-        key = list(value)[rng.integers(len(value))]
-        what = rng.random()
-        if what < 0.1:
-            return {k: v for k, v in value.items() if k != key}
-        return value | ({str(rng.integers(10)): 1} if what < 0.15 else {key: edited(value[key], rng)})
-    if isinstance(value, list) and value and rng.random() < 0.9:
-        at = rng.integers(len(value))
-        return value[:at] + ([] if rng.random() < 0.2 else [edited(value[at], rng)]) + value[at + 1 :]
-    return strange[rng.integers(len(strange))]
 
 
 def forge(path, n, seed):

@@ -11,7 +11,6 @@ from helpers import (
     DTYPES,
     EDGES,
     EVERY_CONTEXT,
-    FLOAT64,
     GATED,
     LARGE,
     TOLERANCE,
@@ -201,59 +200,3 @@ def test_the_definition_has_every_member_of_the_lists():
         ("activation", rnnrnade.layout.ACTIVATIONS, reference.ACTIVATIONS),
     ):
         assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
-
-
-# ---- nothing is written beside the outputs -----------------------------------------------------------------
-
-GUARD = 64
-
-
-class Guarded:
-    """An array in the middle of a larger one filled with a pattern."""
-
-    def __init__(self, shape, dtype):
-        n = int(np.prod(shape))
-        self.whole = np.full(n + 2 * GUARD, 12345.0, dtype)
-        self.array = self.whole[GUARD : GUARD + n].reshape(shape)
-
-    def is_intact(self):
-        return np.all(self.whole[:GUARD] == 12345) and np.all(self.whole[-GUARD:] == 12345)
-
-
-GUARDED = [case for case in EDGES + GATED + LARGE + cases(3, seed=2) if case.D * case.H < 5000]
-
-
-@dtypes
-@pytest.mark.parametrize("case", GUARDED, ids=ids(GUARDED))
-def test_nothing_is_written_beside_the_outputs(case, dtype, row):
-    model, x, offsets = case.core(dtype)
-    layout, M, N = model.layout, len(x), len(offsets) - 1
-    batch = model._batch(offsets, None)
-    frames, dims = Guarded((M,), FLOAT64), Guarded((M, case.D), FLOAT64)
-    parameters = Guarded((M, case.D, layout.P), dtype)
-    last = Guarded((N, layout.Sp), dtype) if case.R else None
-    _core.forward(
-        model.network, model.theta, x, *batch, frames.array, dims.array, parameters.array,
-        None if last is None else last.array, 2,
-    )  # fmt: skip
-    gradient, again = Guarded((layout.size,), dtype), Guarded((M,), FLOAT64)
-    _core.gradient(model.network, gradient.array, again.array, model.theta, x, *batch, np.ones(M, dtype), 2)
-    draws = Guarded((5, 3, case.D), dtype)
-    numbers = np.full((5, 3, case.D), 0.3, dtype)
-    state = Guarded((5, layout.Sp), dtype) if case.R else None
-    if state is not None:
-        state.array[:] = model.initial_state(5)
-    _core.sample(model.network, draws.array, model.theta, numbers, numbers, None if state is None else state.array, 2)
-    for name, guarded in (
-        ("frames", frames),
-        ("dims", dims),
-        ("parameters", parameters),
-        ("last", last),
-        ("gradient", gradient),
-        ("frames of gradient", again),
-        ("draws", draws),
-        ("state", state),
-    ):
-        if guarded is not None:
-            assert guarded.is_intact(), name
-            assert np.all(np.isfinite(guarded.array)) and not np.any(guarded.array == 12345), name

@@ -6,12 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import reference
-from helpers import DTYPES, FLOAT32, FLOAT64, LARGE, Case, assert_near, assert_same_bits, ids, listed
-from scipy.special import ndtr, ndtri
-from scipy.stats import kstest
+from helpers import (
+    DTYPES,
+    FLOAT32,
+    FLOAT64,
+    LARGE,
+    Case,
+    assert_near,
+    assert_same_bits,
+    check_uniform,
+    every_estimator,
+    ids,
+    in_units_of_X,
+    integral_transforms,
+    listed,
+    packed,
+    small_model,
+    walks,
+    without_seconds,
+)
 from threadpoolctl import threadpool_limits
 
-import rnnrnade
 from rnnrnade import Linear, _core
 
 LENGTHS = (40, 1, 33, 7, 64, 2)
@@ -73,7 +88,7 @@ def test_the_density_of_two_frames_integrates_to_one(row):
 def test_the_density_in_the_units_of_the_data_integrates_to_one():
     case = Case(D=2, H=4, K=2, R=3, lengths=(2,), min_scale=0.2)
     data = np.random.default_rng(0).standard_normal((200, 2)) @ [[2.0, 0.0], [1.0, 0.5]] + [3.0, -1.0]
-    transform = fitted(Linear(lags=1, covariance="full"), [data])
+    transform = Linear(lags=1, covariance="full").fit(*packed([data]))
     model, _ = case.model(transform=transform)
     points, weights = grid(2)
     X = np.concatenate([np.broadcast_to(data[:1], (len(points), 1, 2)), points[:, None] + data.mean(0)], axis=1)
@@ -150,7 +165,7 @@ def test_a_number_leaves_the_bits_of_every_earlier_conditional_behind_a_transfor
     case = Case(D=6, H=7, K=2, R=5, lengths=(8,))
     common = np.random.default_rng(0).standard_normal((300, 1))  # columns nearly equal: L is far from diagonal
     data = common + 0.05 * np.random.default_rng(1).standard_normal((300, 6))
-    model, _ = case.model(dtype, transform=fitted(transform, [data]))
+    model, _ = case.model(dtype, transform=transform.fit(*packed([data])))
     x = data[:8].astype(dtype)
     before = model.score_dims(x)
     for t, d in np.ndindex(x.shape):
@@ -172,44 +187,18 @@ def test_order_permutes_the_dimensions():
         assert_near(found[:, order], expected, 1e-13)  # column d belongs to column d of X
 
 
-# ---- units -------------------------------------------------------------------------------------------------
-
-
-def toy_sequences(n=24, D=3, seed=0):
-    """Random walks, so that frames depend on their past and dimensions on each other."""
-    generator = np.random.default_rng(seed)
-    mix = np.tril(generator.standard_normal((D, D)))
-    return [np.cumsum(generator.standard_normal((T, D)) @ mix, 0) / 3 for T in generator.integers(15, 30, n)]
-
-
-def fitted(transform, sequences):
-    return transform.fit(np.concatenate(sequences), np.cumsum([0, *map(len, sequences)]))
-
-
-def linear_parameters(transform):
-    """A_q0, A_qi and L_q in the units of the data; a fitted Linear holds those of standardised columns."""
-    mean, scale = transform.mean_, transform.scale_
-    intercepts, coefficients, factors = [], [], []
-    for q in range(transform.lags + 1):
-        A = scale[:, None] * transform.coefficients_[q, :q] / scale
-        coefficients.append(A)
-        intercepts.append(mean + scale * transform.intercepts_[q] - A.sum(0) @ mean)
-        factors.append(scale[:, None] * transform.factors_[q])
-    return intercepts, coefficients, factors
-
-
-def toy(name, *, n=24, D=3, **options):
-    """A small estimator of the class of that name, and data for it."""
-    X = toy_sequences(n, D)
-    if name.endswith("RNADE"):
-        options = {"n_components": 2, **options}
-    else:
-        X = [(x > 0).astype(float) for x in X]
+@every_estimator
+def test_score_is_the_mean_over_frames(name):
+    model, X = small_model(name)
+    model.fit(X)
+    frames = np.concatenate(listed(model.score_frames(X)))
+    assert_near(model.score(X), frames.mean(), 1e-14)
+    assert isinstance(model.score(X), float)
     if name.startswith("RNN"):
-        options = {"n_recurrent": 5, **options}
-    else:
-        X = np.concatenate(X)
-    return getattr(rnnrnade, name)(**{"n_hidden": 6, "max_epochs": 3, "random_state": 0} | options), X
+        assert abs(model.score(X) - model.score_samples(X).mean()) > 1  # of frames, not of sequences
+
+
+# ---- units -------------------------------------------------------------------------------------------------
 
 
 UNITS = [
@@ -223,8 +212,8 @@ UNITS = [
 
 @pytest.mark.parametrize("name, transform", UNITS, ids=str)
 def test_a_change_of_units_shifts_the_log_density_by_the_log_jacobian(name, transform):
-    first, X = toy(name, transform=transform, dtype=FLOAT64)
-    second, _ = toy(name, transform=transform, dtype=FLOAT64)
+    first, X = small_model(name, transform=transform, dtype=FLOAT64)
+    second, _ = small_model(name, transform=transform, dtype=FLOAT64)
     units = np.array([2.0, 2.0**-7, 2.0**10])  # powers of two, so that training does the same arithmetic
     Y = X * units if name == "RNADE" else [x * units for x in X]
     first.fit(X)
@@ -238,11 +227,11 @@ def test_a_change_of_units_shifts_the_log_density_by_the_log_jacobian(name, tran
 @pytest.mark.parametrize("lags, covariance", [(0, "diagonal"), (0, "full"), (2, "diagonal"), (2, "full")])
 def test_the_transform_adds_its_log_jacobian(lags, covariance):
     case = Case(D=3, H=5, K=2, R=4, lengths=(1,), min_scale=1e-3)
-    X = toy_sequences()
-    transform = fitted(Linear(lags=lags, covariance=covariance), X)
+    X = walks()
+    transform = Linear(lags=lags, covariance=covariance).fit(*packed(X))
     inside, _ = case.model()
     model, _ = case.model(transform=transform)
-    intercepts, coefficients, factors = linear_parameters(transform)
+    intercepts, coefficients, factors = in_units_of_X(transform)
     parameters, _ = case.make()
     for x, found in zip(X[:5], model.score_dims(X[:5]), strict=True):
         e, log_jacobian = reference.linear(x, intercepts, coefficients, factors)
@@ -253,11 +242,11 @@ def test_the_transform_adds_its_log_jacobian(lags, covariance):
 @pytest.mark.parametrize("lags, covariance", [(0, "diagonal"), (0, "full"), (2, "diagonal"), (2, "full")])
 def test_parameters_of_the_conditionals_are_in_the_units_of_the_data(lags, covariance):
     case = Case(D=3, H=5, K=2, R=4, lengths=(1,), min_scale=1e-3)
-    X = toy_sequences()
-    transform = fitted(Linear(lags=lags, covariance=covariance), X)
+    X = walks()
+    transform = Linear(lags=lags, covariance=covariance).fit(*packed(X))
     model, _ = case.model(transform=transform)
     parameters, _ = case.make()
-    linear = linear_parameters(transform)
+    linear = in_units_of_X(transform)
     found = model.predict_params(X[:5])
     for i, x in enumerate(X[:5]):
         e, _ = reference.linear(x, *linear)
@@ -270,30 +259,6 @@ def test_parameters_of_the_conditionals_are_in_the_units_of_the_data(lags, covar
 # ---- draws -------------------------------------------------------------------------------------------------
 
 
-def check_uniform(values):
-    """Numbers (n, ..., D) should be independent and uniform: Kolmogorov-Smirnov, neighbours' correlation."""
-    assert np.all((values >= 0) & (values <= 1))
-    D = values.shape[-1]
-    assert kstest(values.ravel(), "uniform").pvalue > 0.001
-    for d in range(D):
-        assert kstest(values[..., d].ravel(), "uniform").pvalue > 0.001 / D
-    normal = ndtri(np.clip(values, 1e-9, 1 - 1e-9))
-    for axis in range(1, values.ndim):
-        n = values.shape[axis]
-        if n > 1:
-            product = np.take(normal, range(1, n), axis) * np.take(normal, range(n - 1), axis)
-            assert abs(product.mean()) < 4 / np.sqrt(product.size)
-
-
-def integral_transforms(model, X):
-    """The conditional distribution functions at X, one array or a list of them: the same form."""
-    if isinstance(X, list):
-        return [integral_transforms(model, x) for x in X]
-    alpha, mu, sigma = model.predict_params(X)
-    assert_near(alpha.sum(-1), np.ones(X.shape), 1e-6)
-    return (alpha * ndtr((X[..., None] - mu) / sigma)).sum(-1)
-
-
 few_or_many = pytest.mark.parametrize("n", [100, pytest.param(3000, marks=pytest.mark.full)])
 
 
@@ -302,8 +267,8 @@ few_or_many = pytest.mark.parametrize("n", [100, pytest.param(3000, marks=pytest
 @pytest.mark.parametrize("case", GAUSSIAN_SEQUENCES, ids=ids(GAUSSIAN_SEQUENCES))
 @pytest.mark.parametrize("lags", [None, 2])
 def test_drawn_sequences_have_uniform_integral_transforms(lags, case, dtype, n, row):
-    data = toy_sequences(D=case.D)
-    transform = None if lags is None else fitted(Linear(lags=lags, covariance="full"), data)
+    data = walks(D=case.D)
+    transform = None if lags is None else Linear(lags=lags, covariance="full").fit(*packed(data))
     model, _ = case.model(dtype, transform=transform)
     draws = model.sample(n, 12, random_state=0)
     assert draws.shape == (n, 12, case.D)
@@ -315,8 +280,8 @@ def test_drawn_sequences_have_uniform_integral_transforms(lags, case, dtype, n, 
 @pytest.mark.parametrize("lags", [None, 2])
 def test_continuations_have_uniform_integral_transforms(lags, dtype, n, row):
     case = GAUSSIAN_SEQUENCES[0]
-    data = toy_sequences(D=case.D)
-    transform = None if lags is None else fitted(Linear(lags=lags, covariance="full"), data)
+    data = walks(D=case.D)
+    transform = None if lags is None else Linear(lags=lags, covariance="full").fit(*packed(data))
     model, _ = case.model(dtype, transform=transform)
     given = data[0][:7].astype(dtype)
     draws = model.sample(n, 9, random_state=0, given=given)
@@ -330,8 +295,8 @@ def test_continuations_have_uniform_integral_transforms(lags, dtype, n, row):
 @pytest.mark.parametrize("covariance", [None, "diagonal", "full"])
 def test_drawn_vectors_have_uniform_integral_transforms(covariance, dtype, n, row):
     case = Case(D=5, H=11, K=3, R=0, lengths=(1,), min_scale=0.1)
-    data = toy_sequences(D=case.D)
-    transform = None if covariance is None else fitted(Linear(covariance=covariance), data)
+    data = walks(D=case.D)
+    transform = None if covariance is None else Linear(covariance=covariance).fit(*packed(data))
     model, _ = case.model(dtype, transform=transform)
     draws = model.sample(10 * n, random_state=0)
     assert draws.shape == (10 * n, case.D)
@@ -409,22 +374,19 @@ def test_threads_share_the_draws_of_few_sequences(case, n, dtype, row, all_threa
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
-ESTIMATORS = ("RNADE", "RNNRNADE", "NADE", "RNNNADE")
-
-
 def of_a_fit(model, X):
     """All that a fit leaves, but for the time it took."""
-    history = {name: values for name, values in model.history_.items() if name != "seconds"}
-    return {"parameters": dict(model.parameters_), "history": history, "samples": model.score_samples(X)}
+    parts = {"parameters": dict(model.parameters_), "history": without_seconds(model)}
+    return parts | {"samples": model.score_samples(X)}
 
 
 @dtypes
-@pytest.mark.parametrize("name", ESTIMATORS)
+@every_estimator
 def test_threads_leave_the_bits_of_a_fit(name, dtype, all_threads):
     expected = None
     large = {"n_hidden": 80, "batch_size": 5000, "validation_fraction": 0.5}  # the last call scores one half
     for n_jobs in N_JOBS:
-        model, X = toy(name, n=200, D=10, dtype=dtype, n_jobs=n_jobs, **large)
+        model, X = small_model(name, walks(200, 10), dtype=dtype, n_jobs=n_jobs, **large)
         model.fit(X)
         assert _core.last_team_size() == n_jobs
         found = of_a_fit(model, X)
@@ -432,21 +394,21 @@ def test_threads_leave_the_bits_of_a_fit(name, dtype, all_threads):
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@every_estimator
 def test_threads_leave_the_bits_of_a_fit_in_small_batches(name, all_threads):
     expected = None
     for n_jobs in N_JOBS:
-        model, X = toy(name, n_jobs=n_jobs, batch_size=7)
+        model, X = small_model(name, n_jobs=n_jobs, batch_size=7)
         found = of_a_fit(model.fit(X), X)
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
 
 def test_threads_leave_the_bits_of_a_fit_on_windows_of_one_long_recording(all_threads):
-    x = np.concatenate(toy_sequences(n=100))
+    x = np.concatenate(walks(n=100))
     expected = None
     for n_jobs in N_JOBS:
-        model, _ = toy("RNNRNADE", window=20, n_jobs=n_jobs, validation_fraction=0.5)
+        model, _ = small_model("RNNRNADE", window=20, n_jobs=n_jobs, validation_fraction=0.5)
         found = of_a_fit(model.fit(x), x)
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
@@ -454,11 +416,11 @@ def test_threads_leave_the_bits_of_a_fit_on_windows_of_one_long_recording(all_th
 
 @pytest.mark.parametrize("transform", ["standardize", Linear(lags=2, covariance="full")], ids=str)
 def test_threads_of_blas_leave_the_bits_of_a_fit(transform):
-    X = toy_sequences(n=1500, D=5)  # above 10,000 frames some products of BLAS use threads
+    X = walks(n=1500, D=5)  # above 10,000 frames some products of BLAS use threads
     found = []
     for limit in (1, 2):
         with threadpool_limits(limit, user_api="blas"):
-            model, _ = toy("RNNRNADE", transform=transform, batch_size=5000, validation_fraction=0.5)
+            model, _ = small_model("RNNRNADE", transform=transform, batch_size=5000, validation_fraction=0.5)
             found.append(of_a_fit(model.set_params(max_epochs=2).fit(X), X))
     assert_same_bits(found[1], found[0])
 
@@ -518,8 +480,8 @@ def test_a_sequence_has_the_same_bits_alone_in_any_batch_and_as_a_prefix(case, d
 @every_transform
 def test_a_sequence_has_the_same_bits_alone_and_as_a_prefix_behind_a_transform(transform, dtype):
     case = MODELS[0]
-    data = toy_sequences(D=case.D)
-    model, _ = case.model(dtype, transform=fitted(transform, data))
+    data = walks(D=case.D)
+    model, _ = case.model(dtype, transform=transform.fit(*packed(data)))
     X = [x.astype(dtype) for x in data]
     dims = model.score_dims(X)
     for i, x in enumerate(X):
@@ -578,9 +540,9 @@ def test_forms_of_the_same_data_have_the_same_bits():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ESTIMATORS)
+@every_estimator
 def test_from_parameters_reproduces_a_fitted_model_to_the_bit(name, dtype):
-    model, X = toy(name, dtype=dtype, activation="relu")
+    model, X = small_model(name, dtype=dtype, activation="relu")
     if "RNN" in name:
         model.set_params(cell="gru" if dtype == FLOAT32 else "lstm")
     if name == "RNNRNADE":

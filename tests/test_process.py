@@ -7,17 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import run_child
+from helpers import FLOAT32, Case, run_child
 
-from rnnrnade import RNNRNADE, _core
-from rnnrnade.layout import Layout, initial_parameters
-from rnnrnade.model import Model
+from rnnrnade import _core
 
-
-def model(D=4, H=8, K=2, R=8, **options):
-    layout = Layout("gaussian", D, H, K, R, context=("alpha", "mu", "sigma"))
-    parameters = Model(layout, initial_parameters(layout, np.random.default_rng(0), np.float32)).parameters
-    return RNNRNADE.from_parameters(parameters, **options)
+CASE = Case(D=4, H=8, K=2, R=8, lengths=(40,) * 5)
 
 
 def _in_child(connection, fitted, X):
@@ -28,7 +22,7 @@ def _in_child(connection, fitted, X):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_after_threads_were_used_does_not_hang(all_threads):
-    fitted, X = model(n_jobs=3), list(np.random.default_rng(1).normal(size=(5, 40, 4)))
+    fitted, X = CASE.model(FLOAT32, n_jobs=3)
     expected = fitted.score_samples(X)
     assert _core.last_team_size() == 3
     context = multiprocessing.get_context("fork")
@@ -61,11 +55,12 @@ def test_a_score_of_many_frames_needs_constant_memory():
     """Beyond input and output, 150,000 and 600,000 frames take the same, to 8 MiB."""
     code = """
 import sys, numpy as np
-from test_process import model
+from helpers import FLOAT32, Case
 def peak():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 M = int(sys.argv[1])
-fitted, x = model(R=64, n_jobs=2), np.random.default_rng(0).normal(size=(M, 4)).astype(np.float32)
+fitted, _ = Case(D=4, H=8, K=2, R=64, lengths=(1,)).model(FLOAT32, n_jobs=2)
+x = np.random.default_rng(0).normal(size=(M, 4)).astype(np.float32)
 fitted.score_samples(x[:20000])
 before = peak()
 scores = fitted.score_samples(x)
@@ -79,7 +74,7 @@ print(peak() - before - scores.nbytes // 1024)
 
 
 def test_workspace_is_given_back():
-    fitted, X = model(), np.random.default_rng(0).normal(size=(100, 4))
+    fitted, X = CASE.model(FLOAT32)
     expected = fitted.score_samples(X)
     _core.free_workspace()
     assert _core.last_team_size() == 0
@@ -88,9 +83,8 @@ def test_workspace_is_given_back():
 
 GROWTH = """
 import sys, gc, numpy as np
-from test_process import model
-fitted = model(n_jobs=2)
-X = [np.random.default_rng(0).normal(size=(20, 4)) for _ in range(3)]
+from helpers import FLOAT32, Case
+fitted, X = Case(D=4, H=8, K=2, R=8, lengths=(20,) * 3).model(FLOAT32, n_jobs=2)
 calls = {
     "scores": lambda: fitted.score_samples(X),
     "gradient": lambda: fitted.log_likelihood_and_gradient(X),

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import assert_near, assert_same_bits, ids
+from helpers import assert_near, assert_same_bits, ids, small_model
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
-from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear
+from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, OutlierDetector
 
 SMALL = {"n_hidden": 3, "max_epochs": 3, "random_state": 0}
 MODELS = [
@@ -27,17 +27,9 @@ MODELS = [
 every_model = pytest.mark.parametrize("model", MODELS, ids=ids(type(m).__name__ for m in MODELS))
 
 
-def sequences(model, n=24, D=3, seed=0):
-    """Ragged random walks, or for binary models their signs."""
-    generator = np.random.default_rng(seed)
-    X = [np.cumsum(generator.standard_normal((T, D)), 0) / 3 for T in generator.integers(4, 12, n)]
-    return [(x > 0).astype(float) for x in X] if isinstance(model, NADE | RNNNADE) else X
-
-
-def data(model, **options):
+def data(model):
     """X in the form that the estimator takes: a list, or the rows of one array."""
-    X = sequences(model, **options)
-    return X if isinstance(model, RNNRNADE | RNNNADE) else np.concatenate(X)
+    return small_model(type(model).__name__)[1]
 
 
 # ---- scikit-learn's common checks ----------------------------------------------------------------------------
@@ -99,6 +91,12 @@ def test_common_checks(model, declared):
     unexpected = {name: error for name, error in failed.items() if name not in {*declared, *MAY_FAIL}}
     assert not unexpected
     assert set(declared) <= set(failed)  # a declared check that passes needs no declaration
+
+
+@pytest.mark.parametrize("model, declared", [(MODELS[0], {}), (MODELS[2], OF_SEQUENCES)], ids=["RNADE", "RNNRNADE"])
+def test_common_checks_of_the_detector(model, declared):
+    failed = common_checks(OutlierDetector(model, contamination=0.1))
+    assert set(failed) == set(declared), failed
 
 
 @pytest.mark.parametrize("model", [MODELS[1], MODELS[3]], ids=["NADE", "RNNNADE"])
@@ -167,8 +165,8 @@ def test_worker_processes_give_the_same_scores():
 
 def test_train_test_split_of_ragged_sequences():
     X = data(MODELS[2])
-    train, test = train_test_split(X, test_size=0.25, random_state=0)
-    assert len(train) == 18 and len(test) == 6
+    train, test = train_test_split(X, test_size=0.2, random_state=0)
+    assert len(train) == 24 and len(test) == 6
     assert {id(x) for x in train + test} == {id(x) for x in X}
     assert np.isfinite(clone(MODELS[2]).fit(train).score(test))
 

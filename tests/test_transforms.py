@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import reference
-from helpers import FLOAT64, Case, assert_near, assert_same_bits
+from helpers import FLOAT64, Case, assert_near, assert_same_bits, in_units_of_X, packed
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 from sklearn.base import clone
@@ -29,10 +29,6 @@ def recordings(n=20, D=3, seed=0, shortest=1, longest=20):
     return X
 
 
-def packed(X):
-    return np.concatenate(X), np.cumsum([0, *map(len, X)])
-
-
 def fitted(X, lags, covariance, **options):
     return Linear(lags, covariance, **options).fit(*packed(X))
 
@@ -42,17 +38,6 @@ def log_jacobian(transform, offsets):
     found = transform.log_jacobian(offsets)
     assert found.shape in ((len(transform.mean_),), (offsets[-1], len(transform.mean_)))
     return np.broadcast_to(found, (offsets[-1], len(transform.mean_)))
-
-
-def in_units_of_X(transform):
-    """A_q0, A_qi and L_q in the units of the data; the fitted arrays are those of the standardised columns."""
-    mean, scale = transform.mean_, transform.scale_
-    A = [
-        scale[:, None] * coefficients[:q] / scale
-        for q, coefficients in enumerate(transform.coefficients_)  # zero for i > q
-    ]
-    intercepts = [mean + scale * b - A_q.sum(0) @ mean for A_q, b in zip(A, transform.intercepts_, strict=True)]
-    return intercepts, A, [scale[:, None] * L for L in transform.factors_]
 
 
 # ---- the definition -----------------------------------------------------------------------------------------
