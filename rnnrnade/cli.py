@@ -450,7 +450,7 @@ def _load(path, jobs=None):
     _check_input(path)
     if Path(path).suffix.lower() in DATA_SUFFIXES:
         raise Refusal(f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place.")
-    from .base import load_estimator
+    from .estimators import load_estimator
 
     with _refused(path):
         estimator = load_estimator(path)

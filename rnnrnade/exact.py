@@ -322,10 +322,8 @@ def _without_lengths(call):
 OF_VECTORS = (
     (r"\n *lengths : array-like of shape \(N,\), optional", ""),
     (r"([XZ]) : list of \(T_i, D\) arrays, or another form", r"\1 : array-like of shape (n, D)"),
-    (
-        r"list of ndarrays of shape \((.*)T_i(.*)\)([,;] or one of them.*| or a list of such)",
-        r"ndarray of shape (\1n\2)",
-    ),
+    (r"list of (ndarray)s( of shape .*)[,;] or one of them.*", r"\1\2"),
+    (r", each \(T_i, D, K\) or a list of such", ", each (n, D, K)"),
     (r"T_i", "n"),
 )
 

@@ -55,13 +55,12 @@ def learning_curve(estimator_or_history, ax=None):
     ImportError
         Without matplotlib.
     ValueError
-        If the history is empty, or the estimator an ensemble, which has a history for each member.
+        If the history is empty.
+    AttributeError
+        For an ensemble: each of its ``members_`` has a history.
     """
     history = estimator_or_history
     if not isinstance(history, Mapping):
-        members = estimator_or_history.members_
-        if len(members) > 1:
-            raise ValueError(f"This ensemble has {len(members)} learning curves: draw that of one of members_.")
         history = estimator_or_history.history_
     unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
     position = np.asarray(history[unit], dtype=float)

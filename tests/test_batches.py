@@ -16,6 +16,7 @@ from helpers import (
     small_rnnrnade,
     walks,
 )
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
 from rnnrnade import training
@@ -23,6 +24,52 @@ from rnnrnade.layout import CELLS, Layout, initial_parameters
 from rnnrnade.model import Model
 
 # ---- windows -------------------------------------------------------------------------------------------------------
+
+
+def cut(lengths, window, seed=0):
+    return training.windows(np.cumsum([0, *lengths]), window, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 50, 1000])
+def test_windows_tile_every_sequence(window):
+    lengths = np.random.default_rng(4).integers(1, 40, size=30)
+    offsets = np.cumsum([0, *lengths])
+    for seed in range(20):
+        starts, sizes, sequence = cut(lengths, window, seed)
+        assert starts.dtype == sizes.dtype == sequence.dtype == np.int64
+        assert starts[0] == 0 and starts[-1] + sizes[-1] == offsets[-1]
+        assert_array_equal(starts[1:], (starts + sizes)[:-1])  # every frame once, in order
+        assert sizes.min() >= 1 and sizes.max() <= window
+        assert_array_equal(sequence, np.searchsorted(offsets, starts, side="right") - 1)
+        assert np.all(starts + sizes <= offsets[sequence + 1])
+        for i, n in enumerate(lengths):
+            own = sizes[sequence == i]
+            assert np.all(own[1:-1] == window)
+            assert n > window or len(own) == 1
+
+
+def test_windows_of_none_are_the_sequences_and_draw_nothing():
+    generator = np.random.default_rng(5)
+    state = generator.bit_generator.state
+    for window in (None, 4):
+        starts, sizes, sequence = training.windows(np.cumsum([0, 3, 1, 4]), window, generator)
+        assert_array_equal(starts, [0, 3, 4])
+        assert_array_equal(sizes, [3, 1, 4])
+        assert_array_equal(sequence, [0, 1, 2])
+    assert generator.bit_generator.state == state
+
+
+def test_cuts_move_from_epoch_to_epoch():
+    generator = np.random.default_rng(6)
+    first = [training.windows(np.array([0, 100]), 10, generator)[1][0] for _ in range(2000)]
+    counts = np.bincount(first, minlength=11)
+    assert counts[0] == 0 and len(counts) == 11
+    assert np.all(np.abs(counts[1:] - 200) < 70)  # uniform on 1..10: 5 standard deviations
+
+
+def options(batch_size, window=None):
+    every = dict.fromkeys(training.Training.__dataclass_fields__)
+    return training.Training(**every | {"batch_size": batch_size, "window": window})
 
 
 def core_model(head="gaussian", R=5, dtype=FLOAT64, cell="sigmoid"):
@@ -44,7 +91,7 @@ def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype, ce
     model, data = core_model(dtype=dtype, cell=cell), data_of(X, dtype)
     longest = window or training.WINDOW
     rows, cut = [], 0
-    for frames, offsets, weight, (states, fresh) in training.batches(data, 3, window, generator, model, 1):
+    for frames, offsets, weight, (states, fresh) in training.batches(data, options(3, window), generator, model, 1):
         assert len(frames) == len(weight) == offsets[-1] and len(offsets) - 1 == len(states) == len(fresh) <= 3
         assert np.diff(offsets).max() <= longest
         for i, (a, b) in enumerate(pairwise(offsets)):
@@ -71,7 +118,7 @@ def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype, ce
 def test_sequences_of_at_most_200_frames_stay_whole():
     generator = np.random.default_rng(0)
     data = data_of([generator.standard_normal((T, 3)) for T in (200, 150, 3)])
-    batches = list(training.batches(data, 1, None, generator, core_model(), 1))
+    batches = list(training.batches(data, options(1), generator, core_model(), 1))
     assert sorted(len(frames) for frames, *_ in batches) == [3, 150, 200]
     assert all(initial is None for *_, initial in batches)
 
@@ -197,16 +244,17 @@ def test_one_update_with_noise_is_a_step_along_the_gradient_of_noisy_inputs(monk
     model = small_rnnrnade(**options, **NOISY)
     ((x, inputs, mask),) = gradients_asked_for(monkeypatch, model, X)
     monkeypatch.undo()
-    assert_near(np.sort(x[:, 0]), np.sort(start._encode(start._check(X))[:, 0]), 0)  # what is fitted is clean
+    density, data = start._density, start._check(X)
+    assert_near(np.sort(x[:, 0]), np.sort(density.encode(data)[:, 0]), 0)  # what is fitted is clean
     lengths = {len(s): s for s in X}
     assert len(x) == sum(map(len, X)) and lengths
     order = [np.flatnonzero([np.array_equal(x[i : i + len(e)], e) for i in range(len(x) - len(e) + 1)])[0]
-             for e in np.split(start._encode(start._check(X)), np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
+             for e in np.split(density.encode(data), np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
     offsets = np.append(np.sort(order), len(x))
     weight = np.full(len(x), -1 / len(x))
-    g, _ = start._model.gradient(x, offsets, weight, inputs=inputs, mask=mask)
-    assert_near(model._model.theta, start._model.theta - 0.01 * g, 1e-12)
-    clean, _ = start._model.gradient(x, offsets, weight)
+    g, _ = density.model.gradient(x, offsets, weight, inputs=inputs, mask=mask)
+    assert_near(model._density.model.theta, density.model.theta - 0.01 * g, 1e-12)
+    clean, _ = density.model.gradient(x, offsets, weight)
     assert np.abs(g - clean).max() > 1e-4
 
 

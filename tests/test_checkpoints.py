@@ -125,7 +125,7 @@ def test_killed_again_and_again(tmp_path, monkeypatch):
                 break
             except Killed:
                 n_killed += 1
-                assert read_file(path)[0]["class"] == io.CHECKPOINT
+                assert read_file(path).kind == checkpoints.CHECKPOINT
     assert n_killed >= 5
     assert_same_fit(fitted, whole, X)
 
@@ -137,7 +137,7 @@ def test_a_finished_fit_is_there_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(_core, "gradient", None)  # nothing is trained
     again = clone(model).fit(X, checkpoint=path, resume=True)
     assert_same_fit(again, whole, X)
-    assert again.history_[1]["seconds"] == whole.history_[1]["seconds"]
+    assert again.members_[1].history_["seconds"] == whole.members_[1].history_["seconds"]
 
 
 @pytest.mark.parametrize("bits", ["MT19937", "PCG64", "Philox", "SFC64"])
@@ -175,7 +175,7 @@ def test_ctrl_c_leaves_a_checkpoint(at, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.warns(ConvergenceWarning, match="interrupted"):
         patch.setattr(_core, "gradient", gradient_at(at, interrupt))
         stopped.fit(X, checkpoint=path, every=np.inf)
-    runs = read_file(path)[0]["options"]["runs"]
+    runs = read_file(path).state["runs"]
     assert sum(run["updates"] for run in runs) == (at - 1) // 7 * 7  # batches an epoch: that of the last validation
     assert_same_fit(stopped.fit(X, checkpoint=path, resume=True), whole, X)
 

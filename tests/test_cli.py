@@ -127,7 +127,7 @@ def test_fit_of_an_ensemble_that_is_validated_by_updates(run, folder, tmp_path):
     }
     expected |= {"averaging": 0.9, "input_noise": 0.1, "input_dropout": 0.1, "context_dropout": 0.1}
     assert {name: model.get_params()[name] for name in expected} == expected
-    assert model.history_[0]["update"] == [2, 4, 5]
+    assert model.members_[0].history_["update"] == [2, 4, 5]
     code, out, err = run("info", output)
     assert code == 0 and "n_orders" in out
     assert run("score", output, folder / "data.npz")[0] == 0

@@ -517,7 +517,7 @@ def test_slices_of_long_recordings_leave_the_bits(case, dtype, monkeypatch):
     model, X = case.model(dtype)
     expected = everything(model, case, X)
     for frames in (1, 7, 40, 50):
-        row_bytes = model._model.layout.row_numbers * np.dtype(dtype).itemsize
+        row_bytes = model._density.model.layout.row_numbers * np.dtype(dtype).itemsize
         monkeypatch.setattr("rnnrnade.model.SLICE_BYTES", frames * row_bytes)
         assert_same_bits(everything(model, case, X), expected, f"slices of {frames} frames")
 

@@ -231,7 +231,7 @@ def test_many_particles_are_scored_in_pieces(monkeypatch):
     model, X = model_of(Case(D=2, H=4, K=2, R=3, lengths=(30,)), FULL)
     x = with_gaps(X[0], (1, 0), (20, 1))
     expected = model.score_frames([x])[0]
-    monkeypatch.setattr("rnnrnade.missing.HELD", 5 * 1000 * 2)
+    monkeypatch.setattr("rnnrnade.particles.HELD", 5 * 1000 * 2)
     assert_near(model.score_frames([x])[0], expected, 1e-12)
 
 

@@ -292,6 +292,6 @@ def test_several_sequences_are_refused_where_one_is_drawn(batch, models):
 
 def test_an_ensemble_has_several_learning_curves(X):
     model = RNADE(1, 2, n_orders=2, max_epochs=2, validation_fraction=0, random_state=0).fit(X)
-    with pytest.raises(ValueError, match="2 learning curves: draw that of one of members_"):
+    with pytest.raises(AttributeError, match="2 orders and has no history_: each of members_"):
         plotting.learning_curve(model)
     assert plotting.learning_curve(model.members_[0]).lines

@@ -117,8 +117,9 @@ def test_an_ensemble_is_refitted_for_the_median_of_its_best_epochs():
     fold = common.Fold(X[:8], common.Part(X[8:10]), common.Part(X[10:]), X[:10])
     settings = TINY | {"n_recurrent": 4, "order": "random", "n_orders": 3}
     row = common.Row("ours", RNNRNADE, [settings], refit={"validation_fraction": None})
-    model = common.again(row, settings, fold, argparse.Namespace(best_epoch_=(1, 5, 3)))
-    assert list(model.n_iter_) == [3, 3, 3]
+    members = [argparse.Namespace(best_epoch_=epoch) for epoch in (1, 5, 3)]
+    model = common.again(row, settings, fold, argparse.Namespace(members_=members))
+    assert [member.n_iter_ for member in model.members_] == [3, 3, 3]
 
 
 def test_ends_of_sequences_are_those_that_an_estimator_holds_out_itself():

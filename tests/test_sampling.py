@@ -72,7 +72,7 @@ def test_draws_in_pieces_go_on_in_the_state_of_the_piece_before(monkeypatch):
     p["b_sigma"] = p["b_sigma"] - 40.0
     model = RNNRNADE.from_parameters(p, transform=Linear(lags=2).fit(walks()[0], np.array([0, len(walks()[0])])))
     whole = model.sample(2, 20, random_state=0, given=walks(1)[0])
-    monkeypatch.setattr("rnnrnade.estimators.DRAWS", 2 * 3 * 7)
+    monkeypatch.setattr("rnnrnade.density.DRAWS", 2 * 3 * 7)
     assert_near(model.sample(2, 20, random_state=0, given=walks(1)[0]), whole, 1e-9)
 
 

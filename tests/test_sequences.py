@@ -18,7 +18,6 @@ from rnnrnade.sequences import (
     check_sequences,
     check_validation,
     check_vectors,
-    windows,
 )
 
 
@@ -570,47 +569,3 @@ def test_validation_data():
         check_validation(model, (FRAMES, np.zeros(8)), binary=False, check=check_vectors)
     with pytest.raises(TypeError, match="validation_data: X is 'abc'"):
         check_validation(model, "abc", binary=False)
-
-
-# ---------------------------------------------------------------------------------------------------- windows
-
-
-def cut(lengths, window, seed=0):
-    return windows(np.cumsum([0, *lengths]), window, np.random.default_rng(seed))
-
-
-@pytest.mark.parametrize("window", [1, 2, 3, 7, 50, 1000])
-def test_windows_tile_every_sequence(window):
-    lengths = np.random.default_rng(4).integers(1, 40, size=30)
-    offsets = np.cumsum([0, *lengths])
-    for seed in range(20):
-        starts, sizes, sequence = cut(lengths, window, seed)
-        assert starts.dtype == sizes.dtype == sequence.dtype == np.int64
-        assert starts[0] == 0 and starts[-1] + sizes[-1] == offsets[-1]
-        assert_array_equal(starts[1:], (starts + sizes)[:-1])  # every frame once, in order
-        assert sizes.min() >= 1 and sizes.max() <= window
-        assert_array_equal(sequence, np.searchsorted(offsets, starts, side="right") - 1)
-        assert np.all(starts + sizes <= offsets[sequence + 1])
-        for i, n in enumerate(lengths):
-            own = sizes[sequence == i]
-            assert np.all(own[1:-1] == window)
-            assert n > window or len(own) == 1
-
-
-def test_windows_of_none_are_the_sequences_and_draw_nothing():
-    generator = np.random.default_rng(5)
-    state = generator.bit_generator.state
-    for window in (None, 4):
-        starts, sizes, sequence = windows(np.cumsum([0, *LENGTHS]), window, generator)
-        assert_array_equal(starts, [0, 3, 4])
-        assert_array_equal(sizes, LENGTHS)
-        assert_array_equal(sequence, [0, 1, 2])
-    assert generator.bit_generator.state == state
-
-
-def test_cuts_move_from_epoch_to_epoch():
-    generator = np.random.default_rng(6)
-    first = [windows(np.array([0, 100]), 10, generator)[1][0] for _ in range(2000)]
-    counts = np.bincount(first, minlength=11)
-    assert counts[0] == 0 and len(counts) == 11
-    assert np.all(np.abs(counts[1:] - 200) < 70)  # uniform on 1..10: 5 standard deviations

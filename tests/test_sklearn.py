@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
 from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, OutlierDetector
+from rnnrnade.sequences import check_sequences, check_vectors
 
 SMALL = {"n_hidden": 3, "max_epochs": 3, "random_state": 0}
 MODELS = [
@@ -47,12 +48,11 @@ MAY_FAIL = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weigh
 class Thresholded:
     """Binary models take 0 and 1 only, and the checks draw real numbers: take numbers above 0 for 1."""
 
-    def _check(self, X, lengths=None, **options):
-        type(self)._binary = False
-        try:
-            data = super()._check(X, lengths, **options)
-        finally:
-            type(self)._binary = True
+    def _check(self, X, lengths=None, *, reset=False, gaps=False):
+        if self._recurrent:
+            data = check_sequences(self, X, lengths, reset=reset)
+        else:
+            data = check_vectors(self, X, reset=reset)
         return type(data)((data.frames > 0).astype(data.frames.dtype), data.offsets, data.form)
 
 

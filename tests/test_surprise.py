@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rnnrnade import RNADE, RNNRNADE, Linear, OutlierDetector
 from rnnrnade.forecasting import energy_score, quantiles
+from rnnrnade.surprise import alarm_threshold
 
 CASE = Case(D=3, H=5, K=2, R=4, lengths=(9, 1, 14), min_scale=1e-3)
 
@@ -100,26 +101,13 @@ def test_explain_gives_data_frames_for_data_frames():
 # ---- thresholds ----------------------------------------------------------------------------------------------------
 
 
-class Scores:
-    """A density whose frames have given log-densities."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def score_frames(self, X):
-        return self.values
-
-
-def threshold(values, *args, **options):
-    from rnnrnade.conditionals import Conditionals
-
-    return Conditionals.alarm_threshold(Scores(values), None, *args, **options)
+def threshold(values, rate=0.01, confidence=0.95):
+    return alarm_threshold(values, rate, confidence)
 
 
 def test_a_threshold_is_an_order_statistic():
     values = np.random.default_rng(0).permutation(np.arange(1.0, 1000.0))  # 999 of them: 1 ... 999
     assert threshold(values, 0.01).threshold == 10.0
-    assert threshold([values[:500], values[500:]], 0.01) == threshold(values, 0.01)
     assert threshold(values, 0.001).threshold == 1.0
     found = threshold(values, 0.05, confidence=0.9)
     assert found.low < found.threshold < found.high

@@ -169,7 +169,7 @@ def again(row, settings, fold, model):
     """The chosen settings fitted on training and validation data."""
     changed = settings | row.refit
     if "validation_fraction" in row.refit and "max_updates" not in changed:
-        epochs = max(1, round(np.median(model.best_epoch_)))  # an ensemble has one for each order
+        epochs = max(1, round(np.median([member.best_epoch_ for member in model.members_])))
         changed = settings | {"max_epochs": epochs} | row.refit
     return fit(row.kind, changed, fold, everything=True)[0]
 

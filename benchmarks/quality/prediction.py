@@ -37,42 +37,41 @@ class OneStep(NamedTuple):
 def _pieces(model, data, rows, n_samples, generator):
     """(rows, draws (S, n, D), conditional means along them (S, n, D)) in the units of X, piece by piece.  Each
     member of an ensemble, all having the same weight, makes its share of the draws, rounded up."""
-    share = -(-n_samples // len(model.members_))
-    for found in zip(*[_of_one(m, data, rows, share, generator) for m in model.members_], strict=True):
+    densities = model._density.members
+    share = -(-n_samples // len(densities))
+    parts = [_of_one(density, data, rows, share, generator, model._n_threads()) for density in densities]
+    for found in zip(*parts, strict=True):
         chosen, drawn, means = zip(*found, strict=True)
         yield chosen[0], np.concatenate(drawn), np.concatenate(means)
 
 
-def _of_one(model, data, rows, n_samples, generator):
-    """The same of a model of one order."""
-    net = model._model
+def _of_one(density, data, rows, n_samples, generator, n_threads):
+    """The same of one density."""
+    net, front = density.model, density.front
     lay = net.layout
-    e = model._encode(data)
+    e = density.encode(data)
     states = net.states(e, data.offsets, rows)
-    transform = model.transform_
     position = np.arange(len(e)) - np.repeat(data.offsets[:-1], data.lengths)
     at_once = max(1, NUMBERS // (n_samples * lay.D * lay.P))
     for begin in range(0, len(rows), at_once):
         chosen = rows[begin : begin + at_once]
         shape = (n_samples * len(chosen), 1, lay.D)
         state = np.tile(states[begin : begin + at_once], (n_samples, 1))
-        uniform, normal = generator.random(shape, net.dtype), generator.standard_normal(shape, net.dtype)
-        n_threads = model._n_threads()
-        drawn = net.sample(uniform, normal, state=state.copy(), n_threads=n_threads)[:, 0]
+        drawn = net.sample(*density.noise(shape, generator), state=state.copy(), n_threads=n_threads)[:, 0]
         z = net.log_density(
             drawn, np.arange(len(drawn) + 1), initial=(state, np.zeros(len(drawn), np.uint8)), parameters=True,
             n_threads=n_threads,
         ).parameters  # fmt: skip
         K = lay.K
         means = (z[:, :, :K] * z[:, :, K : 2 * K]).sum(axis=-1, dtype=np.float64)
-        frames = data.frames[chosen] if model.order_ is None else data.frames[chosen][:, model.order_]
+        frames = front.ordered(data.frames[chosen])
 
         def in_units(values, frames=frames, chosen=chosen):
             values = values.astype(np.float64).reshape(n_samples, len(chosen), lay.D)
-            if transform is not None:
+            if front.transform is not None:
                 # x = (what the past says) + scale L e: the true frame, moved by what replaces its e.
-                values = frames + noise(transform, values - e[chosen], position[chosen])
-            return model._in_order_of_X(values.reshape(-1, lay.D)).reshape(values.shape)
+                values = frames + noise(front.transform, values - e[chosen], position[chosen])
+            return front.back(values, axis=2)
 
         yield chosen, in_units(drawn), in_units(means)
 
