@@ -8,6 +8,7 @@ Only one process works at a time: `ask` waits for the answer.  Messages are pick
 are the methods of Opponent.  Parameters and data are made from seeds on both sides, so that only answers travel.
 """
 
+import contextlib
 import gc
 import itertools
 import os
@@ -26,6 +27,20 @@ from .workloads import random_data, random_parameters
 
 INPUTS = 4  # data sets that timed calls take in turn
 LENGTH = struct.Struct("<q")
+HERE = Path(__file__).parent
+
+# A worker of another Python: it has these benchmarks, but the rnnrnade of its own environment.  "" is the folder that
+# holds both.
+ELSEWHERE = """
+import sys
+sys.path = [folder for folder in sys.path if folder]
+from importlib import util
+folder, name, threads = sys.argv[1:]
+spec = util.spec_from_file_location("benchmarks", folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules["benchmarks"] = util.module_from_spec(spec)
+from benchmarks.worker import main
+main(name, int(threads))
+"""
 
 
 class WorkerError(RuntimeError):
@@ -47,17 +62,31 @@ def receive(stream):
 
 
 class Worker:
-    """This side of the pipes."""
+    """This side of the pipes.
 
-    def __init__(self, name, threads):
+    Parameters
+    ----------
+    name : str
+        Of the opponent.
+    threads : int
+    python : path, optional
+        Another interpreter, whose environment has the rnnrnade to be asked.
+    **environment
+        Further variables of the process.
+    """
+
+    def __init__(self, name, threads, python=None, **environment):
         self.name, self.threads = name, threads
         counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        command = [sys.executable, "-m", "benchmarks.worker"]
+        if python is not None:
+            command = [python, "-c", ELSEWHERE, str(HERE)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
+            [*command, name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | counts,
-            cwd=Path(__file__).parents[1],
+            env=os.environ | counts | environment,
+            cwd=HERE.parent,
         )
 
     def ask(self, command, **arguments):
@@ -75,7 +104,8 @@ class Worker:
 
     def close(self):
         for stream in (self.process.stdin, self.process.stdout):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # it died with a question unread
+                stream.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -110,6 +140,16 @@ class Opponent:
             for operation in ("forward", "gradient", "step", "sample")
             if getattr(self.own, operation, None) is not None
         ]
+
+    def build(self):
+        """The folder of this process's rnnrnade, and `rnnrnade.config()`."""
+        import rnnrnade
+        from rnnrnade import _core
+
+        folders = {str(Path(module.__file__).parent) for module in (rnnrnade, _core)}
+        if len(folders) > 1:
+            raise RuntimeError(f"rnnrnade is mixed of two builds: {' and '.join(folders)}")
+        return {"folder": folders.pop(), **rnnrnade.config()}
 
     def release(self):
         """Forget the workload."""
