@@ -104,9 +104,9 @@ def _context(text):
 
 
 # One row for each constructor argument: flag, argument, type, help. Options that are not given are not
-# passed on, so the defaults are those of the estimators; an option that a model has not is refused by name.
+# passed on, so the defaults are those of the estimators; an option that a model does not have is refused by name.
 FIT_OPTIONS = (
-    ("--components", "n_components", int, "components of the mixture of each conditional"),
+    ("--components", "n_components", int, "mixture components of each conditional"),
     ("--hidden", "n_hidden", int, "hidden units of each frame"),
     ("--recurrent", "n_recurrent", int, "recurrent units"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
@@ -116,26 +116,26 @@ FIT_OPTIONS = (
     ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
     ("--dtype", "dtype", str, "float32 or float64"),
     ("--epochs", "max_epochs", int, "largest number of epochs"),
-    ("--batch-size", "batch_size", int, "sequences (of static models: frames) in a mini-batch"),
+    ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: frames)"),
     ("--max-updates", "max_updates", int, "largest number of updates"),
     ("--window", "window", int, "frames of a training window, for long recordings"),
-    ("--input-noise", "input_noise", float, "standard deviation of noise on what the recurrence reads in training"),
-    ("--input-dropout", "input_dropout", float, "part of what the recurrence reads that is left out in training"),
-    ("--context-dropout", "context_dropout", float, "part of the state that a frame is not told in training"),
+    ("--input-noise", "input_noise", float, "standard deviation of noise added to the recurrence's inputs in training"),
+    ("--input-dropout", "input_dropout", float, "fraction of the recurrence's inputs set to zero in training"),
+    ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
     ("--optimizer", "optimizer", str, "adam or sgd"),
-    ("--learning-rate", "learning_rate", float, "first step size"),
+    ("--learning-rate", "learning_rate", float, "initial step size"),
     ("--schedule", "schedule", str, "how the step size falls: constant, linear or cosine"),
     ("--warmup", "warmup", int, "updates over which the step size rises"),
     ("--weight-decay", "weight_decay", float, "weight decay"),
     ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
     ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0: none"),
-    ("--validation-fraction", "validation_fraction", float, "part of the data held out to stop early"),
-    ("--validate-every", "validate_every", int, "updates from one validation to the next; an epoch unless given"),
-    ("--patience", "patience", int, "validations without a better score before it stops"),
-    ("--restarts", "n_restarts", int, "initialisations, of which the best is kept"),
-    ("--orders", "n_orders", int, "models in the ensemble, each with another order of the features"),
+    ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
+    ("--validate-every", "validate_every", int, "updates between validations (default: an epoch)"),
+    ("--patience", "patience", int, "validations without a better score before training stops"),
+    ("--restarts", "n_restarts", int, "initialisations; the best is kept"),
+    ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),
     ("--seed", "random_state", _seed, "seed of everything random: the same seed gives the same model"),
-    ("--jobs", "n_jobs", int, "threads; all that the process may use unless given"),
+    ("--jobs", "n_jobs", int, "threads (default: all that the process may use)"),
 )
 
 DESCRIPTION = "Exact densities of frames and sequences: RNADE and RNN-RNADE."
@@ -164,7 +164,7 @@ def _parser():
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="print the version and leave")
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name, run, summary):
@@ -188,18 +188,18 @@ def _parser():
     sub.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
         help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones; those without 'rnn' "
-        "take every frame by itself (default: %(default)s)",
+        "treat every frame by itself (default: %(default)s)",
     )  # fmt: skip
-    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, not a part of DATA")
+    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
     data_options(sub)
     for flag, parameter, kind, text in FIT_OPTIONS:
         given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
         sub.add_argument(flag, dest=parameter, type=kind, help=text, **given)
-    text = "file for the state of the training, written now and then, after Ctrl-C and at the end"
+    text = "file for the state of training, written now and then, after Ctrl-C and at the end"
     sub.add_argument("--checkpoint", metavar="FILE", help=text)
-    text = "seconds from one writing of the checkpoint to the next, at least (default: %(default)s)"
+    text = "least number of seconds between two writes of the checkpoint (default: %(default)s)"
     sub.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help=text)
-    text = "go on from the checkpoint where it exists, to the same model as without the interruption"
+    text = "continue from the checkpoint if it exists; the model is the same as without the interruption"
     sub.add_argument("--resume", action="store_true", help=text)
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -210,7 +210,7 @@ def _parser():
     per = ("sequence", "frame")
     sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
     sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
     sub = command("explain", _explain, "write the most surprising frames and the features to blame, as CSV")
@@ -220,7 +220,7 @@ def _parser():
     sub.add_argument("--top", type=int, default=10, help="number of frames (default: %(default)s)")
     text = "features of each frame, the most surprising first (default: %(default)s)"
     sub.add_argument("--features", type=int, default=1, help=text)
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
     sub = command("sample", _sample, "draw sequences from a model")
@@ -230,10 +230,10 @@ def _parser():
     sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
     sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
     sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
-    sub = command("info", _info, "say what is installed and in use, or what a model file holds")
+    sub = command("info", _info, "show what is installed and in use, or what a model file holds")
     sub.add_argument("model", nargs="?", help="model file")
     return parser
 
@@ -281,10 +281,10 @@ def _fit(args):
     if args.validation_data:
         held_out = read_data(args.validation_data, args.sequence_column)
         held_out = _matched(held_out, args.validation_data, data[0].shape[1], data.feature_names, args.data)
-        options["validation_data"] = _for(estimator, held_out)
+        options["validation_data"] = _input_of(estimator, held_out)
     # Ctrl-C ends the training, which warns and keeps the best parameters so far: they are saved all the same.
     with _refused(args.data), warnings.catch_warnings(record=True) as caught:
-        estimator.fit(_for(estimator, data), **options)
+        estimator.fit(_input_of(estimator, data), **options)
     reports = [str(warning.message) for warning in caught]
     others = [report for report in reports if "training was interrupted" not in report]
     interrupted = len(others) < len(reports)
@@ -349,7 +349,7 @@ def _explain(args):
     estimator = _load(args.model, args.jobs)
     data = _matched(read_data(args.data, args.sequence_column), args.data, *_features(estimator), args.model)
     with _refused(args.data):
-        table = estimator.explain(_for(estimator, data), args.top, n_dims=args.features)
+        table = estimator.explain(_input_of(estimator, data), args.top, n_dims=args.features)
     first = np.cumsum([0, *map(len, data)])
     with _output(args.output) as stream:
         write = csv.writer(stream, lineterminator="\n").writerow
@@ -459,14 +459,14 @@ def _is_recurrent(estimator):
     return "n_recurrent" in estimator.get_params()
 
 
-def _for(estimator, data):
-    """The data as `estimator` takes them: a list of sequences, or of a static model all frames."""
+def _input_of(estimator, data):
+    """The data as `estimator` takes them: the batch of sequences, or all frames for a static model."""
     return data if _is_recurrent(estimator) else np.concatenate(data)
 
 
 def _by_sequence(estimator, call, data):
     """What a score gives, one item for each sequence."""
-    values = getattr(estimator, call)(_for(estimator, data))
+    values = getattr(estimator, call)(_input_of(estimator, data))
     if _is_recurrent(estimator):
         return values
     return np.split(values, np.cumsum([len(x) for x in data])[:-1])
