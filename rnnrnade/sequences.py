@@ -15,14 +15,14 @@ Forms of X for sequences, told apart by numbers of axes and never by values:
 
 A `SequenceBatch` (tables.py) is a list; where its items are arrays, it names their features.
 
-A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, both
-ways out named, because a guess would often be wrong and never be noticed.
+A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, and
+the message names both ways out, because a guess would often be wrong and go unnoticed.
 
 dtype is what scikit-learn makes of it: float32 and float64 stay, everything else becomes float64 (float16
 too, without loss). A list of float32 and float64 arrays is float64.
 
-Native float arrays of the right D take a short way of our own, a few microseconds; everything else goes
-through `validate_data` and `check_array`, for scikit-learn's wording. Both ways end in one check of the
+Native float arrays of the right D take a short cut of a few microseconds; everything else goes
+through `validate_data` and `check_array`, for scikit-learn's wording. Both end in one check of the
 values, on the packed array, and only there is the position of a bad entry worked out. A sum that is finite
 proves that every entry is, in one pass and without a temporary; one that is not may be an overflow, so then
 each entry is looked at.
@@ -397,7 +397,7 @@ def _items_or_array(X):
 
 
 def _refuse_item(x, ndim, i):
-    """Say why item i of a list, which has not two axes, is no sequence."""
+    """Say why item i of a list, which does not have two axes, is not a sequence."""
     if ndim == 0:
         raise TypeError(f"sequence {i} is a {type(x).__name__} ({x!r:.40}), but must be a (T, D) array.")
     if len(x) == 0:
@@ -513,7 +513,7 @@ def _refuse_non_numbers(x, name):
 
 
 def _check_lengths(lengths, n_frames):
-    """Offsets from `lengths`: positive whole numbers, in all as many as there are frames."""
+    """Offsets from `lengths`: positive whole numbers that add up to the number of frames."""
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.size == 0:
         raise ValueError(f"lengths has shape {lengths.shape}, expected (N,): the frames of each sequence.")

@@ -181,7 +181,7 @@ def read_sequences(path, *, key=None):
     Raises
     ------
     ValueError
-        For a file that is damaged, has another ending or form, or holds what is no finite number.
+        For a file that is damaged, has another ending or form, or holds anything but finite numbers.
     OSError
         For one that cannot be read.
     ImportError

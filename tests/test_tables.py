@@ -49,7 +49,7 @@ def test_sequences_of_a_table_flow_through(library):
 
 
 @every_library
-def test_tables_that_are_none_are_refused(library):
+def test_tables_without_sequences_are_refused(library):
     df, _ = table(library)
     for wrong, pattern in (
         ({"key": "nobody"}, "key='nobody' is no column"),
