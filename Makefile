@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
 
-.PHONY: demo test test-full docs sanitize bench experiments lint format clean
+.PHONY: demo test test-full docs dist sanitize bench experiments lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -20,6 +20,17 @@ test-full: .venv/installed-dev
 # make docs: the documentation, its examples run, into docs/_build/html; any warning is an error
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# make dist: the source distribution and a wheel made from it, into dist/; the wheel is installed in an environment of
+# its own, and some of the tests in the source distribution run against it
+dist: .venv/bin/python
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/pip install --quiet dist/*.whl pytest
+	tar xzf dist/*.tar.gz -C dist
+	cd dist && venv/bin/pytest -c rnnrnade-*/pyproject.toml -m "not full" $(addprefix rnnrnade-*/tests/test_,gradient.py io.py tables.py)
 
 # make sanitize: the test suite under the address and undefined-behaviour sanitizers (GCC).  Left out are the tests of
 # resident memory, since the sanitizer keeps what is freed, and one that starts worker processes, which after all the
@@ -64,4 +75,4 @@ format: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-sanitize build demo docs/_build docs/api docs/gallery rnnrnade/*.so *.egg-info
+	rm -rf .venv .venv-sanitize build dist demo docs/_build docs/api docs/gallery rnnrnade/*.so *.egg-info

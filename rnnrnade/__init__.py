@@ -11,7 +11,8 @@ _WHERE = {
     "RNNRNADE": "estimators",
     "RNNNADE": "estimators",
     "Linear": "transforms",
-    "SequenceBatch": "sequences",
+    "SequenceBatch": "tables",
+    "read_sequences": "tables",
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }

@@ -16,15 +16,15 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .tables import DATA_SUFFIXES, SequenceBatch, quoted, read_sequences
+
 __all__ = ["main"]
 
 MODELS = {"rnnrnade": "RNNRNADE", "rnade": "RNADE", "rnnnade": "RNNNADE", "nade": "NADE"}
-DATA_SUFFIXES = (".npz", ".csv", ".parquet")
 DATA_HELP = "frames: .npz, .csv or .parquet (see rnnrnade --help)"
 
 
@@ -53,7 +53,7 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
-            # Names of columns are compared here, by Data.select; the estimators get plain arrays.
+            # Static models get one array of all frames; the names of its columns have been compared, by `_matched`.
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
             args.run(args)
@@ -104,9 +104,9 @@ def _context(text):
 
 
 # One row for each constructor argument: flag, argument, type, help. Options that are not given are not
-# passed on, so the defaults are those of the estimators; an option that a model has not is refused by name.
+# passed on, so the defaults are those of the estimators; an option that a model does not have is refused by name.
 FIT_OPTIONS = (
-    ("--components", "n_components", int, "components of the mixture of each conditional"),
+    ("--components", "n_components", int, "mixture components of each conditional"),
     ("--hidden", "n_hidden", int, "hidden units of each frame"),
     ("--recurrent", "n_recurrent", int, "recurrent units"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
@@ -116,26 +116,26 @@ FIT_OPTIONS = (
     ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
     ("--dtype", "dtype", str, "float32 or float64"),
     ("--epochs", "max_epochs", int, "largest number of epochs"),
-    ("--batch-size", "batch_size", int, "sequences (of static models: frames) in a mini-batch"),
+    ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: frames)"),
     ("--max-updates", "max_updates", int, "largest number of updates"),
     ("--window", "window", int, "frames of a training window, for long recordings"),
-    ("--input-noise", "input_noise", float, "standard deviation of noise on what the recurrence reads in training"),
-    ("--input-dropout", "input_dropout", float, "part of what the recurrence reads that is left out in training"),
-    ("--context-dropout", "context_dropout", float, "part of the state that a frame is not told in training"),
+    ("--input-noise", "input_noise", float, "standard deviation of noise added to the recurrence's inputs in training"),
+    ("--input-dropout", "input_dropout", float, "fraction of the recurrence's inputs set to zero in training"),
+    ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
     ("--optimizer", "optimizer", str, "adam or sgd"),
-    ("--learning-rate", "learning_rate", float, "first step size"),
+    ("--learning-rate", "learning_rate", float, "initial step size"),
     ("--schedule", "schedule", str, "how the step size falls: constant, linear or cosine"),
     ("--warmup", "warmup", int, "updates over which the step size rises"),
     ("--weight-decay", "weight_decay", float, "weight decay"),
     ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
     ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0: none"),
-    ("--validation-fraction", "validation_fraction", float, "part of the data held out to stop early"),
-    ("--validate-every", "validate_every", int, "updates from one validation to the next; an epoch unless given"),
-    ("--patience", "patience", int, "validations without a better score before it stops"),
-    ("--restarts", "n_restarts", int, "initialisations, of which the best is kept"),
-    ("--orders", "n_orders", int, "models in the ensemble, each with another order of the features"),
+    ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
+    ("--validate-every", "validate_every", int, "updates between validations (default: an epoch)"),
+    ("--patience", "patience", int, "validations without a better score before training stops"),
+    ("--restarts", "n_restarts", int, "initialisations; the best is kept"),
+    ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),
     ("--seed", "random_state", _seed, "seed of everything random: the same seed gives the same model"),
-    ("--jobs", "n_jobs", int, "threads; all that the process may use unless given"),
+    ("--jobs", "n_jobs", int, "threads (default: all that the process may use)"),
 )
 
 DESCRIPTION = "Exact densities of frames and sequences: RNADE and RNN-RNADE."
@@ -164,7 +164,7 @@ def _parser():
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, help="print the version and leave")
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name, run, summary):
@@ -188,18 +188,18 @@ def _parser():
     sub.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
         help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones; those without 'rnn' "
-        "take every frame by itself (default: %(default)s)",
+        "treat every frame by itself (default: %(default)s)",
     )  # fmt: skip
-    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, not a part of DATA")
+    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
     data_options(sub)
     for flag, parameter, kind, text in FIT_OPTIONS:
         given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
         sub.add_argument(flag, dest=parameter, type=kind, help=text, **given)
-    text = "file for the state of the training, written now and then, after Ctrl-C and at the end"
+    text = "file for the state of training, written now and then, after Ctrl-C and at the end"
     sub.add_argument("--checkpoint", metavar="FILE", help=text)
-    text = "seconds from one writing of the checkpoint to the next, at least (default: %(default)s)"
+    text = "least number of seconds between two writes of the checkpoint (default: %(default)s)"
     sub.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help=text)
-    text = "go on from the checkpoint where it exists, to the same model as without the interruption"
+    text = "continue from the checkpoint if it exists; the model is the same as without the interruption"
     sub.add_argument("--resume", action="store_true", help=text)
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -210,7 +210,7 @@ def _parser():
     per = ("sequence", "frame")
     sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
     sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
     sub = command("explain", _explain, "write the most surprising frames and the features to blame, as CSV")
@@ -220,7 +220,7 @@ def _parser():
     sub.add_argument("--top", type=int, default=10, help="number of frames (default: %(default)s)")
     text = "features of each frame, the most surprising first (default: %(default)s)"
     sub.add_argument("--features", type=int, default=1, help=text)
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
     sub = command("sample", _sample, "draw sequences from a model")
@@ -230,10 +230,10 @@ def _parser():
     sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
     sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
     sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
-    sub.add_argument("--jobs", type=int, help="threads; all that the process may use unless given")
+    sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
-    sub = command("info", _info, "say what is installed and in use, or what a model file holds")
+    sub = command("info", _info, "show what is installed and in use, or what a model file holds")
     sub.add_argument("model", nargs="?", help="model file")
     return parser
 
@@ -280,11 +280,11 @@ def _fit(args):
     options = {"checkpoint": args.checkpoint, "every": args.every, "resume": args.resume}
     if args.validation_data:
         held_out = read_data(args.validation_data, args.sequence_column)
-        held_out.select(data.n_features, data.features, args.data)
-        options["validation_data"] = _for(estimator, held_out)
+        held_out = _matched(held_out, args.validation_data, data[0].shape[1], data.feature_names, args.data)
+        options["validation_data"] = _input_of(estimator, held_out)
     # Ctrl-C ends the training, which warns and keeps the best parameters so far: they are saved all the same.
     with _refused(args.data), warnings.catch_warnings(record=True) as caught:
-        estimator.fit(_for(estimator, data), **options)
+        estimator.fit(_input_of(estimator, data), **options)
     reports = [str(warning.message) for warning in caught]
     others = [report for report in reports if "training was interrupted" not in report]
     interrupted = len(others) < len(reports)
@@ -297,8 +297,8 @@ def _fit(args):
         raise Refusal(f"{args.data}: {' '.join(others)}")
     for report in others:
         _say(f"warning: {report}")
-    if data.features:
-        estimator.feature_names_in_ = np.array(data.features, dtype=object)
+    if data.feature_names:  # which a static model has not seen
+        estimator.feature_names_in_ = np.array(data.feature_names, dtype=object)
     with _refused(args.output):
         estimator.save(args.output)
     if interrupted:
@@ -307,9 +307,9 @@ def _fit(args):
         )
 
     counts = {
-        "sequence": len(data.sequences),
-        "frame": sum(map(len, data.sequences)),
-        "feature": data.n_features,
+        "sequence": len(data),
+        "frame": sum(map(len, data)),
+        "feature": data[0].shape[1],
     }
     what = ", ".join(f"{n} {unit}{'s' if n != 1 else ''}" for unit, n in counts.items())
     print(f"{args.output}: {type(estimator).__name__} of {what}; {_outcome(estimator)}")
@@ -320,7 +320,7 @@ def _score(args):
     if args.dims and args.per != "frame":
         raise Refusal("--dims needs --per frame.")
     estimator = _load(args.model, args.jobs)
-    data = read_data(args.data, args.sequence_column).select(*_features(estimator), args.model)
+    data = _matched(read_data(args.data, args.sequence_column), args.data, *_features(estimator), args.model)
     with _refused(args.data):
         if args.per == "sequence":
             log_densities = _by_sequence(estimator, "score_samples", data)
@@ -333,15 +333,15 @@ def _score(args):
         write = csv.writer(stream, lineterminator="\n").writerow
         if args.per == "sequence":
             write(["sequence", "n_frames", "log_density", "log_density_per_frame"])
-            for name, x, value in zip(data.names, data.sequences, log_densities, strict=True):
+            for key, x, value in zip(data.keys, data, log_densities, strict=True):
                 total = float(np.sum(value))  # one number, or those of the frames of a static model
-                write([name, len(x), total, total / len(x)])
+                write([key, len(x), total, total / len(x)])
         else:
             names = [f"log_density_{name}" for name in _feature_names(estimator)] if args.dims else []
             write(["sequence", "frame", "log_density", *names])
-            for name, values in zip(data.names, columns, strict=True):
+            for key, values in zip(data.keys, columns, strict=True):
                 for t, row in enumerate(values.tolist()):
-                    write([name, t, *row])
+                    write([key, t, *row])
 
 
 def _explain(args):
@@ -349,10 +349,10 @@ def _explain(args):
     if args.top < 1 or args.features < 1:
         raise Refusal("--top and --features must be at least 1.")
     estimator = _load(args.model, args.jobs)
-    data = read_data(args.data, args.sequence_column).select(*_features(estimator), args.model)
+    data = _matched(read_data(args.data, args.sequence_column), args.data, *_features(estimator), args.model)
     with _refused(args.data):
-        table = estimator.explain(_for(estimator, data), args.top, n_dims=args.features)
-    first = np.cumsum([0, *map(len, data.sequences)])
+        table = estimator.explain(_input_of(estimator, data), args.top, n_dims=args.features)
+    first = np.cumsum([0, *map(len, data)])
     with _output(args.output) as stream:
         write = csv.writer(stream, lineterminator="\n").writerow
         write(["sequence", "frame", *[name for name in table[0] if name not in ("sequence", "frame", "row")]])
@@ -360,7 +360,7 @@ def _explain(args):
             if "row" in row:  # a static model takes the frames of all sequences
                 i = int(np.searchsorted(first, row["row"], side="right")) - 1
                 row = {"sequence": i, "frame": row.pop("row") - int(first[i])} | row
-            write([data.names[row.pop("sequence")], *row.values()])
+            write([data.keys[row.pop("sequence")], *row.values()])
 
 
 def _sample(args):
@@ -376,11 +376,11 @@ def _sample(args):
     if args.given:
         if not _is_recurrent(estimator):
             raise Refusal(f"--given needs a model of sequences; {args.model} is one of single frames.")
-        data = read_data(args.given, args.sequence_column).select(*_features(estimator), args.model)
-        names = [name if n == 1 else f"{name}-{i}" for name in data.names for i in range(n)]
+        data = _matched(read_data(args.given, args.sequence_column), args.given, *_features(estimator), args.model)
+        names = [key if n == 1 else f"{key}-{i}" for key in data.keys for i in range(n)]
     with _refused(args.given or args.model):
         if args.given:
-            drawn = np.concatenate(estimator.forecast(data.sequences, n_frames, n, random_state=args.seed))
+            drawn = np.concatenate(estimator.forecast(data, n_frames, n, random_state=args.seed))
         elif _is_recurrent(estimator):
             drawn = estimator.sample(n, n_frames, random_state=args.seed)
         else:
@@ -461,17 +461,17 @@ def _is_recurrent(estimator):
     return "n_recurrent" in estimator.get_params()
 
 
-def _for(estimator, data):
-    """The data as `estimator` takes them: a list of sequences, or of a static model all frames."""
-    return data.sequences if _is_recurrent(estimator) else np.concatenate(data.sequences)
+def _input_of(estimator, data):
+    """The data as `estimator` takes them: the batch of sequences, or all frames for a static model."""
+    return data if _is_recurrent(estimator) else np.concatenate(data)
 
 
 def _by_sequence(estimator, call, data):
     """What a score gives, one item for each sequence."""
-    values = getattr(estimator, call)(_for(estimator, data))
+    values = getattr(estimator, call)(_input_of(estimator, data))
     if _is_recurrent(estimator):
         return values
-    return np.split(values, np.cumsum([len(x) for x in data.sequences])[:-1])
+    return np.split(values, np.cumsum([len(x) for x in data])[:-1])
 
 
 def _features(estimator):
@@ -548,6 +548,30 @@ def _check_folder(path):
         raise Refusal(f"{path} is a file; a folder for the pictures is wanted.")
 
 
+def read_data(path, sequence_column=None):
+    """The sequences of a data file; what cannot be read is refused."""
+    _check_input(path)
+    if sequence_column is not None and Path(path).suffix.lower() == ".npz":
+        raise Refusal(f"--sequence-column is for .csv and .parquet, not for {path}.")
+    try:
+        return read_sequences(path, key=sequence_column)
+    except (ValueError, ImportError) as error:
+        raise Refusal(error) from error
+
+
+def _matched(data, path, n_features, names, wanted_by):
+    """The sequences with their features in the order of a model, by their names where both have names."""
+    if names and data.feature_names and names != data.feature_names:
+        if missing := [name for name in names if name not in data.feature_names]:
+            raise Refusal(f"{path} has no column {quoted(missing)}, as {wanted_by} has.")
+        if spare := [name for name in data.feature_names if name not in names]:
+            raise Refusal(f"{path} has a column {quoted(spare)} that {wanted_by} has not.")
+        data = data.select(names)
+    if data[0].shape[1] != n_features:
+        raise Refusal(f"{path} has {data[0].shape[1]} features; {wanted_by} has {n_features}.")
+    return SequenceBatch(data, data.keys, names)
+
+
 @contextmanager
 def _output(path):
     if path is None:
@@ -555,187 +579,6 @@ def _output(path):
         return
     with _refused(path), open(path, "w", newline="", encoding="utf-8") as stream:
         yield stream
-
-
-@dataclass
-class Data:
-    """Sequences of a file: arrays (T_i, D), their names, and the names of the features if any."""
-
-    path: str
-    sequences: list
-    names: list
-    features: list | None = None
-
-    @property
-    def n_features(self):
-        return self.sequences[0].shape[1]
-
-    def select(self, n_features, features, wanted_by):
-        """Bring the features into the order of a model, by their names where both have names."""
-        if features and self.features and features != self.features:
-            if missing := [name for name in features if name not in self.features]:
-                raise Refusal(f"{self.path} has no column {_quoted(missing)}, as {wanted_by} has.")
-            if spare := [name for name in self.features if name not in features]:
-                raise Refusal(f"{self.path} has a column {_quoted(spare)} that {wanted_by} has not.")
-            order = [self.features.index(name) for name in features]
-            self.sequences = [np.ascontiguousarray(x[:, order]) for x in self.sequences]
-            self.features = features
-        if self.n_features != n_features:
-            raise Refusal(f"{self.path} has {self.n_features} features; {wanted_by} has {n_features}.")
-        return self
-
-
-def read_data(path, sequence_column=None):
-    """Read the sequences of a .npz, .csv or .parquet file; see ``rnnrnade --help`` for their forms."""
-    _check_input(path)
-    suffix = Path(path).suffix.lower()
-    if suffix == ".safetensors":
-        raise Refusal(f"{path} is a model file; a data file (.npz, .csv or .parquet) is wanted in its place.")
-    if suffix not in DATA_SUFFIXES:
-        raise Refusal(f"{path}: a data file ends in .npz, .csv or .parquet.")
-    if suffix == ".npz":
-        if sequence_column is not None:
-            raise Refusal(f"--sequence-column is for .csv and .parquet, not for {path}.")
-        return _read_npz(path)
-    columns = _csv_columns(path) if suffix == ".csv" else _parquet_columns(path)
-    return _read_table(path, columns, sequence_column)
-
-
-def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # NumPy, zipfile and zlib have an exception each for every way of being broken
-        reason = ": it holds pickles, which are not loaded" if "allow_pickle" in str(error) else ""
-        raise Refusal(f"{path} cannot be read as a .npz file{reason}.") from error
-    if "frames" in arrays and "lengths" in arrays:
-        frames, lengths = _numbers(path, "frames", arrays["frames"], 2), arrays["lengths"]
-        if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.size == 0 or lengths.min() < 1:
-            raise Refusal(f"{path}: 'lengths' must be a 1-D array of whole numbers of at least 1.")
-        if lengths.sum() != len(frames):
-            raise Refusal(f"{path}: 'lengths' add up to {lengths.sum()}, not to the {len(frames)} 'frames'.")
-        sequences = np.split(frames, np.cumsum(lengths)[:-1])
-        return Data(path, sequences, [str(i) for i in range(len(sequences))])
-    if not arrays:
-        raise Refusal(f"{path} holds no arrays.")
-    name, array = next(iter(arrays.items()))
-    if len(arrays) == 1 and array.ndim == 3:
-        return Data(path, list(_numbers(path, name, array, 3)), [str(i) for i in range(len(array))])
-    sequences = [_numbers(path, name, array, 2) for name, array in arrays.items()]
-    for name, x in zip(arrays, sequences, strict=True):
-        if x.shape[1] != (expected := sequences[0].shape[1]):
-            raise Refusal(f"{path}: '{name}' has {x.shape[1]} features, the first array has {expected}.")
-    return Data(path, sequences, list(arrays))
-
-
-def _numbers(path, name, array, ndim):
-    """A checked array of `ndim` axes, float32 as it is and all else as float64."""
-    if array.dtype.kind not in "fiub":
-        raise Refusal(f"{path}: '{name}' does not hold real numbers (its type is {array.dtype}).")
-    if array.ndim != ndim:
-        forms = "'frames' and 'lengths', 2-D arrays of one sequence each, or one 3-D array"
-        raise Refusal(f"{path}: '{name}' has {array.ndim} axes; the file must hold {forms}.")
-    if 0 in array.shape:
-        raise Refusal(f"{path}: '{name}' is empty, its shape is {array.shape}.")
-    array = np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
-    if not np.isfinite(array).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        at = ", ".join(map(str, place))
-        raise Refusal(f"{path}: '{name}[{at}]' is {array[place]}; every number must be finite.")
-    return array
-
-
-def _csv_columns(path):
-    """The columns of a .csv file as {name: tuple of str}."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            head = file.readline()
-            # European spreadsheets write ';', and some programs tabs, under the same ending.
-            delimiter = next((d for d in ",;\t" if d in head), ",")
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Refusal(f"{path} cannot be read as a .csv file ({error}).") from error
-    header, rows = [name.strip() for name in rows[0]] if rows else [], rows[1:]
-    if not rows:
-        raise Refusal(f"{path} has no rows below its header.")
-    if all(_is_number(name) for name in header):
-        raise Refusal(f"{path} has no header: its first line must name the columns.")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise Refusal(f"{path}: row {number} below the header has {len(row)} fields, not {len(header)}.")
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise Refusal(f"{path} has several columns named {_quoted(repeated)}.")
-    return dict(zip(header, zip(*rows, strict=True), strict=True))
-
-
-def _parquet_columns(path):
-    """The columns of a .parquet file as {name: 1-D array}."""
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        parquet = None
-    try:
-        if parquet is not None:
-            table = parquet.read_table(path)
-            columns = [column.to_numpy() for column in table.columns]
-            return dict(zip(table.column_names, columns, strict=True))
-        import pandas
-
-        table = pandas.read_parquet(path)
-        return {str(name): table[name].to_numpy() for name in table.columns}
-    except ImportError as error:
-        raise Refusal(f'{path}: .parquet needs pyarrow: pip install "rnnrnade[data]"') from error
-    except Exception as error:  # pyarrow and fastparquet each have their own exceptions
-        raise Refusal(f"{path} cannot be read as a .parquet file.") from error
-
-
-def _read_table(path, columns, sequence_column):
-    name = "sequence" if sequence_column is None else sequence_column
-    if sequence_column is not None and name not in columns:
-        raise Refusal(f"{path} has no column {name!r}; its columns are {_quoted(columns)}.")
-    labels = columns.pop(name, None)
-    if not columns:
-        raise Refusal(f"{path} has no column of numbers beside {name!r}.")
-    # pandas' to_csv and to_parquet write the index so: as a feature it would be the number of the row.
-    if any(not feature or feature.startswith("__index_level_") for feature in columns):
-        raise Refusal(f"{path} has a column without a name, as pandas writes its index; write it with index=False.")
-    frames, texts = [], {}
-    for feature, values in columns.items():
-        try:
-            frames.append(np.fromiter(map(float, values), np.float64, len(values)))
-        except (TypeError, ValueError):
-            row = next(i for i, value in enumerate(values) if not _is_number(value))
-            texts[feature] = f"{feature!r} ({str(values[row])!r} in row {row + 1} below the header)"
-    if texts:
-        raise Refusal(f"{path} has columns that are not numeric: {', '.join(texts.values())}.")
-    frames = np.stack(frames, axis=1)
-    if not len(frames):
-        raise Refusal(f"{path} has no rows.")
-    if not np.isfinite(frames).all():
-        row, d = np.argwhere(~np.isfinite(frames))[0]
-        where = f"column {list(columns)[d]!r}, row {row + 1} below the header"
-        raise Refusal(f"{path}: {where}: {frames[row, d]}; every number must be finite.")
-    if labels is None:
-        return Data(path, [frames], ["0"], list(columns))
-    rows_of = {}  # in the order in which the sequences begin; their rows may be mixed
-    for row, label in enumerate(labels):
-        if label is None or label != label or label == "":
-            raise Refusal(f"{path}: column {name!r} is empty in row {row + 1} below the header.")
-        rows_of.setdefault(str(label), []).append(row)
-    return Data(path, [frames[rows] for rows in rows_of.values()], list(rows_of), list(columns))
-
-
-def _is_number(value):
-    try:
-        float(value)
-        return True
-    except (TypeError, ValueError):
-        return False
-
-
-def _quoted(names):
-    return ", ".join(repr(str(name)) for name in names)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     fig : matplotlib Figure or SubFigure, default=None
         Where to draw; a new figure if None.
     feature_names : sequence of D strings, default=None
-        Names of the dimensions; by default those of the columns where `real` are DataFrames, or x0, x1, ...
+        Names of the dimensions; by default those of a SequenceBatch or of DataFrames, or x0, x1, ...
 
     Returns
     -------
@@ -186,7 +186,8 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
         If there is nothing to draw, or something else than trajectories.
     """
     if feature_names is None and len(real):
-        feature_names = getattr(next(iter(real)), "columns", None)
+        of_batch = getattr(real, "feature_names", None)
+        feature_names = getattr(next(iter(real)), "columns", None) if of_batch is None else of_batch
     real, sampled = [np.asarray(x) for x in real], [np.asarray(x) for x in sampled]
     if not real or not sampled:
         raise ValueError("samples_beside_data needs at least one real and one sampled trajectory.")

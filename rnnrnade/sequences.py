@@ -13,19 +13,22 @@ Forms of X for sequences, told apart by numbers of axes and never by values:
     "2d"       one array, DataFrame or list of lists of numbers (T, D): ONE sequence
     "lengths"  the same with `lengths=`: several sequences end to end
 
-A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, both
-ways out named, because a guess would often be wrong and never be noticed.
+A `SequenceBatch` (tables.py) is a list; where its items are arrays, it names their features.
+
+A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, and
+the message names both ways out, because a guess would often be wrong and go unnoticed.
 
 dtype is what scikit-learn makes of it: float32 and float64 stay, everything else becomes float64 (float16
 too, without loss). A list of float32 and float64 arrays is float64.
 
-Native float arrays of the right D take a short way of our own, a few microseconds; everything else goes
-through `validate_data` and `check_array`, for scikit-learn's wording. Both ways end in one check of the
+Native float arrays of the right D take a short cut of a few microseconds; everything else goes
+through `validate_data` and `check_array`, for scikit-learn's wording. Both end in one check of the
 values, on the packed array, and only there is the position of a bad entry worked out. A sum that is finite
 proves that every entry is, in one pass and without a temporary; one that is not may be an overflow, so then
 each entry is looked at.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,9 +38,9 @@ import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from .checks import as_numbers, naming
+from .tables import SequenceBatch, quoted
 
 __all__ = [
-    "SequenceBatch",
     "Sequences",
     "check_frame_weights",
     "check_leading",
@@ -151,87 +154,6 @@ class Sequences:
         """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
         index = np.asarray(index, dtype=np.int64)
         return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list")
-
-
-class SequenceBatch(list):
-    """Sequences as a list of DataFrames, of pandas or polars: what estimators take, with names of features.
-
-    Attributes
-    ----------
-    keys : list
-        What the sequences are called, in their order.
-
-    Examples
-    --------
-    >>> import pandas
-    >>> from rnnrnade import SequenceBatch
-    >>> df = pandas.DataFrame({"who": ["b", "a", "b"], "when": [2, 1, 1], "x": [0.5, 1.5, 2.5]})
-    >>> batch = SequenceBatch.from_frame(df, key="who", time="when")
-    >>> batch.keys, [frame["x"].tolist() for frame in batch]
-    (['b', 'a'], [[2.5, 0.5], [1.5]])
-    """
-
-    def __init__(self, frames=(), keys=None):
-        super().__init__(frames)
-        self.keys = list(range(len(self))) if keys is None else list(keys)
-
-    @classmethod
-    def from_frame(cls, df, *, key=None, time=None):
-        """Cut one table of many sequences, a frame in each row, into its sequences.
-
-        Parameters
-        ----------
-        df : pandas.DataFrame or polars.DataFrame
-        key : column name or None, default=None
-            Tells the sequences apart, which come in the order of their first rows.  None: one sequence.
-        time : column name or None, default=None
-            Sorts the frames of each sequence; of pandas, it becomes their index, which `explain` shows.  None: the
-            order of the rows.
-
-        Returns
-        -------
-        SequenceBatch
-            Of DataFrames (T_i, D) with the columns but `key` and `time`.
-
-        Raises
-        ------
-        TypeError
-            If df is no DataFrame.
-        ValueError
-            For a column that is not there, an empty key or time, or a time that a sequence has twice.
-        """
-        if not hasattr(df, "columns") or not (hasattr(df, "iloc") or hasattr(df, "partition_by")):
-            raise TypeError(f"df must be a DataFrame of pandas or polars. Got a {type(df).__name__}.")
-        columns = list(df.columns)
-        for argument, name in (("key", key), ("time", time)):
-            if name is None:
-                continue
-            if name not in columns:
-                raise ValueError(f"{argument}={name!r} is no column; there are {', '.join(map(repr, columns))}.")
-            empty = df[name].isna() if hasattr(df, "iloc") else df[name].is_null()
-            if empty.any():
-                raise ValueError(f"column {name!r} is empty in row {int(np.argmax(empty.to_numpy()))}.")
-        if not len(df):
-            raise ValueError("df has no rows: at least one frame is required.")
-        if hasattr(df, "iloc"):
-            parts = {0: df} if key is None else dict(iter(df.groupby(key, sort=False, observed=True)))
-        elif key is None:
-            parts = {0: df}
-        else:
-            parts = {label: part for (label,), part in df.partition_by(key, maintain_order=True, as_dict=True).items()}
-        dropped = [name for name in (key, time) if name is not None]
-        if len(dropped) == len(columns):
-            raise ValueError("df has no column of features beside key and time.")
-        frames = []
-        for label, part in parts.items():
-            if time is not None:
-                repeated = part[time].duplicated() if hasattr(df, "iloc") else part[time].is_duplicated()
-                if repeated.any():
-                    at = part[time].to_numpy()[int(np.argmax(repeated.to_numpy()))]
-                    raise ValueError(f"sequence {label!r} has {time}={at} twice: which frame comes first?")
-                part = part.sort_values(time).set_index(time, drop=False) if hasattr(df, "iloc") else part.sort(time)
-            frames.append(part.drop(columns=dropped) if hasattr(df, "iloc") else part.drop(dropped))
-        return cls(frames, parts)
 
 
 # --------------------------------------------------------------------------------------- what estimators call
@@ -464,7 +386,7 @@ def _items_or_array(X):
 
 
 def _refuse_item(x, ndim, i):
-    """Say why item i of a list, which has not two axes, is no sequence."""
+    """Say why item i of a list, which does not have two axes, is not a sequence."""
     if ndim == 0:
         raise TypeError(f"sequence {i} is a {type(x).__name__} ({x!r:.40}), but must be a (T, D) array.")
     if len(x) == 0:
@@ -497,12 +419,30 @@ def _pack(estimator, items, reset):
     for i in named:
         with naming(f"sequence {i}"):
             validate_data(estimator, items[i], reset=False, skip_check_array=True)
-    if len(named) < len(items) and hasattr(estimator, "feature_names_in_"):
+    if isinstance(items, SequenceBatch) and items.feature_names is not None and not named:
+        _take_names(estimator, items.feature_names, n_features, reset)
+    elif len(named) < len(items) and hasattr(estimator, "feature_names_in_"):
         validate_data(estimator, np.empty((1, n_features)), reset=False, skip_check_array=True)
 
     # concatenate of one array would copy it, and of Fortran arrays would be in Fortran order
     frames = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return np.ascontiguousarray(frames), _offsets([len(array) for array in arrays])
+
+
+def _take_names(estimator, names, n_features, reset):
+    """Set the names of features, or compare them, as scikit-learn does those of a DataFrame."""
+    if len(names) != n_features:
+        raise ValueError(f"X.feature_names has {len(names)} names ({quoted(names)}) for {n_features} features.")
+    known = getattr(estimator, "feature_names_in_", None)
+    if reset:
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    elif known is None:
+        warnings.warn(f"X has feature names, but {_name(estimator)} was fitted without feature names", stacklevel=2)
+    elif list(known) != names:
+        raise ValueError(
+            f"The feature names should match those that were passed during fit: X has {quoted(names)}, not "
+            f"{quoted(known)}. X.select(estimator.feature_names_in_) brings them into that order."
+        )
 
 
 def _item(estimator, x, i):
@@ -562,7 +502,7 @@ def _refuse_non_numbers(x, name):
 
 
 def _check_lengths(lengths, n_frames):
-    """Offsets from `lengths`: positive whole numbers, in all as many as there are frames."""
+    """Offsets from `lengths`: positive whole numbers that add up to the number of frames."""
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.size == 0:
         raise ValueError(f"lengths has shape {lengths.shape}, expected (N,): the frames of each sequence.")

@@ -139,12 +139,12 @@ def test_training_on_windows_learns():
 
 # ---- weights -------------------------------------------------------------------------------------------------------
 
-EXACT = {"dtype": FLOAT64, "validation_fraction": 0, "batch_size": 1000}
+ONE_BATCH = {"dtype": FLOAT64, "validation_fraction": 0, "batch_size": 1000}  # an epoch is one update of all X
 
 
 @every_estimator
 def test_weight_zero_is_leaving_out(name):
-    model, X = small_model(name, **EXACT)
+    model, X = small_model(name, **ONE_BATCH)
     weight = (np.arange(len(X)) % 3 > 0).astype(float)
     chosen = [x for x, w in zip(X, weight, strict=True) if w]
     found = clone(model).fit(X, sample_weight=weight)
@@ -158,7 +158,7 @@ def test_weight_zero_is_leaving_out(name):
 
 @every_estimator
 def test_whole_weights_are_repetitions(name):
-    model, X = small_model(name, **EXACT)
+    model, X = small_model(name, **ONE_BATCH)
     weight = 1 + np.arange(len(X)) % 3
     repeated = [x for x, w in zip(X, weight, strict=True) for _ in range(w)]
     found = clone(model).fit(X, sample_weight=weight)
@@ -170,7 +170,7 @@ def test_whole_weights_are_repetitions(name):
 
 
 def test_the_scale_of_weights_does_not_matter():
-    options = EXACT | {"transform": "standardize"}  # the ridge of "var" is worth one frame of weight 1
+    options = ONE_BATCH | {"transform": "standardize"}  # the ridge of "var" is worth one frame of weight 1
     model, X = small_model("RNNRNADE", **options)
     weight = np.arange(1.0, len(X) + 1)
     found = clone(model).fit(X, sample_weight=1024 * weight)
@@ -180,7 +180,7 @@ def test_the_scale_of_weights_does_not_matter():
 def test_frames_of_weight_zero_are_still_the_past_of_others():
     x = walks(1, shortest=60, longest=61)[0]
     weight = (np.arange(60) >= 20).astype(float)
-    model = small_rnnrnade(**EXACT, max_epochs=1, transform=None, **STILL).fit(x, sample_weight=weight)
+    model = small_rnnrnade(**ONE_BATCH, max_epochs=1, transform=None, **STILL).fit(x, sample_weight=weight)
     assert_near(model.history_["loss"], [-model.score_frames(x)[20:].mean()], 1e-11)
     assert abs(model.history_["loss"][0] + model.score(x[20:])) > 1e-6
 

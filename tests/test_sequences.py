@@ -7,12 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import cross_val_score
+from sklearn.base import BaseEstimator
 
-import rnnrnade
 from rnnrnade.sequences import (
-    SequenceBatch,
     Sequences,
     check_frame_weights,
     check_sequences,
@@ -222,59 +219,6 @@ def test_data_frames_of_polars():
     assert_array_equal(check_sequences(model, frames, reset=True).frames, FRAMES)
     assert list(model.feature_names_in_) == ["a", "b"]
     assert check_sequences(model, frames[0], reset=False).form == "2d"
-
-
-def table(library, names=("who", "when", "b", "a")):
-    """Three sequences, their rows mixed, in a DataFrame; and the sequences."""
-    rng = np.random.default_rng(0)
-    X = [rng.normal(size=(n, 2)) for n in (7, 5, 9)]
-    rows = [("xyz"[i], t, *x) for i, part in enumerate(X) for t, x in enumerate(part)]
-    rows = [rows[0], *(rows[i] for i in 1 + rng.permutation(len(rows) - 1))]
-    columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-    return pytest.importorskip(library).DataFrame(columns), dict(zip("xyz", X, strict=True))
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_sequences_of_a_table_flow_through(library):
-    df, X = table(library)
-    batch = SequenceBatch.from_frame(df, key="who", time="when")
-    assert sorted(batch.keys) == ["x", "y", "z"] and batch.keys[0] == "x"
-    for key, frame in zip(batch.keys, batch, strict=True):
-        assert list(frame.columns) == ["b", "a"]
-        assert_array_equal(frame.to_numpy(), X[key])
-    model = rnnrnade.RNNRNADE(n_components=1, n_hidden=2, n_recurrent=2, max_epochs=1, validation_fraction=0)
-    model.set_params(random_state=0).fit(batch)
-    assert model.feature_names_in_.tolist() == ["b", "a"]
-    arrays = [X[k] for k in batch.keys]
-    assert_array_equal(model.score_samples(batch), clone(model).fit(arrays).score_samples(arrays))
-    found = model.explain(batch, top=3)
-    names = found["dimension"].tolist() if library == "pandas" else [row["dimension"] for row in found]
-    assert set(names) <= {"a", "b"}
-    if library == "pandas":
-        assert found["index"].tolist() == found["frame"].tolist()  # the index is the time
-    assert len(cross_val_score(model, batch, cv=3)) == 3
-    whole = SequenceBatch.from_frame(df[["b", "a"]])
-    assert whole.keys == [0] and len(whole) == 1
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_tables_that_are_none(library):
-    df, _ = table(library)
-    for wrong, pattern in (
-        ({"key": "nobody"}, "key='nobody' is no column"),
-        ({"time": "never"}, "time='never' is no column"),
-        ({"time": "when"}, "sequence 0 has when=0 twice"),
-    ):
-        with pytest.raises(ValueError, match=pattern):
-            SequenceBatch.from_frame(df, **wrong)
-    with pytest.raises(ValueError, match="no column of features"):
-        SequenceBatch.from_frame(df[["who", "when"]], key="who", time="when")
-    with pytest.raises(ValueError, match="no rows"):
-        SequenceBatch.from_frame(df[:0], key="who")
-    with pytest.raises(ValueError, match="'who' is empty in row 1"):
-        SequenceBatch.from_frame(type(df)({"who": ["a", None], "x": [1.0, 2.0]}), key="who")
-    with pytest.raises(TypeError, match="df must be a DataFrame"):
-        SequenceBatch.from_frame([[1.0]])
 
 
 # --------------------------------------------------------------------------------------------- what goes back
