@@ -44,747 +44,19 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-include "_plain.pxi"
-
-cdef extern from "kernels/openmp_if_any.h" nogil:
-    enum:
-        HAS_OPENMP
-    int omp_get_num_threads()
-    int omp_get_max_threads()
-
-cdef enum:
-    BLOCK = 8                       # dimensions at the most whose product with r is done at once ...
-    BLOCK_ALONE = 4                 # ... and without r, so that a and h of all of them stay in the second cache
-    LOCKSTEP = 24                   # sequences that advance side by side
-    ROWS = 48                       # rows of one piece of a product over all frames
-    OUTPUTS = 24                    # outputs at the most of one piece of the gradient of a matrix
-    MAX_WIDTH = 64                  # no panel is wider
-    MOVED = 2048                    # parameters of one piece of an update: its direction stays in the first cache
-    MOVED_PER_THREAD = 1 << 18      # parameters worth one more thread
-
-cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, r) of the panels that one thread takes through a block
-cdef Py_ssize_t GROUP = 5 * 1024 * 1024     # bytes of the panels of one group in the gradient, or twice the parameters'
-cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
-cdef double SMALL = 4e6                     # multiply-adds worth one more thread
-
-
-# ---- what this build and machine have ------------------------------------------------------------------------------
-
-cdef list available_rows():
-    cdef const kernel_row* row = kernel_rows()
-    names = []
-    while row.name != NULL:
-        names.append(row.name.decode())
-        row += 1
-    return names + ["plain"]
-
-
-cdef const kernel_row* find_row(str name) except NULL:
-    cdef const kernel_row* row = kernel_rows()
-    while row.name != NULL:
-        if row.name.decode() == name:
-            return row
-        row += 1
-    if name == "plain":
-        return &plain_row
-    raise ValueError(f"RNNRNADE_ISA={name!r}: this build and processor have the kernels "
-                     f"{', '.join(available_rows())}.")
-
-
-_row_in_use = os.environ.get("RNNRNADE_ISA") or available_rows()[0]
-find_row(_row_in_use)
-_threads_by_default = omp_get_max_threads()
-_forked = False
-
-
-def kernel_row_names():
-    """The rows of the kernel table that this build holds and this processor runs, the fastest first."""
-    return available_rows()
-
-
-def row_in_use():
-    """The row that calls use now."""
-    return _row_in_use
-
-
-class use_kernels:
-    """Context in which all calls of the process use one row of the kernel table (for tests and benchmarks)."""
-
-    def __init__(self, str name):
-        find_row(name)
-        self.name = name
-
-    def __enter__(self):
-        global _row_in_use
-        self.before, _row_in_use = _row_in_use, self.name
-
-    def __exit__(self, *exception):
-        global _row_in_use
-        _row_in_use = self.before
-
-
-class use_all_threads:
-    """Context in which even small work starts as many threads as it is told to (for tests)."""
-
-    def __enter__(self):
-        global SMALL
-        self.before, SMALL = SMALL, 0
-
-    def __exit__(self, *exception):
-        global SMALL
-        SMALL = self.before
-
-
-def has_openmp():
-    """Whether the library was built with OpenMP."""
-    return bool(HAS_OPENMP)
-
-
-def _after_fork_in_child():
-    # The OpenMP runtime of the parent did not survive the fork: a parallel region would wait for threads that are
-    # gone.  One thread works.
-    global _forked, _local
-    _forked = True
-    _local = threading.local()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def effective_threads(n_jobs):
-    """The OpenMP threads that `n_jobs` stands for: None and -1 are all that the process may use, -2 one less.
-
-    A limit set with threadpoolctl caps it; a number above that of the cores is taken as it is; a process forked
-    from one that had imported the library has one."""
-    if _forked or not HAS_OPENMP:
-        return 1
-    limit = omp_get_max_threads()
-    if n_jobs is None or n_jobs < 0:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(limit, cores) + 1 + (-1 if n_jobs is None else n_jobs))
-    return min(n_jobs, limit) if limit < _threads_by_default else n_jobs
-
-
-cdef int worth_threads(int n_threads, double multiply_adds, Py_ssize_t n_pieces) noexcept:
-    """Small work, or work in few pieces, stays on few threads: starting one costs more than it saves."""
-    if SMALL == 0:
-        return n_threads
-    return max(1, min(n_threads, <int>min(multiply_adds / SMALL, <double>n_pieces)))
-
-
-# ---- workspace -----------------------------------------------------------------------------------------------------
-
-cdef class Workspace:
-    """Memory that a calling thread keeps between calls: one block, carved from the front."""
-    cdef char* block
-    cdef size_t size, used
-    cdef list overflow                    # addresses of what did not fit
-    cdef readonly int team                # threads of the last parallel region
-
-    KEPT = 1 << 30                        # bytes kept at the most
-
-    def __cinit__(self):
-        self.block, self.size, self.used, self.overflow, self.team = NULL, 0, 0, [], 0
-
-    def __dealloc__(self):
-        free(self.block)
-        for address in self.overflow:
-            free(<void*><uintptr_t>address)
-
-    cdef int start(self) except -1:
-        """Give back all that was taken, and make the block as large as the last call wanted it."""
-        for address in self.overflow:
-            free(<void*><uintptr_t>address)
-        if self.used > self.size or self.size > self.KEPT:
-            free(self.block)
-            self.size = self.used if self.used <= self.KEPT else 0
-            self.block = <char*>malloc(self.size) if self.size else NULL
-            if self.block == NULL:
-                self.size = 0
-        self.overflow = []
-        self.used = 0
-
-    cdef void* take(self, size_t n) except NULL:
-        """n bytes, aligned to a cache line, until the next start()."""
-        cdef char* found
-        n = (n + 127) // 64 * 64
-        if self.used + n <= self.size:
-            found = self.block + self.used
-        else:
-            found = <char*>malloc(n)
-            if found == NULL:
-                raise MemoryError(f"no memory for {n} bytes of workspace")
-            self.overflow.append(<uintptr_t>found)
-        self.used += n
-        return found + (-<uintptr_t>found) % 64
-
-
-_local = threading.local()
-
-
-cdef Workspace workspace():
-    space = getattr(_local, "workspace", None)
-    if space is None:
-        space = _local.workspace = Workspace()
-    (<Workspace>space).start()
-    return space
-
-
-def last_team_size():
-    """Threads that took part in the last parallel region of a call by this thread (0 before the first)."""
-    space = getattr(_local, "workspace", None)
-    return 0 if space is None else space.team
-
-
-def free_workspace():
-    """Give back the memory that this thread keeps between calls."""
-    if hasattr(_local, "workspace"):
-        del _local.workspace
-
-
-# ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
-
-cdef struct Net:
-    Py_ssize_t D, H, P, Q, R, Hp, Rp
-    Py_ssize_t in_block           # dimensions of a block
-    Py_ssize_t G, Gp, Sp, Ap
-    int head, activation, cell
-    bint apart                    # the cell takes W_rec r^{t-1} apart from b_r + W_in x^t
-    bint hidden_context
-    outputs at
-    Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
-    const kernel_row* row
-
-
-cdef class Network:
-    """Sizes, choices and offsets for the kernels, made once from a layout (model.py)."""
-    cdef Net net
-
-    def __init__(self, layout):
-        net = &self.net
-        net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
-        net.Hp, net.Rp = layout.Hp, layout.Rp
-        net.in_block = equal_pieces(net.D, BLOCK if net.R else BLOCK_ALONE)
-        net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
-        net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
-        net.hidden_context = layout.hidden_context
-        net.at.K, net.at.min_scale = layout.K, layout.min_scale
-        net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
-        offsets = layout.offsets
-        net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
-        net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (
-            offsets.get(name, 0) for name in ("U", "W_c", "W_in", "W_rec", "b_r", "r0"))
-        net.size = layout.size
-
-    cdef Net bound(self) except *:
-        """The network with the row of kernels in use."""
-        cdef Net net = self.net
-        net.row = find_row(_row_in_use)
-        return net
-
-
-cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
-    return (n + size - 1) // size
-
-
-cdef inline Py_ssize_t equal_pieces(Py_ssize_t n, Py_ssize_t most) noexcept nogil:
-    """The size of pieces of n that are as equal as can be: at most `most`, at least 1."""
-    return max(<Py_ssize_t>1, pieces(n, max(<Py_ssize_t>1, pieces(n, most))))
-
-
-cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
-    return pieces(n, PAD) * PAD
-
-
-# ---- the recurrence (2) --------------------------------------------------------------------------------------------
-
-cdef struct Group:
-    Py_ssize_t first, n           # sequences order[first : first + n], longest first
-
-
-cdef void input_rows(const Net* net, real* gates, const real* theta, const real* x, Py_ssize_t first,
-                     Py_ssize_t n) noexcept nogil:
-    """gates[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row."""
-    cdef Py_ssize_t i
-    for i in range(first, first + n):
-        memcpy(gates + (i + 1) * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
-    product(net.row, gates + (first + 1) * net.Ap, net.Ap, x + first * net.D, 0, net.D, 1,
-            theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
-
-
-cdef void add_recurrent(const Net* net, real* gates, real* recurrent, const real* state_prev, const real* theta,
-                        Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """gates += W_rec r_prev, for some of the gates of n rows; recurrent = W_rec r_prev in cells that take it apart."""
-    cdef real* sums = gates
-    cdef Py_ssize_t i, stride = net.Ap
-    if net.apart:
-        sums = recurrent
-        stride = net.Gp
-        for i in range(n):
-            memset(sums + i * stride + begin, 0, (end - begin) * sizeof(real))
-    product(net.row, sums + begin, stride, state_prev, 0, net.Sp, 1, theta + net.W_rec + begin, 0, net.Gp,
-            <const real*>NULL, n, end - begin, 1, net.R)
-
-
-cdef void state_step(const Net* net, real* state, real* gates, real* recurrent, const real* state_prev,
-                     const real* theta, Py_ssize_t n) noexcept nogil:
-    """state <- f(gates + W_rec r_prev) for n rows, gates holding b_r + W_in x.  recurrent: (n, Gp), for cells that take
-    the product apart.  state may be state_prev, and gates where there is one gate."""
-    add_recurrent(net, gates, recurrent, state_prev, theta, n, 0, net.Gp)
-    cell_forward(net.row, net.cell, state, gates, recurrent, state_prev, n, net.R)
-
-
-cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogil:
-    return n * (net.Ap + net.Gp)
-
-
-cdef void advance_gates(const Net* net, const real* state, real* space, const real* theta, const real* x,
-                        Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Some of the gates that lead from n states past the frames x (n, D), `stride` numbers apart.  space: advance_space."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        memcpy(space + i * net.Ap + begin, theta + net.b_r + begin, (end - begin) * sizeof(real))
-    product(net.row, space + begin, net.Ap, x, 0, stride, 1, theta + net.W_in + begin, 0, net.Gp, <const real*>NULL,
-            n, end - begin, 1, net.D)
-    add_recurrent(net, space, space + n * net.Ap, state, theta, n, begin, end)
-
-
-cdef void advance_states(const Net* net, real* state, real* space, Py_ssize_t n) noexcept nogil:
-    """state (n, Sp) <- the state after the frames that advance_gates was given."""
-    cell_forward(net.row, net.cell, state, space, space + n * net.Ap, state, n, net.R)
-
-
-cdef inline Py_ssize_t group_space(const Net* net) noexcept nogil:
-    return LOCKSTEP * (2 * net.Sp + net.Ap + net.Gp)
-
-
-cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* space, const real* theta,
-                        const real* x, const int64_t* offsets, const int64_t* order, Group group,
-                        const real* initial, const uint8_t* fresh) noexcept nogil:
-    """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL.  gates holds
-    b_r + W_in x and gets what the backward kernel asks for; with one gate it is r.  space: group_space."""
-    cdef Py_ssize_t i, s, row, t = 0, active = group.n, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
-    cdef real* now = space                                         # (LOCKSTEP, Sp)
-    cdef real* then = now + LOCKSTEP * Sp                          # (LOCKSTEP, Sp)
-    cdef real* recurrent = then + LOCKSTEP * Sp                    # (LOCKSTEP, Gp)
-    cdef real* active_gates = recurrent + LOCKSTEP * Gp            # (LOCKSTEP, Ap)
-    cdef real* swap
-    for i in range(group.n):
-        s = order[group.first + i]
-        memcpy(now + i * Sp, theta + net.r0 if fresh[s] else initial + s * Sp, Sp * sizeof(real))
-    while active > 0:
-        if net.G == 1:
-            active_gates = then
-        for i in range(active):                                    # gates hold W_in x + b_r of the frame before
-            s = order[group.first + i]
-            row = offsets[s] + t
-            if row + 1 < offsets[s + 1]:
-                memcpy(active_gates + i * Ap, gates + (row + 1) * Ap, Gp * sizeof(real))
-            elif last != NULL:
-                memcpy(active_gates + i * Ap, theta + net.b_r, Gp * sizeof(real))
-                product(net.row, active_gates + i * Ap, Ap, x + row * net.D, 0, net.D, 1, theta + net.W_in, 0, Gp,
-                        <const real*>NULL, 1, Gp, 1, net.D)
-            else:
-                memset(active_gates + i * Ap, 0, Gp * sizeof(real))
-            memcpy(r + row * Sp, now + i * Sp, Sp * sizeof(real))
-        if last == NULL:                                           # the last state predicts nothing
-            while active > 0 and offsets[order[group.first + active - 1]] + t + 1 >= offsets[order[group.first + active - 1] + 1]:
-                active -= 1
-        state_step(net, then, active_gates, recurrent, now, theta, active)         # (2)
-        if net.G > 1:
-            for i in range(active):
-                s = order[group.first + i]
-                row = offsets[s] + t
-                if row + 1 < offsets[s + 1]:
-                    memcpy(gates + (row + 1) * Ap, active_gates + i * Ap, Ap * sizeof(real))
-        t += 1
-        while active > 0 and offsets[order[group.first + active - 1]] + t >= offsets[order[group.first + active - 1] + 1]:
-            active -= 1
-            memcpy(last + order[group.first + active] * Sp, then + active * Sp, Sp * sizeof(real))
-        swap = now
-        now = then
-        then = swap
-
-
-cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec,
-                         const real* r, const int64_t* offsets, const int64_t* order, Group group) noexcept nogil:
-    """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap;
-    with one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp)
-    gets the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
-    cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
-    cdef Py_ssize_t t = offsets[order[group.first] + 1] - offsets[order[group.first]] - 1
-    cdef real* now = space                                         # (LOCKSTEP, Gp)
-    cdef real* then = now + LOCKSTEP * Gp                          # (LOCKSTEP, Rp)
-    while t > 0:
-        while active < group.n and offsets[order[group.first + active] + 1] - offsets[order[group.first + active]] > t:
-            active += 1
-        for i in range(active):
-            row = offsets[order[group.first + i]] + t
-            cell_backward(net.row, net.cell, dr + (row - 1) * Sp, gates + row * Ap, dr + row * Sp, r + row * Sp,
-                          r + (row - 1) * Sp, net.R)               # dpre = dr * f'(.)
-            memcpy(now + i * Gp, gates + row * Ap, Gp * sizeof(real))
-            if net.apart:
-                recurrent_part(net, now + i * Gp, gates + row * Ap)
-            memcpy(then + i * Rp, dr + (row - 1) * Sp, Rp * sizeof(real))
-        product(net.row, then, Rp, now, 0, Gp, 1, W_rec, 0, Rp, <const real*>NULL, active, Rp, 1, net.G * net.R)
-        for i in range(active):                                    # dr^{t-1} += W_rec' dpre
-            row = offsets[order[group.first + i]] + t
-            memcpy(dr + (row - 1) * Sp, then + i * Rp, Rp * sizeof(real))
-        t -= 1
-    for i in range(group.n):                                       # dr0 = dr^0
-        s = order[group.first + i]
-        memcpy(dr0 + s * Sp, dr + offsets[s] * Sp, Sp * sizeof(real))
-        memset(gates + offsets[s] * Ap, 0, Ap * sizeof(real))
-
-
-cdef inline void recurrent_part(const Net* net, real* to, const real* gates) noexcept nogil:
-    """The derivative by W_rec r^{t-1} of a cell that takes it apart: only the last gate's is another one."""
-    memcpy(to + (net.G - 1) * net.R, gates + net.Gp, net.R * sizeof(real))
-
-
-cdef void multiply_rows(const Net* net, real* out, const real* rows, const real* mask, Py_ssize_t first,
-                        Py_ssize_t n) noexcept nogil:
-    """out = rows * mask in the first Rp numbers of n rows; rows, out (M, Sp), mask (M, Rp).  out may be rows."""
-    cdef Py_ssize_t i, j
-    for i in range(first, first + n):
-        for j in range(net.Rp):
-            out[i * net.Sp + j] = rows[i * net.Sp + j] * mask[i * net.Rp + j]
-
-
-cdef Py_ssize_t make_groups(Group* groups, Py_ssize_t N, int n_threads) noexcept nogil:
-    """Sequences in groups of about equal size, at most LOCKSTEP, as many as a multiple of the threads."""
-    cdef Py_ssize_t g, n = (N + LOCKSTEP - 1) // LOCKSTEP
-    n = (n + n_threads - 1) // n_threads * n_threads
-    if n > N:
-        n = N
-    for g in range(n):
-        groups[g].first = N * g // n
-        groups[g].n = N * (g + 1) // n - groups[g].first
-    return n
-
-
-# ---- the frames, forward: (3) to (7) -------------------------------------------------------------------------------
-
-cdef void load_frames(const Net* net, real* x_p, real* r_p, real* a, const real* theta, const real* x, const real* r,
-                      Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
-    """x and r of a panel's frames as panels, and a_1 = c (+ W_c r)."""
-    cdef Py_ssize_t j, l, W = width_of(net.row, theta)
-    pack(net.row, x_p, x + first * net.D, net.D, valid, net.D)
-    if net.R:
-        pack(net.row, r_p, r + first * net.Sp, net.Sp, valid, net.R)
-    product(net.row, a, W, theta + net.W_c, 0, net.Rp, 1, r_p, 0, W, theta + net.c, net.H, W, 1,
-            net.R if net.hidden_context else 0)
-
-
-cdef inline Py_ssize_t lanes_for(Py_ssize_t valid, Py_ssize_t W) noexcept nogil:
-    """Lanes that a product has to fill for so many frames: all, or the first of the two vectors."""
-    return W // 2 if 2 * valid <= W else W
-
-
-cdef void outputs_of_context(const Net* net, real* z, const real* theta, const real* r_p, Py_ssize_t d,
-                             Py_ssize_t n, Py_ssize_t L) noexcept nogil:
-    """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the recurrent state adds to (5).
-    z: (n, P, W)."""
-    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
-    if Q == P:
-        product(net.row, z, W, theta + net.U + d * P * net.Rp, 0, net.Rp, 1, r_p, 0, W, theta + net.b + d * P,
-                n * P, L, 1, net.R)
-        return
-    for e in range(n):
-        product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Rp, 0, net.Rp, 1, r_p, 0, W,
-                theta + net.b + (d + e) * P, Q, L, 1, net.R)
-        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, r_p, 0, W, theta + net.b + (d + e) * P + Q,
-                P - Q, L, 1, 0)
-
-
-cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const real* theta, const real* a_prev,
-                             const real* x_prev, Py_ssize_t d, Py_ssize_t L) noexcept nogil:
-    """(3) to (5) of dimension d:  a_d = a_{d-1} + x_{d-1} W[:, d-1];  h = s(rho_d a);  z += V_d' h.
-    x_prev is NULL where a_prev is a_d already."""
-    cdef Py_ssize_t W = width_of(net.row, theta)
-    hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
-                   net.activation, net.H, L)
-    product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
-            net.P, L, 1, net.H)
-
-
-cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
-                         const real* theta, const real* x, const real* r, Py_ssize_t first,
-                         Py_ssize_t end) noexcept nogil:
-    """Log-densities of frames first ... end - 1, block of dimensions by block, so that the weights of a block serve all
-    of their panels from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, R = net.R, W = width_of(net.row, theta), n = pieces(end - first, W)
-    cdef Py_ssize_t p, d, d0, e, l, k, at, valid, block
-    cdef double sums[MAX_WIDTH]
-    cdef real *x_p = space                                    # (n, D, W)
-    cdef real *r_p = x_p + n * D * W                          # (n, R, W)
-    cdef real *a = r_p + n * R * W                            # (n, H, W)
-    cdef real *h = a + n * H * W                              # (H, W)
-    cdef real *z = h + H * W                                  # (block, P, W)
-    cdef real *scratch = z + net.in_block * P * W             # (P, W)
-    cdef real *log_density = scratch + P * W                  # (W)
-    for p in range(n):
-        at = first + p * W
-        valid = min(W, end - at)
-        load_frames(net, x_p + p * D * W, r_p + p * R * W, a + p * H * W, theta, x, r, at, valid)
-        for l in range(valid):
-            frames[at + l] = 0
-    for block in range(pieces(D, net.in_block)):
-        d0 = block * net.in_block
-        for p in range(n):
-            at = first + p * W
-            valid = min(W, end - at)
-            memset(sums, 0, sizeof(sums))
-            outputs_of_context(net, z, theta, r_p + p * R * W, d0, min(net.in_block, D - d0), lanes_for(valid, W))
-            for d in range(d0, min(D, d0 + net.in_block)):
-                e = d - d0
-                hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
-                                   x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
-                if parameters != NULL:
-                    head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
-                    for l in range(valid):
-                        for k in range(P):
-                            parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
-                head_log_density(net.row, net.head, log_density, scratch, z + e * P * W, x_p + (p * D + d) * W,
-                                 &net.at)
-                for l in range(valid):
-                    sums[l] += log_density[l]
-                    if dims != NULL:
-                        dims[(at + l) * D + d] = log_density[l]
-            for l in range(valid):                            # (1), in double precision: block by block
-                frames[at + l] += sums[l]
-
-
-# ---- the frames, backward: the same lines from the bottom up -------------------------------------------------------
-
-cdef struct Panel:
-    # What a panel keeps from phase A to phase B, in one piece of `size` reals: where each array begins.
-    Py_ssize_t starts             # (n_blocks, H, W)        a at the start of each block
-    Py_ssize_t x                  # (D, W)
-    Py_ssize_t r                  # (R, W)
-    Py_ssize_t weight             # (W)
-    Py_ssize_t da                 # (H, W)
-    Py_ssize_t dr                 # (Rp, W)
-    Py_ssize_t dz                 # (dims, P, W)             dims of the span, at most span * net.in_block
-    Py_ssize_t h_rows             # (dims, strips, W, W)     h with the frames as rows, W units in a strip
-    Py_ssize_t dw                 # (dims, H)
-    Py_ssize_t drho               # (dims)
-    Py_ssize_t size, n_blocks, span, strips
-
-
-cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept nogil:
-    cdef Panel at
-    cdef Py_ssize_t dims = min(span * net.in_block, net.D)
-    at.n_blocks, at.span, at.strips = pieces(net.D, net.in_block), span, pieces(net.H, W)
-    at.starts = 0
-    at.x = at.starts + at.n_blocks * net.H * W
-    at.r = at.x + net.D * W
-    at.weight = at.r + net.R * W
-    at.da = at.weight + W
-    at.dr = at.da + net.H * W
-    at.dz = at.dr + net.Rp * W
-    at.h_rows = at.dz + dims * net.P * W
-    at.dw = at.h_rows + dims * at.strips * W * W
-    at.drho = at.dw + dims * net.H
-    at.size = padded(at.drho + dims)
-    return at
-
-
-cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* theta, const real* x, const real* r,
-                      const real* weight, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
-    """x, r and weights of a panel's frames, a at the start of each block of dimensions, and zeros in da, dr and the
-    padding of h_rows: the units behind H of each last strip."""
-    cdef Py_ssize_t block, e, W = width_of(net.row, theta), HW = net.H * W, strip = W * W
-    cdef real* starts = panel + at.starts
-    load_frames(net, panel + at.x, panel + at.r, starts, theta, x, r, first, valid)
-    pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
-    for block in range(at.n_blocks - 1):
-        memcpy(starts + (block + 1) * HW, starts + block * HW, HW * sizeof(real))
-        product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * net.in_block * net.H, 0, 1, net.H,
-                panel + at.x + block * net.in_block * W, 0, W, <const real*>NULL, net.H, W, 1, net.in_block)
-    memset(panel + at.da, 0, (at.dz - at.da) * sizeof(real))
-    if net.H % W:
-        for e in range((at.dw - at.h_rows) // (at.strips * strip)):
-            memset(panel + at.h_rows + ((e + 1) * at.strips - 1) * strip, 0, strip * sizeof(real))
-
-
-cdef void panels_start(const Net* net, const Panel* at, real* panels, const real* theta, const real* x, const real* r,
-                       const real* weight, Py_ssize_t frame, Py_ssize_t first, Py_ssize_t end, Py_ssize_t M) noexcept nogil:
-    """panel_start of some panels of a group whose first frame is `frame`."""
-    cdef Py_ssize_t p, W = width_of(net.row, theta)
-    for p in range(first, end):
-        panel_start(net, at, panels + p * at.size, theta, x, r, weight, frame + p * W, min(W, M - frame - p * W))
-
-
-cdef void block_backward(const Net* net, const Panel* at, double* sums, real* panel, real* space, const real* theta,
-                         Py_ssize_t block) noexcept nogil:
-    """Phase A of a block of dimensions of one panel.  Forward again from the start of the block; then, from the last
-    dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dr.
-
-    sums (W): the log-densities of the block, summed as panels_forward does."""
-    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
-    cdef Py_ssize_t d, e, l, j, d0 = block * net.in_block, n = min(net.in_block, net.D - d0)
-    cdef Py_ssize_t slot = block % at.span * net.in_block     # of the first dimension among those that are kept
-    cdef real *a = space                                      # (block, H, W)
-    cdef real *h = a + net.in_block * H * W                   # (block, H, W)
-    cdef real *scratch = h + net.in_block * H * W             # (P, W)
-    cdef real *log_density = scratch + P * W                  # (W)
-    cdef real *dz = panel + at.dz + slot * P * W              # (n, P, W)
-    cdef real *h_rows = panel + at.h_rows + slot * at.strips * W * W
-    cdef real *x = panel + at.x + d0 * W                      # (n, W)
-    cdef real *start = panel + at.starts + block * H * W      # (H, W)
-    outputs_of_context(net, dz, theta, panel + at.r, d0, n, W)
-    memset(sums, 0, W * sizeof(double))
-    for e in range(n):
-        hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
-                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e, W)
-        for j in range(at.strips):
-            unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
-        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
-        for l in range(W):
-            sums[l] += log_density[l]
-    for e in range(n - 1, -1, -1):
-        d = d0 + e
-        panel[at.drho + slot + e] = hidden_backward(
-            net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
-            x + e * W, theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
-    if Q == P:                                                # dr^{t-1} += U_d' dz
-        product(net.row, panel + at.dr, W, theta + net.U + d0 * P * net.Rp, 0, 1, net.Rp, dz, 0, W,
-                <const real*>NULL, net.R, W, 1, n * P)
-    else:
-        product(net.row, panel + at.dr, W, theta + net.U + d0 * Q * net.Rp, Q * net.Rp, 1, net.Rp, dz, P * W, W,
-                <const real*>NULL, net.R, W, n, Q)
-
-
-cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* panels, real* space, const real* theta,
-                          Py_ssize_t first, Py_ssize_t end, Py_ssize_t block_begin,
-                          Py_ssize_t block_end) noexcept nogil:
-    """Phase A of some blocks of some panels, the weights of a block serving all of them from the cache."""
-    cdef Py_ssize_t p, block
-    for block in range(block_end - 1, block_begin - 1, -1):
-        for p in range(first, end):
-            block_backward(net, at, sums + (p * at.n_blocks + block) * width_of(net.row, theta), panels + p * at.size,
-                           space, theta, block)
-
-
-cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dr, real* panel, const double* sums,
-                    const real* theta, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
-    """After the first dimension: dr += W_c' da, dr as rows, and the log-density of each frame."""
-    cdef Py_ssize_t l, block, W = width_of(net.row, theta)
-    if net.hidden_context:
-        product(net.row, panel + at.dr, W, theta + net.W_c, 0, 1, net.Rp, panel + at.da, 0, W, <const real*>NULL,
-                net.R, W, 1, net.H)
-    if net.R:
-        unpack(net.row, dr + first * net.Sp, net.Sp, valid, panel + at.dr, net.Rp)
-    for l in range(valid):
-        frames[first + l] = 0
-        for block in range(at.n_blocks):
-            frames[first + l] += sums[block * W + l]
-
-
-# Phase B.  Each function does one piece of one gradient; pieces have different owners and never meet.
-
-cdef inline void add(real* total, const real* part, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        total[i] = total[i] + part[i]
-
-
-cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef real total = 0
-    for i in range(n):
-        total = total + x[i]
-    return total
-
-
-cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
-                        Py_ssize_t d0, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where it
-    is not NULL."""
-    cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
-    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W, 1,
-            panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
-
-
-cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
-    return equal_pieces(n_outputs, OUTPUTS) if net.Q == net.P else max(net.Q, 1)    # rows of dz next to each other
-
-
-cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
-                        const real* r, Py_ssize_t d0, Py_ssize_t n_outputs, Py_ssize_t piece,
-                        Py_ssize_t n_panels) noexcept nogil:
-    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the state; from
-    `start` on where it is not NULL."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W), size = driven_at_once(net, n_outputs)
-    cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
-    product(net.row, grad + net.U + (d0 * net.Q + m) * net.Rp + j, net.Rp,
-            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, r + j, W * net.Sp, net.Sp,
-            start, min(size, n_outputs - m), min(W, net.Rp - j), n_panels, W)
-
-
-cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, real* db, const real* panels,
-                                Py_ssize_t d0, Py_ssize_t e, Py_ssize_t n_panels) noexcept nogil:
-    """dW[:, d], drho_d and db_d (lanes still apart: db (D, P, W)) over the panels of a group."""
-    cdef Py_ssize_t p, PW = net.P * width_of(net.row, grad)
-    cdef const real* panel
-    for p in range(n_panels):
-        panel = panels + p * at.size
-        add(grad + net.W + (d0 + e) * net.H, panel + at.dw + e * net.H, net.H)
-        add(grad + net.rho + d0 + e, panel + at.drho + e, 1)
-        add(db + (d0 + e) * PW, panel + at.dz + e * PW, PW)
-
-
-cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const real* panels, const real* r,
-                          Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dW_c += da r' over the frames of a group, for some hidden units and one strip of the state."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Rp, W)
-    cdef Py_ssize_t size = equal_pieces(net.H, OUTPUTS), m = piece // strips * size, j = piece % strips * W
-    product(net.row, grad + net.W_c + m * net.Rp + j, net.Rp, panels + at.da + m * W, at.size, W, 1, r + j,
-            W * net.Sp, net.Sp, <const real*>NULL, min(size, net.H - m), min(W, net.Rp - j), n_panels, W)
-
-
-cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t piece,
-                        Py_ssize_t n_panels) noexcept nogil:
-    """dc += da over the panels of a group, for some hidden units, lanes still apart: dc (H, W)."""
-    cdef Py_ssize_t p, W = width_of(net.row, dc), j = piece * OUTPUTS
-    for p in range(n_panels):
-        add(dc + j * W, panels + p * at.size + at.da + j * W, min(<Py_ssize_t>OUTPUTS, net.H - j) * W)
-
-
-cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
-                           Py_ssize_t n_outputs, Py_ssize_t n_rows, Py_ssize_t piece) noexcept nogil:
-    """dC (n_outputs, Gp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
-    cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Gp, W), i = 0
-    cdef Py_ssize_t size = equal_pieces(n_outputs, OUTPUTS), m = piece // strips * size, j = piece % strips * W
-    while i < n_rows:                                         # some rows at a time, so that they stay in the cache
-        product(net.row, dC + m * net.Gp + j, net.Gp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Ap + j, 0,
-                net.Ap, <const real*>NULL, min(size, n_outputs - m), min(W, net.Gp - j), 1,
-                min(<Py_ssize_t>(4 * ROWS), n_rows - i))
-        i += 4 * ROWS
+include "core/machine.pxi"
+include "core/workspace.pxi"
+include "core/network.pxi"
+include "core/recurrence.pxi"
+include "core/nade.pxi"
+include "core/draws.pxi"
+include "core/quantiles.pxi"
+include "core/stream.pxi"
+include "core/updates.pxi"
+include "core/plain.pxi"
 
 
 # ---- the calls -----------------------------------------------------------------------------------------------------
-
-cdef void recurrence(const Net* net, real* r, real* gates, real* last, real* space, Group* groups, const real* theta,
-                     const real* x, const int64_t* offsets, const int64_t* order, const real* initial,
-                     const uint8_t* fresh, Py_ssize_t N, int n_threads, int* team) noexcept nogil:
-    """All states, r (M + 1, Sp), and gates (M + 1, Ap); space: n_threads times group_space."""
-    cdef Py_ssize_t g, i, M = offsets[N], n_groups = make_groups(groups, N, n_threads)
-    with parallel(num_threads=n_threads):
-        if threadid() == 0:
-            team[0] = omp_get_num_threads()
-        for i in prange(pieces(M - 1, ROWS), schedule="static"):
-            input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
-        for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, offsets, order,
-                          groups[g], initial, fresh)
-
-
-cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
-    return <double>M * (net.D * (net.P * (net.H + net.R) + net.H + 2.0) + net.G * net.R * (net.D + net.R))
-
 
 def forward(Network network, const real[::1] theta, const real[:, ::1] x, const int64_t[::1] offsets,
             const int64_t[::1] order, const uint8_t[::1] fresh, const real[:, ::1] initial, double[::1] frames,
@@ -988,29 +260,84 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
                 add(grad_ + net.r0, dr0 + i * Sp, Sp)
 
 
-include "_sample.pxi"
-
-
-def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
-    """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
-    cdef Net net
-    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = padded(m), i, j
+def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
+           const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
+    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Sp) is the
+    recurrent state that conditions the first frame, and becomes the one after the last."""
+    cdef Net net = network.bound()
     cdef Workspace space = workspace()
-    cdef double* rows = <double*>space.take(max(1, n * m_p) * sizeof(double))
-    cdef double* lanes = <double*>space.take(max(1, k * m_p) * sizeof(double))
-    net.row = find_row(_row_in_use)
-    memset(lanes, 0, k * m_p * sizeof(double))
-    for j in range(m):
-        for i in range(k):
-            lanes[i * m_p + j] = B[j, i]
-    memset(rows, 0, n * m_p * sizeof(double))
-    for i in range(n):
-        memcpy(rows + i * m_p, &C[i, 0], m * sizeof(double))
-    if n:
-        with nogil:
-            product(net.row, rows, m_p, &A[0, 0], 0, A.shape[1], 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
-    for i in range(n):
-        memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
+    cdef const real* theta_ = &theta[0]
+    cdef real* x_ = &x[0, 0, 0]
+    cdef const real* uniform_ = &uniform[0, 0, 0]
+    cdef const real* normal_ = &normal[0, 0, 0]
+    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
+    cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
+    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
+    cdef double lanes = 1 if at.B == 1 else LANES_COST
+    cdef bint shared = n_panels < n_threads
+    cdef int* team = &space.team
+    if shared and SMALL > 0:
+        n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.R / SHARED))
+        shared = n_panels < n_threads
+    if not shared:
+        n_threads = worth_threads(n_threads, lanes * multiply_adds(&net, n_panels * T), n_panels)
+    cdef real* panels = <real*>space.take((n_panels if shared else n_threads) * at.size * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        if shared:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                frame_past(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
+            for t in range(T):
+                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
+                    for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
+                        p = i % n_panels
+                        first = N * p // n_panels
+                        n = N * (p + 1) // n_panels - first
+                        k = (first * T + t) * D
+                        block = (stage + 1) * of_stage + i // n_panels - 1
+                        if i >= n_panels:
+                            if block < n_blocks:
+                                frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
+                        elif stage < 0:
+                            frame_numbers(&net, &at, panels + p * at.size, uniform_ + k, normal_ + k, T, n)
+                            frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_)
+                        else:
+                            frame_draw(&net, &at, x_ + k, panels + p * at.size, theta_, stage * of_stage,
+                                       min((stage + 1) * of_stage, n_blocks), T, n)
+                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
+                    p = i % n_panels
+                    first = N * p // n_panels
+                    k = i // n_panels * GATES
+                    frame_gates(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Sp, theta_, T,
+                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
+                for p in prange(n_panels, schedule="static"):
+                    first = N * p // n_panels
+                    frame_end(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
+        else:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                n = N * (p + 1) // n_panels - first
+                panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Sp, theta_,
+                             uniform_ + first * T * D, normal_ + first * T * D, T, n)
+
+
+def score_frame(Network network, double[::1] dims, const real[::1] theta, const real[::1] x, real[::1] state):
+    """Log-density of one frame x (D,) after a state (Sp,), which becomes the one after it; dims (D,) gets those of the
+    dimensions.  The same bits as `forward`."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const real* theta_ = &theta[0]
+    cdef Py_ssize_t W = width_of(net.row, theta_)
+    cdef Draw at = draw_layout(&net, W, 1)
+    cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W) * sizeof(real))
+    cdef double frame
+    with nogil:
+        frame = frame_score(&net, &at, &dims[0], panel, &state[0], theta_, &x[0])
+    return frame
 
 
 def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const real[::1] theta, const real[:, ::1] x,
@@ -1028,42 +355,6 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
                &initial[0, 0], &fresh[0], N, n_threads, &space.team)
     for k in range(rows.shape[0]):
         memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
-
-
-# ---- the update of the parameters: elementwise passes over the flat vector ------------------------------------------
-
-cdef inline void step_piece(real* theta, real* average, const real* direction, const real* strength, real rate,
-                            real share, Py_ssize_t n) noexcept nogil:
-    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average).  strength, average:
-    NULL where there is none."""
-    cdef Py_ssize_t i
-    if strength == NULL:
-        for i in range(n):
-            theta[i] = theta[i] - direction[i] * rate
-    else:
-        for i in range(n):
-            theta[i] = theta[i] - (direction[i] + strength[i] * theta[i]) * rate
-    if average != NULL:
-        for i in range(n):
-            average[i] = average[i] + share * (theta[i] - average[i])
-
-
-cdef inline void adam_piece(real* direction, real* m, real* v, const real* gradient, real b1, real b2, real epsilon,
-                            real scale_m, real scale_v, Py_ssize_t n) noexcept nogil:
-    """direction = m' / (sqrt(v') + epsilon), m and v updated, m' and v' without their bias."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        m[i] = b1 * m[i] + (1 - b1) * gradient[i]
-        v[i] = b2 * v[i] + (1 - b2) * gradient[i] * gradient[i]
-        direction[i] = m[i] * scale_m / (<real>sqrt(v[i] * scale_v) + epsilon)
-
-
-cdef inline void momentum_piece(real* direction, real* v, const real* gradient, real decay, Py_ssize_t n) noexcept nogil:
-    """direction = v, where v <- decay v + gradient."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        v[i] = decay * v[i] + gradient[i]
-        direction[i] = v[i]
 
 
 def adam(real[::1] theta, real[::1] average, real[::1] m, real[::1] v, const real[::1] gradient,
@@ -1118,22 +409,6 @@ def momentum(real[::1] theta, real[::1] average, real[::1] v, const real[::1] gr
                        <const real*>NULL if strength_ == NULL else strength_ + i, rate_, share_, k)
 
 
-cdef double squares(const real* x, Py_ssize_t n) noexcept nogil:
-    """The sum of squares in double precision, in eight fixed chains."""
-    cdef Py_ssize_t i, j
-    cdef double[8] sums
-    cdef double total = 0
-    memset(sums, 0, sizeof(sums))
-    for i in range(n // 8):
-        for j in range(8):
-            sums[j] += <double>x[8 * i + j] * x[8 * i + j]
-    for i in range(n // 8 * 8, n):
-        total += <double>x[i] * x[i]
-    for j in range(8):
-        total += sums[j]
-    return total
-
-
 def norm(const real[::1] x, int n_threads=1):
     """The Euclidean norm: sums of squares of fixed pieces, added in order."""
     cdef Py_ssize_t n = x.shape[0], p
@@ -1148,6 +423,28 @@ def norm(const real[::1] x, int n_threads=1):
     return sqrt(total)
 
 
+def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
+    """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
+    cdef Net net
+    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = padded(m), i, j
+    cdef Workspace space = workspace()
+    cdef double* rows = <double*>space.take(max(1, n * m_p) * sizeof(double))
+    cdef double* lanes = <double*>space.take(max(1, k * m_p) * sizeof(double))
+    net.row = find_row(_row_in_use)
+    memset(lanes, 0, k * m_p * sizeof(double))
+    for j in range(m):
+        for i in range(k):
+            lanes[i * m_p + j] = B[j, i]
+    memset(rows, 0, n * m_p * sizeof(double))
+    for i in range(n):
+        memcpy(rows + i * m_p, &C[i, 0], m * sizeof(double))
+    if n:
+        with nogil:
+            product(net.row, rows, m_p, &A[0, 0], 0, A.shape[1], 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
+    for i in range(n):
+        memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
+
+
 FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
 
 
@@ -1155,4 +452,3 @@ def apply(str function, const real[::1] x, real[::1] out):
     """out = function(x) with the kernels in use; len(x) is a multiple of PAD.  For tests of their accuracy."""
     cdef int which = FUNCTIONS[function]
     elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])
-
