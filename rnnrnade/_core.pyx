@@ -71,30 +71,16 @@ def forward(Network network, const real[::1] theta, const real[:, ::1] x, const 
     cdef double* frames_ = &frames[0]
     cdef double* dims_ = NULL if dims is None else &dims[0, 0]
     cdef real* parameters_ = <real*>NULL if parameters is None else &parameters[0, 0, 0]
-    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_), g
-    cdef Py_ssize_t halves = pieces(2 * M, W), at_once, n_groups, of_panel = (net.D + net.H + net.R) * W, of_thread
+    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1
+    cdef Packed packed
     cdef real* r = <real*>NULL
-    cdef real* buffers
-    cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, W))
+    n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, width_of(net.row, theta_)))
     if net.R:
+        packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
         r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
-        recurrence(&net, r, r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real)),
-                   <real*>NULL if last is None else &last[0, 0],
-                   <real*>space.take(n_threads * group_space(&net) * sizeof(real)),
-                   <Group*>space.take((N + n_threads) * sizeof(Group)), theta_, x_, &offsets[0], &order[0],
-                   &initial[0, 0], &fresh[0], N, n_threads, team)
-    at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.R + 1) * W * sizeof(real)))
-    n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
-    at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
-    of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
-    buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
-    with nogil, parallel(num_threads=n_threads):
-        if threadid() == 0:
-            team[0] = omp_get_num_threads()
-        for g in prange(n_groups, schedule="static"):
-            panels_forward(&net, frames_, dims_, parameters_, buffers + threadid() * of_thread, theta_, x_, r,
-                           halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2))
+        states_forward(&net, space, r, r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real)),
+                       <real*>NULL if last is None else &last[0, 0], theta_, x_, &packed, &initial[0, 0], n_threads)
+    nade_forward(&net, space, frames_, dims_, parameters_, theta_, x_, r, M, n_threads)
 
 
 def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1] theta, const real[:, ::1] x,
@@ -112,164 +98,44 @@ def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1
     cdef const real* inputs_ = x_ if inputs is None else &inputs[0, 0]
     cdef const real* mask_ = <const real*>NULL if mask is None else &mask[0, 0]
     cdef const real* weight_ = &weight[0]
-    cdef const int64_t* offsets_ = &offsets[0]
-    cdef const int64_t* order_ = &order[0]
-    cdef const uint8_t* fresh_ = &fresh[0]
     cdef real* grad_ = &grad[0]
     cdef double* frames_ = &frames[0]
-    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_)
-    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, Q = net.Q, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R
-    cdef Py_ssize_t n_panels = pieces(M, W), n_blocks = pieces(D, net.in_block), most, first, n, begin, end, d0, n_dims
-    cdef Py_ssize_t p, q, i, j, g, n_V, n_U, n_groups, span
-    cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
-
-    # Panels that are in flight together, and blocks from one barrier to the next.
-    cdef Panel at = panel_layout(&net, W, 1)
-    most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), 2 * net.size) // at.size)
-    most = pieces(pieces(n_panels, pieces(n_panels, most)), n_threads) * n_threads      # as many for each thread
-    span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
-    span = max(1, min(span, n_blocks))
-    at = panel_layout(&net, W, equal_pieces(n_blocks, span))
-    cdef Py_ssize_t n_spans = pieces(n_blocks, at.span), n_c = pieces(H, OUTPUTS)
-    cdef Py_ssize_t n_W = pieces(H, equal_pieces(H, OUTPUTS)) * pieces(Rp, W) if net.hidden_context else 0
-    cdef real* panels = <real*>space.take(most * at.size * sizeof(real))
-    cdef double* sums = <double*>space.take(most * n_blocks * W * sizeof(double))     # (most, n_blocks, W)
-    cdef real* db = <real*>space.take(D * P * W * sizeof(real))                       # (D, P, W)
-    cdef real* dc = <real*>space.take(H * W * sizeof(real))                           # (H, W)
-    cdef Py_ssize_t of_thread = pieces((2 * net.in_block * H + P + 1) * W, 64) * 64
-    cdef real* buffers = <real*>space.take(n_threads * of_thread * sizeof(real))
-    memset(db, 0, D * P * W * sizeof(real))
-    memset(dc, 0, H * W * sizeof(real))
-    # V and U, nearly all of the gradient, start from `zeros` in their first product instead: no pass over them before.
-    cdef real* zeros = <real*>space.take(max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
-    cdef Py_ssize_t behind_b = net.U if R else net.size
-    memset(zeros, 0, max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
-    memset(grad_, 0, net.V * sizeof(real))
-    if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
-        memset(grad_ + net.V, 0, D * P * net.Hp * sizeof(real))
-    memset(grad_ + net.b, 0, (behind_b - net.b) * sizeof(real))
-    if R:
-        memset(grad_ + net.W_c, 0, (net.size - net.W_c) * sizeof(real))
-
+    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_), rows = pieces(M, W) * W + 1
+    cdef Packed packed
     cdef real *r = <real*>NULL
-    cdef real *r_frames = <real*>NULL
     cdef real *gates = <real*>NULL
     cdef real *dr = <real*>NULL
-    cdef real *dpre = <real*>NULL
-    cdef real *dr0 = <real*>NULL
-    cdef real *W_out = <real*>NULL
-    cdef real *rows = <real*>NULL
-    cdef Group* groups = NULL
-    cdef const real* start
-    if R:
-        r = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))                 # (M, Sp) and padding
-        dr = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))
+    cdef real *context = <real*>NULL
+    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
+    if net.R:
+        packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
+        r = context = <real*>space.take(rows * net.Sp * sizeof(real))                 # (M, Sp) and padding
+        dr = <real*>space.take(rows * net.Sp * sizeof(real))
         gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
-        dpre = dr if net.G == 1 else gates
-        dr0 = <real*>space.take(N * Sp * sizeof(real))
-        W_out = <real*>space.take(GR * Rp * sizeof(real))                             # W_rec with outputs as rows
-        rows = <real*>space.take(n_threads * group_space(&net) * sizeof(real))
-        groups = <Group*>space.take((N + n_threads) * sizeof(Group))
-        if Sp > Rp:
-            memset(dr, 0, M * Sp * sizeof(real))                                      # no frame sees c
-        memset(r + M * Sp, 0, (n_panels * W + 1 - M) * Sp * sizeof(real))
-        recurrence(&net, r, gates, <real*>NULL, rows, groups, theta_, inputs_, offsets_, order_, &initial[0, 0], fresh_,
-                   N, n_threads, team)
-        r_frames = r
+        memset(r + M * net.Sp, 0, (rows - M) * net.Sp * sizeof(real))
+        states_forward(&net, space, r, gates, <real*>NULL, theta_, inputs_, &packed, &initial[0, 0], n_threads)
         if mask_ != NULL:
-            r_frames = <real*>space.take((n_panels * W + 1) * Sp * sizeof(real))
-            memset(r_frames + M * Sp, 0, (n_panels * W + 1 - M) * Sp * sizeof(real))
-            with nogil, parallel(num_threads=n_threads):
-                for i in prange(pieces(M, ROWS), schedule="static"):
-                    multiply_rows(&net, r_frames, r, mask_, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
-
-    for first in range(0, n_panels, most):
-        n = min(most, n_panels - first)
-        start = zeros if first == 0 else <real*>NULL
-        with nogil, parallel(num_threads=n_threads):
-            if threadid() == 0:
-                team[0] = omp_get_num_threads()
-            for q in range(n_spans - 1, -1, -1):
-                begin = q * at.span
-                end = min(begin + at.span, n_blocks)
-                d0 = begin * net.in_block
-                n_dims = min(end * net.in_block, D) - d0
-                for g in prange(n_threads, schedule="static", chunksize=1):
-                    if q == n_spans - 1:
-                        panels_start(&net, &at, panels, theta_, x_, r_frames, weight_, first * W, n * g // n_threads,
-                                     n * (g + 1) // n_threads, M)
-                    panels_backward(&net, &at, sums, panels, buffers + threadid() * of_thread, theta_,
-                                    n * g // n_threads, n * (g + 1) // n_threads, begin, end)
-                n_V = n_dims * at.strips
-                n_U = pieces(n_dims * Q, driven_at_once(&net, n_dims * Q)) * pieces(Rp, W) if R else 0
-                for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):
-                    if i < n_V:
-                        gradient_of_V(&net, &at, grad_, start, panels, d0, i, n)
-                    elif i < n_V + n_U:
-                        gradient_of_U(&net, &at, grad_, start, panels, r_frames + first * W * Sp, d0, n_dims * Q,
-                                      i - n_V, n)
-                    else:
-                        gradient_of_dimension(&net, &at, grad_, db, panels, d0, i - n_V - n_U, n)
-            for i in prange(n_W + n + n_c, schedule="dynamic", chunksize=1):
-                if i < n_W:
-                    gradient_of_W_c(&net, &at, grad_, panels, r_frames + first * W * Sp, i, n)
-                elif i < n_W + n:
-                    p = i - n_W
-                    panel_end(&net, &at, frames_, dr, panels + p * at.size, sums + p * n_blocks * W, theta_,
-                              (first + p) * W, min(W, M - (first + p) * W))
-                else:
-                    gradient_of_c(&net, &at, dc, panels, i - n_W - n, n)
-
-    for i in range(D * P):                                    # the lanes last
-        grad_[net.b + i] = sum_in_order(db + i * W, W)
-    for i in range(H):
-        grad_[net.c + i] = sum_in_order(dc + i * W, W)
-    if R:
-        n_groups = make_groups(groups, N, n_threads)
-        n_V = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
-        n_U = pieces(D, equal_pieces(D, OUTPUTS)) * pieces(net.Gp, W)
-        with nogil, parallel(num_threads=n_threads):
-            for i in prange(GR, schedule="static"):
-                memset(W_out + i * Rp, 0, Rp * sizeof(real))
-                for j in range(R):
-                    W_out[i * Rp + j] = theta_[net.W_rec + j * net.Gp + i]
-            if mask_ != NULL:
-                for i in prange(pieces(M, ROWS), schedule="static"):
-                    multiply_rows(&net, dr, dr, mask_, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
-            for g in prange(n_groups, schedule="dynamic", chunksize=1):
-                group_backward(&net, dr, dpre, dr0, rows + threadid() * group_space(&net), W_out, r, offsets_, order_,
-                               groups[g])
-            # Row i + 1 of dpre is the gradient of b_r + W_in x[i] (+ W_rec r[i]).
-            for i in prange(n_V + n_U + 1, schedule="dynamic", chunksize=1):
-                if i == n_V + n_U:
-                    for j in range(1, M):                     # db_r += dpre
-                        add(grad_ + net.b_r, dpre + j * net.Ap, net.Gp)
-                elif i >= n_V:
-                    gradient_of_rows(&net, grad_ + net.W_in, inputs_, D, dpre + net.Ap, D, M - 1, i - n_V)
-                elif not net.apart:
-                    gradient_of_rows(&net, grad_ + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
-        if net.apart:
-            with nogil, parallel(num_threads=n_threads):
-                for i in prange(1, M, schedule="static"):
-                    recurrent_part(&net, dpre + i * net.Ap, dpre + i * net.Ap)
-                for i in prange(n_V, schedule="static"):
-                    gradient_of_rows(&net, grad_ + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
-        for i in range(N):                                    # dr0 = dr^0
-            if fresh_[i]:
-                add(grad_ + net.r0, dr0 + i * Sp, Sp)
+            context = <real*>space.take(rows * net.Sp * sizeof(real))
+            memset(context + M * net.Sp, 0, (rows - M) * net.Sp * sizeof(real))
+            with nogil:
+                masked_states(&net, context, r, mask_, M, n_threads)
+        if net.Cs > net.Cp:
+            memset(dr, 0, M * net.Sp * sizeof(real))                                  # what no frame reads
+    nade_gradient(&net, space, grad_, frames_, dr, theta_, x_, context, weight_, M, n_threads)
+    if net.R:
+        states_gradient(&net, space, grad_, dr, gates, r, theta_, inputs_, mask_, &packed, n_threads)
 
 
 def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
-           const real[:, :, ::1] normal, real[:, ::1] state, int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one normal for each number.  state (N, Sp) is the
+           const real[:, :, ::1] noise, real[:, ::1] state, int n_threads=1):
+    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each.  state (N, Sp) is the
     recurrent state that conditions the first frame, and becomes the one after the last."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef const real* theta_ = &theta[0]
     cdef real* x_ = &x[0, 0, 0]
     cdef const real* uniform_ = &uniform[0, 0, 0]
-    cdef const real* normal_ = &normal[0, 0, 0]
+    cdef const real* noise_ = &noise[0, 0, 0]
     cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
     cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
@@ -303,7 +169,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
                             if block < n_blocks:
                                 frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
                         elif stage < 0:
-                            frame_numbers(&net, &at, panels + p * at.size, uniform_ + k, normal_ + k, T, n)
+                            frame_numbers(&net, &at, panels + p * at.size, uniform_ + k, noise_ + k, T, n)
                             frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_)
                         else:
                             frame_draw(&net, &at, x_ + k, panels + p * at.size, theta_, stage * of_stage,
@@ -322,7 +188,7 @@ def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real
                 first = N * p // n_panels
                 n = N * (p + 1) // n_panels - first
                 panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Sp, theta_,
-                             uniform_ + first * T * D, normal_ + first * T * D, T, n)
+                             uniform_ + first * T * D, noise_ + first * T * D, T, n)
 
 
 def score_frame(Network network, double[::1] dims, const real[::1] theta, const real[::1] x, real[::1] state):
@@ -347,12 +213,11 @@ def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const rea
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, k
+    cdef Packed packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
     cdef real* r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
     cdef real* gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
     n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
-    recurrence(&net, r, gates, &last[0, 0], <real*>space.take(n_threads * group_space(&net) * sizeof(real)),
-               <Group*>space.take((N + n_threads) * sizeof(Group)), &theta[0], &x[0, 0], &offsets[0], &order[0],
-               &initial[0, 0], &fresh[0], N, n_threads, &space.team)
+    states_forward(&net, space, r, gates, &last[0, 0], &theta[0], &x[0, 0], &packed, &initial[0, 0], n_threads)
     for k in range(rows.shape[0]):
         memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
 

@@ -1,7 +1,8 @@
-# Sampling.  Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs
+# ---- a draw, frame by frame ---------------------------------------------------------------------------------------------
+# Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs
 # in the lanes instead.  The chains are the same, so the bits are too.
 #
-# A frame has five parts: begin (its numbers, and a_1), context (what the past gives to the raw outputs of a block of
+# A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives to the raw outputs of a block of
 # dimensions, two thirds of all operations), draw (dimension by dimension), gates and end (the next state).  With a panel
 # for every thread, each takes its own through all frames and none waits for another.  With fewer panels than threads,
 # the others work out the context of the next stage of blocks while one begins the frame or draws this stage, and the
@@ -21,13 +22,12 @@ cdef struct Draw:
     # Where the arrays of a panel begin in its piece of `size` reals; B lanes, W or 1.
     Py_ssize_t x                    # (D, B)
     Py_ssize_t uniform              # (D, B)
-    Py_ssize_t normal               # (D, B)
-    Py_ssize_t r                    # (R, B)
-    Py_ssize_t a                    # (Hp, B)
-    Py_ssize_t h                    # (Hp, B)
+    Py_ssize_t noise                # (D, B)
+    Py_ssize_t context              # (C, B)
+    Py_ssize_t own                  # nade_draw_size
     Py_ssize_t z                    # (D, P, B)
     Py_ssize_t scratch              # (P, W)
-    Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, normal of one sequence, in the first lane
+    Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, noise of one sequence, in the first lane
     Py_ssize_t step                 # advance_space
     Py_ssize_t size, B
 
@@ -37,11 +37,10 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     at.B = B
     at.x = 0
     at.uniform = at.x + net.D * B
-    at.normal = at.uniform + net.D * B
-    at.r = at.normal + net.D * B
-    at.a = at.r + net.R * B
-    at.h = at.a + net.Hp * B
-    at.z = at.h + net.Hp * B
+    at.noise = at.uniform + net.D * B
+    at.context = at.noise + net.D * B
+    at.own = at.context + net.C * B
+    at.z = at.own + nade_draw_size(net, B)
     at.scratch = at.z + net.D * net.P * B
     at.one = at.scratch + net.P * W
     at.step = at.one + (net.P + 3) * W
@@ -54,62 +53,60 @@ cdef inline Py_ssize_t panels_of(Py_ssize_t N, Py_ssize_t W, Py_ssize_t B, int n
     return N if B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
 
 
-cdef void begin_one(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
-    """a_1 = c (+ W_c r) of one sequence."""
-    memset(panel + at.a, 0, net.Hp * sizeof(real))
-    memcpy(panel + at.a, theta + net.c, net.H * sizeof(real))
-    product_one(net.row, panel + at.a, theta + net.W_c, net.Rp, state, net.H, net.R if net.hidden_context else 0)
-
-
-cdef void outputs_one(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d) noexcept nogil:
-    """(3) to (5) of dimension d of one sequence, as hidden_and_outputs of a panel."""
-    hidden_one(net.row, panel + at.a, panel + at.h, panel[at.x + d - 1] if d > 0 else 0,
-               theta + net.W + (d - 1 if d > 0 else 0) * net.H, theta[net.rho + d], net.activation, net.H)
-    product_one(net.row, panel + at.z + d * net.P, theta + net.V + d * net.P * net.Hp, net.Hp, panel + at.h, net.P, net.H)
-
-
 cdef void frame_past(const Net* net, const Draw* at, real* panel, const real* state, Py_ssize_t valid) noexcept nogil:
-    """The state (valid, Sp) before a frame as a panel r.  One sequence is read where it lies."""
-    if net.R and at.B > 1:
-        pack(net.row, panel + at.r, state, net.Sp, valid, net.R)
+    """The context of a frame, as a panel, from the states (valid, Sp) before it.  That of one sequence is read where it
+    lies."""
+    if net.C and at.B > 1:
+        pack(net.row, panel + at.context, state, net.Sp, valid, net.C)
 
 
-cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real* uniform, const real* normal,
+cdef inline const real* context_of(const Draw* at, const real* panel, const real* state) noexcept nogil:
+    return state if at.B == 1 else panel + at.context
+
+
+cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real* uniform, const real* noise,
                         Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The random numbers of a frame.  uniform, normal: rows T * D apart."""
+    """The random numbers of a frame.  uniform, noise: rows T * D apart."""
     cdef Py_ssize_t D = net.D
     if at.B == 1:
         memcpy(panel + at.uniform, uniform, D * sizeof(real))
-        memcpy(panel + at.normal, normal, D * sizeof(real))
+        memcpy(panel + at.noise, noise, D * sizeof(real))
         return
     pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
-    pack(net.row, panel + at.normal, normal, T * D, valid, D)
+    pack(net.row, panel + at.noise, noise, T * D, valid, D)
 
+
+# The conditioner's part of a frame: all that a draw, a quantile and a stream take from it.
 
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
-    """a_1 = c (+ W_c r)."""
-    cdef Py_ssize_t B = at.B
-    if B == 1:
-        begin_one(net, at, panel, state, theta)
-        return
-    product(net.row, panel + at.a, B, theta + net.W_c, 0, net.Rp, 1, panel + at.r, 0, B, theta + net.c, net.H, B, 1,
-            net.R if net.hidden_context else 0)
+    """What the frame starts with."""
+    nade_draw_begin(net, panel + at.own, context_of(at, panel, state), theta, at.B)
 
 
 cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                         Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
-    """z_d = b_d + U_d r of a block of dimensions."""
-    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
-    cdef real* z = panel + at.z + d * P * at.B
+    """What the past gives to the raw outputs of a block of dimensions."""
+    nade_draw_context(net, panel + at.z, context_of(at, panel, state), theta, block, at.B, valid)
+
+
+cdef void frame_outputs(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
+                        Py_ssize_t valid) noexcept nogil:
+    """The raw outputs z_d (P, B) of dimension d once x_{d-1} is known."""
+    nade_draw_outputs(net, panel + at.z, panel + at.own, panel + at.x, theta, d, at.B, valid)
+
+
+cdef real* outputs_in_lanes(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
+                            Py_ssize_t valid) noexcept nogil:
+    """The same as the head takes them, (P, W): those of one sequence in the first lane."""
+    cdef Py_ssize_t k, P = net.P, W = width_of(net.row, theta)
+    cdef real *z_d = panel + at.z + d * P * at.B
+    cdef real *one = panel + at.one
+    frame_outputs(net, at, panel, theta, d, valid)
     if at.B > 1:
-        outputs_of_context(net, z, theta, panel + at.r, d, n, lanes_for(valid, at.B))
-        return
-    memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
-    if Q == P:
-        product_one(net.row, z, theta + net.U + d * P * net.Rp, net.Rp, state, n * P, net.R)
-        return
-    for e in range(n):
-        product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Rp, net.Rp, state, Q, net.R)
+        return z_d
+    for k in range(P):
+        one[k * W] = z_d[k]
+    return one
 
 
 cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* panel, Py_ssize_t T,
@@ -124,28 +121,21 @@ cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* pane
 cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
                      Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """x_d of some blocks of dimensions, each given those before it; after the last the frame as rows T * D apart, out."""
-    cdef Py_ssize_t d, k, P = net.P, B = at.B, W = width_of(net.row, theta), L = lanes_for(valid, W)
+    cdef Py_ssize_t d, P = net.P, B = at.B, W = width_of(net.row, theta)
     cdef real *x = panel + at.x
     cdef real *uniform = panel + at.uniform
-    cdef real *normal = panel + at.normal
-    cdef real *a = panel + at.a
-    cdef real *h = panel + at.h
-    cdef real *z = panel + at.z
+    cdef real *noise = panel + at.noise
     cdef real *scratch = panel + at.scratch
-    cdef real *z_d = panel + at.one
-    cdef real *x_d = z_d + P * W
-    memset(z_d, 0, (P + 3) * W * sizeof(real))
+    cdef real *x_d = panel + at.one + P * W
+    cdef real *z_d
+    memset(panel + at.one, 0, (P + 3) * W * sizeof(real))
     for d in range(begin * net.in_block, min(end * net.in_block, net.D)):
+        z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
         if B > 1:
-            hidden_and_outputs(net, a, h, z + d * P * B, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
-            head_draw(net.row, net.head, x + d * B, scratch, z + d * P * B, uniform + d * B, normal + d * B, &net.at,
-                      valid)
+            head_draw(net.row, net.head, x + d * B, scratch, z_d, uniform + d * B, noise + d * B, &net.at, valid)
             continue
-        outputs_one(net, at, panel, theta, d)
-        for k in range(P):
-            z_d[k * W] = z[d * P + k]
         x_d[W] = uniform[d]
-        x_d[2 * W] = normal[d]
+        x_d[2 * W] = noise[d]
         head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
         x[d] = x_d[0]
     if end * net.in_block >= net.D:
@@ -166,12 +156,12 @@ cdef void frame_end(const Net* net, const Draw* at, real* panel, real* state, Py
 
 
 cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
-                       const real* uniform, const real* normal, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """All frames of one panel.  x, uniform, normal: (valid, T, D)."""
+                       const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """All frames of one panel.  x, uniform, noise: (valid, T, D)."""
     cdef Py_ssize_t t, block
     frame_past(net, at, panel, state, valid)
     for t in range(T):
-        frame_numbers(net, at, panel, uniform + t * net.D, normal + t * net.D, T, valid)
+        frame_numbers(net, at, panel, uniform + t * net.D, noise + t * net.D, T, valid)
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)

@@ -1,18 +1,19 @@
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
 
 cdef enum:
-    BLOCK = 8                       # dimensions at the most whose product with r is done at once ...
-    BLOCK_ALONE = 4                 # ... and without r, so that a and h of all of them stay in the second cache
-    OUTPUTS = 24                    # outputs at the most of one piece of the gradient of a matrix
+    BLOCK = 8                       # dimensions at most whose product with the context is done at once ...
+    BLOCK_ALONE = 4                 # ... and without context, so that a and h of all of them stay in the second cache
+    OUTPUTS = 24                    # outputs at most of one piece of the gradient of a matrix
     MAX_WIDTH = 64                  # no panel is wider
 
 
 cdef struct Net:
-    Py_ssize_t D, H, P, Q, R, Hp, Rp
+    Py_ssize_t D, H, P, Q, Hp     # of a frame
+    Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
     Py_ssize_t in_block           # dimensions of a block
-    Py_ssize_t G, Gp, Sp, Ap
+    Py_ssize_t R, Rp, G, Gp, Sp, Ap
     int head, activation, cell
-    bint apart                    # the cell takes W_rec r^{t-1} apart from b_r + W_in x^t
+    bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
     bint hidden_context
     outputs at
     Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
@@ -25,10 +26,12 @@ cdef class Network:
 
     def __init__(self, layout):
         net = &self.net
-        net.D, net.H, net.P, net.Q, net.R = layout.D, layout.H, layout.P, layout.Q, layout.R
-        net.Hp, net.Rp = layout.Hp, layout.Rp
-        net.in_block = equal_pieces(net.D, BLOCK if net.R else BLOCK_ALONE)
-        net.G, net.Gp, net.Sp, net.Ap, net.apart = layout.G, layout.Gp, layout.Sp, layout.Ap, layout.apart
+        net.D, net.H, net.P, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.Q, layout.Hp
+        net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
+        net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
+        net.R, net.Rp, net.G, net.Gp, net.Sp, net.Ap = (
+            layout.R, layout.Rp, layout.G, layout.Gp, layout.Sp, layout.Ap)
+        net.separate_recurrent = layout.separate_recurrent
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
@@ -45,6 +48,12 @@ cdef class Network:
         net.row = find_row(_row_in_use)
         return net
 
+
+cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
+    return <double>M * (net.D * (net.P * (net.H + net.C) + net.H + 2.0) + net.G * net.R * (net.D + net.R))
+
+
+# ---- pieces and sums ------------------------------------------------------------------------------------------------
 
 cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size
@@ -71,7 +80,3 @@ cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
     for i in range(n):
         total = total + x[i]
     return total
-
-
-cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
-    return <double>M * (net.D * (net.P * (net.H + net.R) + net.H + 2.0) + net.G * net.R * (net.D + net.R))

@@ -100,20 +100,13 @@ cdef double quantile(const real* of_lane, Py_ssize_t W, Py_ssize_t K, double sco
 cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel, const real* theta, const double* score,
                           const int64_t* rows, Py_ssize_t valid) noexcept nogil:
     """e_d of a frame, dimension by dimension, each given those before it.  e, score (M, D): `rows` of the frame."""
-    cdef Py_ssize_t d, k, l, i, D = net.D, P = net.P, B = at.B, W = width_of(net.row, theta), L = lanes_for(valid, W)
+    cdef Py_ssize_t d, l, i, D = net.D, B = at.B, W = width_of(net.row, theta)
     cdef real *x = panel + at.x
-    cdef real *a = panel + at.a
     cdef real *parameters = panel + at.scratch
-    cdef real *z_d = panel + at.one
-    memset(z_d, 0, P * W * sizeof(real))
+    cdef real *z_d
+    memset(panel + at.one, 0, net.P * W * sizeof(real))
     for d in range(D):
-        if B > 1:
-            z_d = panel + at.z + d * P * B
-            hidden_and_outputs(net, a, panel + at.h, z_d, theta, a, x + (d - 1) * B if d > 0 else <real*>NULL, d, L)
-        else:
-            outputs_one(net, at, panel, theta, d)
-            for k in range(P):
-                z_d[k * W] = panel[at.z + d * P + k]
+        z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
         head_link(net.row, net.head, parameters, z_d, &net.at)
         for l in range(valid):
             i = rows[l] * D + d
@@ -122,18 +115,18 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
 
 
 cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* panel, real* state, const real* theta,
-                            const double* score, const int64_t* offsets, const int64_t* order,
+                            const double* score, const int64_t* offsets, const int64_t* by_length,
                             Py_ssize_t valid) noexcept nogil:
     """All frames of a panel of sequences, the longest first.  At the end of the panel: its frames as rows (W, D)."""
     cdef Py_ssize_t t, l, block
     cdef int64_t[MAX_WIDTH] rows
     cdef real* frames = panel + at.size
     frame_past(net, at, panel, state, valid)
-    for t in range(offsets[order[0] + 1] - offsets[order[0]]):
-        while offsets[order[valid - 1] + 1] - offsets[order[valid - 1]] <= t:
+    for t in range(offsets[by_length[0] + 1] - offsets[by_length[0]]):
+        while offsets[by_length[valid - 1] + 1] - offsets[by_length[valid - 1]] <= t:
             valid -= 1
         for l in range(valid):
-            rows[l] = offsets[order[l]] + t
+            rows[l] = offsets[by_length[l]] + t
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)

@@ -12,11 +12,11 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
     cdef real *log_density = x_d + W
     cdef double frame = 0, of_block = 0
     memcpy(panel + at.x, x, D * sizeof(real))
-    begin_one(net, at, panel, state, theta)
+    frame_begin(net, at, panel, state, theta)
     for d in range(pieces(D, net.in_block)):
         frame_context(net, at, panel, state, theta, d, 1)
     for d in range(D):
-        outputs_one(net, at, panel, theta, d)
+        frame_outputs(net, at, panel, theta, d, 1)
     for p in range(pieces(D, W)):
         d = p * W
         valid = min(W, D - d)
