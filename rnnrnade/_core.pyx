@@ -41,7 +41,7 @@ import threading
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, NAN, erfc, log1p, nextafter
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 include "core/machine.pxi"
@@ -56,245 +56,367 @@ include "core/updates.pxi"
 include "core/plain.pxi"
 
 
+# ---- the border ----------------------------------------------------------------------------------------------------
+# Every call compares its arrays with its network and with each other before it takes a pointer: behind it nothing is
+# checked.  What is left to Cython is the type, the number of axes, contiguity, and that outputs can be written.
+
+cdef inline int check_shape(str name, const Py_ssize_t* found, int axes, Py_ssize_t n, Py_ssize_t m=0,
+                            Py_ssize_t k=0) except -1:
+    if found[0] != n or axes > 1 and found[1] != m or axes > 2 and found[2] != k:
+        raise ValueError(f"{name} must have the shape {(n, m, k)[:axes]}. "
+                         f"Got {tuple([found[i] for i in range(axes)])} instead.")
+    return 0
+
+
+cdef inline int check_threads(int n_threads) except -1:
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1. Got {n_threads} instead.")
+    return 0
+
+
+cdef inline int check_frames(const Net* net, const real[::1] theta, Frames frames, const Py_ssize_t* x) except -1:
+    """Parameters and frames of a network; x: the shape of the frames."""
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("x", x, 2, frames.packed.M, net.D)
+    if net.R and frames.packed.offsets == NULL:
+        raise ValueError("offsets must have the shape (N + 1,): the network is recurrent. Got None instead.")
+    return 0
+
+
+cdef const real* first_states(const Net* net, Frames frames, const real[:, ::1] initial) except? NULL:
+    """initial (N, Sp) of recurrent networks, NULL where all sequences are fresh."""
+    if not net.R or initial is None:
+        return NULL
+    check_shape("initial", &initial.shape[0], 2, frames.packed.N, net.Sp)
+    return &initial[0, 0] if frames.packed.N else NULL
+
+
+cdef class Frames:
+    """N sequences end to end, M frames in all: what most calls read.
+
+    x : (M, D), of the network's type (`from_normal`: float64)
+    offsets : (N + 1,), int64: sequence s is x[offsets[s] : offsets[s + 1]], at least one frame.  None: a network without
+        recurrence does not ask
+    by_length : (N,), int64: the sequences, longest first.  None: they lie so
+    fresh, initial : (N,), uint8, and (N, Sp), of the network's type: sequences that are not fresh begin in the state
+        initial[s].  None: all begin in r0
+
+    offsets, by_length and fresh are checked and copied here, x and initial compared with the network in each call."""
+    cdef readonly object x, initial
+    cdef Packed packed
+    cdef int64_t* block           # offsets, by_length and fresh
+
+    def __cinit__(self, x, const int64_t[::1] offsets=None, const int64_t[::1] by_length=None,
+                  const uint8_t[::1] fresh=None, initial=None):
+        cdef Py_ssize_t N, s, i, M = len(x)
+        cdef int64_t length, before = M
+        self.x, self.initial, self.packed.M = x, initial, M
+        if (fresh is None) != (initial is None):
+            raise ValueError("fresh and initial must come together, (N,) and (N, Sp). Got only one of them.")
+        if offsets is None:
+            if by_length is not None or fresh is not None:
+                raise ValueError("offsets must have the shape (N + 1,) beside by_length, fresh and initial. Got None instead.")
+            return
+        N = offsets.shape[0] - 1
+        if N < 0:
+            raise ValueError("offsets must have the shape (N + 1,). Got (0,) instead.")
+        if by_length is not None:
+            check_shape("by_length", &by_length.shape[0], 1, N)
+        if fresh is not None:
+            check_shape("fresh", &fresh.shape[0], 1, N)
+        self.block = <int64_t*>calloc(2 * N + 1 + pieces(N, sizeof(int64_t)), sizeof(int64_t))
+        if self.block == NULL:
+            raise MemoryError(f"no memory for the offsets of {N} sequences")
+        cdef int64_t* offsets_ = self.block
+        cdef int64_t* by_length_ = offsets_ + N + 1
+        cdef uint8_t* marks = <uint8_t*>(by_length_ + N)      # sequences seen in by_length; then those that are fresh
+        for s in range(N + 1):
+            offsets_[s] = offsets[s]
+        if offsets_[0] != 0 or offsets_[N] != M:
+            raise ValueError(f"offsets must go from 0 to {M}, the number of frames in x. "
+                             f"Got {offsets_[0]} and {offsets_[N]} instead.")
+        for s in range(N):
+            if offsets_[s + 1] <= offsets_[s]:
+                raise ValueError(f"offsets must ascend. Got {offsets_[s + 1]} behind {offsets_[s]} at {s + 1}.")
+        for i in range(N):
+            s = i if by_length is None else by_length[i]
+            if s < 0 or s >= N or marks[s]:
+                raise ValueError(f"by_length must hold each of the {N} sequences once. Got {s} at {i}.")
+            marks[s] = 1
+            length = offsets_[s + 1] - offsets_[s]
+            if length > before:
+                raise ValueError(f"by_length must hold the sequences by falling length. Got {length} frames after "
+                                 f"{before} at {i}.")
+            before = length
+            by_length_[i] = s
+        self.packed.N, self.packed.offsets, self.packed.by_length = N, offsets_, by_length_
+        if fresh is not None:
+            for s in range(N):
+                marks[s] = fresh[s]
+            self.packed.fresh = marks
+
+    def __dealloc__(self):
+        free(self.block)
+
+
 # ---- the calls -----------------------------------------------------------------------------------------------------
 
-def forward(Network network, const real[::1] theta, const real[:, ::1] x, const int64_t[::1] offsets,
-            const int64_t[::1] order, const uint8_t[::1] fresh, const real[:, ::1] initial, double[::1] frames,
-            double[:, ::1] dims=None, real[:, :, ::1] parameters=None, real[:, ::1] last=None, int n_threads=1):
+def forward(Network network not None, const real[::1] theta not None, Frames frames not None,
+            double[::1] log_density not None, double[:, ::1] dims=None, real[:, :, ::1] parameters=None,
+            real[:, ::1] last=None, int n_threads=1):
     """Exact log-densities of frames (M,); of dimensions (M, D), conditional parameters (M, D, P) and the state after
-    each sequence (N, Sp) where an array is given.  initial (N, Sp) holds the first state of the sequences that are
-    not `fresh`; order is that of falling length."""
+    each sequence (N, Sp) where an array is given."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
-    cdef const real* theta_ = &theta[0]
-    cdef const real* x_ = &x[0, 0]
-    cdef double* frames_ = &frames[0]
-    cdef double* dims_ = NULL if dims is None else &dims[0, 0]
-    cdef real* parameters_ = <real*>NULL if parameters is None else &parameters[0, 0, 0]
-    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1
-    cdef Packed packed
-    cdef real* r = <real*>NULL
+    cdef const real[:, ::1] x = frames.x
+    cdef const real[:, ::1] initial = frames.initial
+    cdef const real* initial_ = first_states(&net, frames, initial)
+    cdef Py_ssize_t M = frames.packed.M, N = frames.packed.N
+    cdef const real* theta_
+    cdef real *r = <real*>NULL
+    cdef real *gates
+    check_frames(&net, theta, frames, &x.shape[0])
+    check_shape("log_density", &log_density.shape[0], 1, M)
+    if dims is not None:
+        check_shape("dims", &dims.shape[0], 2, M, net.D)
+    if parameters is not None:
+        check_shape("parameters", &parameters.shape[0], 3, M, net.D, net.P)
+    if last is not None:
+        check_shape("last", &last.shape[0], 2, N, net.Sp)
+    check_threads(n_threads)
+    if M == 0:
+        return
+    theta_ = &theta[0]
     n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, width_of(net.row, theta_)))
     if net.R:
-        packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
         r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
-        states_forward(&net, space, r, r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real)),
-                       <real*>NULL if last is None else &last[0, 0], theta_, x_, &packed, &initial[0, 0], n_threads)
-    nade_forward(&net, space, frames_, dims_, parameters_, theta_, x_, r, M, n_threads)
+        gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
+        states_forward(&net, space, r, gates, <real*>NULL if last is None else &last[0, 0], theta_, &x[0, 0],
+                       &frames.packed, initial_, n_threads)
+    nade_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
+                 <real*>NULL if parameters is None else &parameters[0, 0, 0], theta_, &x[0, 0], r, M, n_threads)
 
 
-def gradient(Network network, real[::1] grad, double[::1] frames, const real[::1] theta, const real[:, ::1] x,
-             const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
-             const real[:, ::1] initial, const real[::1] weight, int n_threads=1, const real[:, ::1] inputs=None,
-             const real[:, ::1] mask=None):
+def gradient(Network network not None, real[::1] grad not None, double[::1] log_density not None,
+             const real[::1] theta not None, Frames frames not None, const real[::1] weight not None, int n_threads=1,
+             const real[:, ::1] inputs=None, const real[:, ::1] mask=None):
     """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i.
 
     inputs (M, D): what the recurrence reads in the place of x.  mask (M, Rp): factors of the states where they
     condition their frame; the recurrence goes on with the states themselves."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
-    cdef const real* theta_ = &theta[0]
-    cdef const real* x_ = &x[0, 0]
-    cdef const real* inputs_ = x_ if inputs is None else &inputs[0, 0]
-    cdef const real* mask_ = <const real*>NULL if mask is None else &mask[0, 0]
-    cdef const real* weight_ = &weight[0]
-    cdef real* grad_ = &grad[0]
-    cdef double* frames_ = &frames[0]
-    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, W = width_of(net.row, theta_), rows = pieces(M, W) * W + 1
-    cdef Packed packed
+    cdef const real[:, ::1] x = frames.x
+    cdef const real[:, ::1] initial = frames.initial
+    cdef const real* initial_ = first_states(&net, frames, initial)
+    cdef const real* theta_
+    cdef const real *mask_ = <const real*>NULL
+    cdef const real *inputs_
+    cdef Py_ssize_t M = frames.packed.M, rows, W
     cdef real *r = <real*>NULL
     cdef real *gates = <real*>NULL
     cdef real *dr = <real*>NULL
     cdef real *context = <real*>NULL
+    check_shape("grad", &grad.shape[0], 1, net.size)
+    check_shape("log_density", &log_density.shape[0], 1, M)
+    check_frames(&net, theta, frames, &x.shape[0])
+    check_shape("weight", &weight.shape[0], 1, M)
+    check_threads(n_threads)
+    if inputs is not None:
+        check_shape("inputs", &inputs.shape[0], 2, M, net.D)
+    if mask is not None:
+        check_shape("mask", &mask.shape[0], 2, M, net.Rp)
+    if M == 0:
+        memset(&grad[0], 0, net.size * sizeof(real))
+        return
+    theta_ = &theta[0]
+    inputs_ = &x[0, 0] if inputs is None else &inputs[0, 0]
+    W = width_of(net.row, theta_)
+    rows = pieces(M, W) * W + 1
     n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
     if net.R:
-        packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
         r = context = <real*>space.take(rows * net.Sp * sizeof(real))                 # (M, Sp) and padding
         dr = <real*>space.take(rows * net.Sp * sizeof(real))
         gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
         memset(r + M * net.Sp, 0, (rows - M) * net.Sp * sizeof(real))
-        states_forward(&net, space, r, gates, <real*>NULL, theta_, inputs_, &packed, &initial[0, 0], n_threads)
-        if mask_ != NULL:
+        states_forward(&net, space, r, gates, <real*>NULL, theta_, inputs_, &frames.packed, initial_, n_threads)
+        if mask is not None:
+            mask_ = &mask[0, 0]
             context = <real*>space.take(rows * net.Sp * sizeof(real))
             memset(context + M * net.Sp, 0, (rows - M) * net.Sp * sizeof(real))
             with nogil:
                 masked_states(&net, context, r, mask_, M, n_threads)
         if net.Cs > net.Cp:
             memset(dr, 0, M * net.Sp * sizeof(real))                                  # what no frame reads
-    nade_gradient(&net, space, grad_, frames_, dr, theta_, x_, context, weight_, M, n_threads)
+    nade_gradient(&net, space, &grad[0], &log_density[0], dr, theta_, &x[0, 0], context, &weight[0], M, n_threads)
     if net.R:
-        states_gradient(&net, space, grad_, dr, gates, r, theta_, inputs_, mask_, &packed, n_threads)
+        states_gradient(&net, space, &grad[0], dr, gates, r, theta_, inputs_, mask_, &frames.packed, n_threads)
 
 
-def sample(Network network, real[:, :, ::1] x, const real[::1] theta, const real[:, :, ::1] uniform,
-           const real[:, :, ::1] noise, real[:, ::1] state, int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each.  state (N, Sp) is the
-    recurrent state that conditions the first frame, and becomes the one after the last."""
+def states(Network network not None, real[:, ::1] out not None, const int64_t[::1] rows not None,
+           const real[::1] theta not None, Frames frames not None, real[:, ::1] last=None, int n_threads=1):
+    """out[k] = the state that conditions frame rows[k], (Sp,); last (N, Sp), where it is given, the one after each
+    sequence."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
-    cdef const real* theta_ = &theta[0]
-    cdef real* x_ = &x[0, 0, 0]
-    cdef const real* uniform_ = &uniform[0, 0, 0]
-    cdef const real* noise_ = &noise[0, 0, 0]
-    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
-    cdef Py_ssize_t N = x.shape[0], T = x.shape[1], D = net.D, Sp = net.Sp, W = width_of(net.row, theta_)
-    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
-    cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
-    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
-    cdef double lanes = 1 if at.B == 1 else LANES_COST
-    cdef bint shared = n_panels < n_threads
-    cdef int* team = &space.team
-    if shared and SMALL > 0:
-        n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.R / SHARED))
-        shared = n_panels < n_threads
-    if not shared:
-        n_threads = worth_threads(n_threads, lanes * multiply_adds(&net, n_panels * T), n_panels)
-    cdef real* panels = <real*>space.take((n_panels if shared else n_threads) * at.size * sizeof(real))
-    with nogil, parallel(num_threads=n_threads):
-        if threadid() == 0:
-            team[0] = omp_get_num_threads()
-        if shared:
-            for p in prange(n_panels, schedule="static"):
-                first = N * p // n_panels
-                frame_past(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
-            for t in range(T):
-                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
-                    for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
-                        p = i % n_panels
-                        first = N * p // n_panels
-                        n = N * (p + 1) // n_panels - first
-                        k = (first * T + t) * D
-                        block = (stage + 1) * of_stage + i // n_panels - 1
-                        if i >= n_panels:
-                            if block < n_blocks:
-                                frame_context(&net, &at, panels + p * at.size, state_ + first * Sp, theta_, block, n)
-                        elif stage < 0:
-                            frame_numbers(&net, &at, panels + p * at.size, uniform_ + k, noise_ + k, T, n)
-                            frame_begin(&net, &at, panels + p * at.size, state_ + first * Sp, theta_)
-                        else:
-                            frame_draw(&net, &at, x_ + k, panels + p * at.size, theta_, stage * of_stage,
-                                       min((stage + 1) * of_stage, n_blocks), T, n)
-                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
-                    p = i % n_panels
-                    first = N * p // n_panels
-                    k = i // n_panels * GATES
-                    frame_gates(&net, &at, x_ + (first * T + t) * D, panels + p * at.size, state_ + first * Sp, theta_, T,
-                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
-                for p in prange(n_panels, schedule="static"):
-                    first = N * p // n_panels
-                    frame_end(&net, &at, panels + p * at.size, state_ + first * Sp, N * (p + 1) // n_panels - first)
-        else:
-            for p in prange(n_panels, schedule="static"):
-                first = N * p // n_panels
-                n = N * (p + 1) // n_panels - first
-                panel_sample(&net, &at, x_ + first * T * D, panels + threadid() * at.size, state_ + first * Sp, theta_,
-                             uniform_ + first * T * D, noise_ + first * T * D, T, n)
+    cdef const real[:, ::1] x = frames.x
+    cdef const real[:, ::1] initial = frames.initial
+    cdef const real* initial_ = first_states(&net, frames, initial)
+    cdef Py_ssize_t M = frames.packed.M, N = frames.packed.N, k
+    cdef real *r
+    cdef real *gates
+    if not net.R:
+        raise ValueError("network must be recurrent: this one has no states.")
+    check_shape("out", &out.shape[0], 2, rows.shape[0], net.Sp)
+    for k in range(rows.shape[0]):
+        if not 0 <= rows[k] < M:
+            raise ValueError(f"rows must be among the frames 0 ... {M - 1}. Got {rows[k]} at {k}.")
+    check_frames(&net, theta, frames, &x.shape[0])
+    if last is not None:
+        check_shape("last", &last.shape[0], 2, N, net.Sp)
+    check_threads(n_threads)
+    if M == 0:
+        return
+    n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
+    r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
+    gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
+    states_forward(&net, space, r, gates, <real*>NULL if last is None else &last[0, 0], &theta[0], &x[0, 0],
+                   &frames.packed, initial_, n_threads)
+    for k in range(rows.shape[0]):
+        memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
 
 
-def score_frame(Network network, double[::1] dims, const real[::1] theta, const real[::1] x, real[::1] state):
+def sample(Network network not None, real[:, :, ::1] x not None, const real[::1] theta not None,
+           const real[:, :, ::1] uniform not None, const real[:, :, ::1] noise not None, real[:, ::1] state=None,
+           int n_threads=1):
+    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each.  state (N, Sp)
+    is the recurrent state that conditions the first frame, and becomes the one after the last."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef Py_ssize_t N = x.shape[0], T = x.shape[1]
+    check_shape("x", &x.shape[0], 3, N, T, net.D)
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("uniform", &uniform.shape[0], 3, N, T, net.D)
+    check_shape("noise", &noise.shape[0], 3, N, T, net.D)
+    if state is not None:
+        check_shape("state", &state.shape[0], 2, N, net.Sp)
+    elif net.R:
+        raise ValueError(f"state must have the shape {(N, net.Sp)}: the network is recurrent. Got None instead.")
+    check_threads(n_threads)
+    if N == 0 or T == 0:
+        return
+    draw_frames(&net, space, &x[0, 0, 0], &theta[0], &uniform[0, 0, 0], &noise[0, 0, 0],
+                &state[0, 0] if net.R else <real*>NULL, N, T, n_threads)
+
+
+def from_normal(Network network not None, double[:, ::1] e not None, const real[::1] theta not None,
+                Frames frames not None, int n_threads=1):
+    """e (M, D): the frames whose normal scores are frames.x (M, D), float64, of a head of Gaussian mixtures."""
+    cdef Net net = network.bound()
+    cdef Workspace space = workspace()
+    cdef const double[:, ::1] score = frames.x
+    cdef const real[:, ::1] initial = frames.initial
+    cdef const real* initial_ = first_states(&net, frames, initial)
+    cdef Py_ssize_t M = frames.packed.M
+    check_frames(&net, theta, frames, &score.shape[0])
+    check_shape("e", &e.shape[0], 2, M, net.D)
+    if frames.packed.offsets == NULL:
+        raise ValueError("offsets must have the shape (N + 1,): the frames of a sequence follow each other. Got None instead.")
+    check_threads(n_threads)
+    if M == 0:
+        return
+    frames_from_normal(&net, space, &e[0, 0], &theta[0], &score[0, 0], &frames.packed, initial_, n_threads)
+
+
+def score_frame(Network network not None, double[::1] dims not None, const real[::1] theta not None,
+                const real[::1] x not None, real[::1] state not None):
     """Log-density of one frame x (D,) after a state (Sp,), which becomes the one after it; dims (D,) gets those of the
     dimensions.  The same bits as `forward`."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
+    check_shape("dims", &dims.shape[0], 1, net.D)
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("x", &x.shape[0], 1, net.D)
+    check_shape("state", &state.shape[0], 1, net.Sp)
     cdef const real* theta_ = &theta[0]
+    cdef real* state_ = &state[0] if net.R else <real*>NULL
     cdef Py_ssize_t W = width_of(net.row, theta_)
     cdef Draw at = draw_layout(&net, W, 1)
     cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W) * sizeof(real))
     cdef double frame
     with nogil:
-        frame = frame_score(&net, &at, &dims[0], panel, &state[0], theta_, &x[0])
+        frame = frame_score(&net, &at, &dims[0], panel, state_, theta_, &x[0])
     return frame
 
 
-def states(Network network, real[:, ::1] out, const int64_t[::1] rows, const real[::1] theta, const real[:, ::1] x,
-           const int64_t[::1] offsets, const int64_t[::1] order, const uint8_t[::1] fresh,
-           const real[:, ::1] initial, real[:, ::1] last, int n_threads=1):
-    """out[k] = the state that conditions frame rows[k], (Sp,); last (N, Sp) = the state after each sequence."""
-    cdef Net net = network.bound()
-    cdef Workspace space = workspace()
-    cdef Py_ssize_t M = x.shape[0], N = offsets.shape[0] - 1, k
-    cdef Packed packed = Packed(&offsets[0], &order[0], &fresh[0], N, M)
-    cdef real* r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
-    cdef real* gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
-    n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
-    states_forward(&net, space, r, gates, &last[0, 0], &theta[0], &x[0, 0], &packed, &initial[0, 0], n_threads)
-    for k in range(rows.shape[0]):
-        memcpy(&out[k, 0], r + rows[k] * net.Sp, net.Sp * sizeof(real))
-
-
-def adam(real[::1] theta, real[::1] average, real[::1] m, real[::1] v, const real[::1] gradient,
-         const real[::1] strength, double beta1, double beta2, double epsilon, int step, double rate, double share,
-         int n_threads=1):
+def adam(real[::1] theta not None, real[::1] average, real[::1] m not None, real[::1] v not None,
+         const real[::1] gradient not None, const real[::1] strength, double beta1, double beta2, double epsilon, int step,
+         double rate, double share, int n_threads=1):
     """One update by Adam with decoupled weight decay, and of the moving average, all (size,).  strength, average:
     None where there is none.
 
     theta <- theta - rate (m' / (sqrt(v') + epsilon) + strength theta);  average <- average + share (theta - average)
     """
-    cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon, rate_ = <real>rate, share_ = <real>share
-    cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
-    cdef Py_ssize_t n = theta.shape[0], p, i, k
     cdef Workspace space = workspace()
-    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
-    cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
-    cdef real* d
-    cdef real* average_ = <real*>NULL if average is None else &average[0]
-    cdef const real* strength_ = <const real*>NULL if strength is None else &strength[0]
-    with nogil, parallel(num_threads=n_threads):
-        d = directions + threadid() * MOVED
-        for p in prange(pieces(n, MOVED), schedule="static"):
-            i = p * MOVED
-            k = min(<Py_ssize_t>MOVED, n - i)
-            adam_piece(d, &m[i], &v[i], &gradient[i], b1, b2, e, scale_m, scale_v, k)
-            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d,
-                       <const real*>NULL if strength_ == NULL else strength_ + i, rate_, share_, k)
+    cdef Py_ssize_t n = theta.shape[0]
+    check_updated(theta, average, gradient, strength)
+    check_shape("m", &m.shape[0], 1, n)
+    check_shape("v", &v.shape[0], 1, n)
+    if step < 1:
+        raise ValueError(f"step must be at least 1. Got {step} instead.")
+    check_threads(n_threads)
+    if n == 0:
+        return
+    adam_update(space, &theta[0], <real*>NULL if average is None else &average[0], &m[0], &v[0], &gradient[0],
+                <const real*>NULL if strength is None else &strength[0], beta1, beta2, epsilon, step, rate, share, n,
+                n_threads)
 
 
-def momentum(real[::1] theta, real[::1] average, real[::1] v, const real[::1] gradient, const real[::1] strength,
-             double decay, double rate, double share, int n_threads=1):
+def momentum(real[::1] theta not None, real[::1] average, real[::1] v not None, const real[::1] gradient not None,
+             const real[::1] strength, double decay, double rate, double share, int n_threads=1):
     """One update by momentum with decoupled weight decay, and of the moving average, all (size,).  strength, average:
     None where there is none.
 
     v <- decay v + gradient;  theta <- theta - rate (v + strength theta);  average <- average + share (theta - average)
     """
-    cdef real decay_ = <real>decay, rate_ = <real>rate, share_ = <real>share
-    cdef Py_ssize_t n = theta.shape[0], p, i, k
     cdef Workspace space = workspace()
-    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
-    cdef real* directions = <real*>space.take(n_threads * MOVED * sizeof(real))
-    cdef real* d
-    cdef real* average_ = <real*>NULL if average is None else &average[0]
-    cdef const real* strength_ = <const real*>NULL if strength is None else &strength[0]
-    with nogil, parallel(num_threads=n_threads):
-        d = directions + threadid() * MOVED
-        for p in prange(pieces(n, MOVED), schedule="static"):
-            i = p * MOVED
-            k = min(<Py_ssize_t>MOVED, n - i)
-            momentum_piece(d, &v[i], &gradient[i], decay_, k)
-            step_piece(&theta[i], <real*>NULL if average_ == NULL else average_ + i, d,
-                       <const real*>NULL if strength_ == NULL else strength_ + i, rate_, share_, k)
+    cdef Py_ssize_t n = theta.shape[0]
+    check_updated(theta, average, gradient, strength)
+    check_shape("v", &v.shape[0], 1, n)
+    check_threads(n_threads)
+    if n == 0:
+        return
+    momentum_update(space, &theta[0], <real*>NULL if average is None else &average[0], &v[0], &gradient[0],
+                    <const real*>NULL if strength is None else &strength[0], decay, rate, share, n, n_threads)
 
 
-def norm(const real[::1] x, int n_threads=1):
+cdef int check_updated(real[::1] theta, real[::1] average, const real[::1] gradient, const real[::1] strength) except -1:
+    cdef Py_ssize_t n = theta.shape[0]
+    check_shape("gradient", &gradient.shape[0], 1, n)
+    if average is not None:
+        check_shape("average", &average.shape[0], 1, n)
+    if strength is not None:
+        check_shape("strength", &strength.shape[0], 1, n)
+    return 0
+
+
+def norm(const real[::1] x not None, int n_threads=1):
     """The Euclidean norm: sums of squares of fixed pieces, added in order."""
-    cdef Py_ssize_t n = x.shape[0], p
-    cdef double total = 0
-    cdef Workspace space = workspace()
-    cdef double* sums = <double*>space.take(pieces(n, MOVED_PER_THREAD) * sizeof(double))
-    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
-    for p in prange(pieces(n, MOVED_PER_THREAD), schedule="static", nogil=True, num_threads=n_threads):
-        sums[p] = squares(&x[p * MOVED_PER_THREAD], min(<Py_ssize_t>MOVED_PER_THREAD, n - p * MOVED_PER_THREAD))
-    for p in range(pieces(n, MOVED_PER_THREAD)):
-        total += sums[p]
-    return sqrt(total)
+    check_threads(n_threads)
+    return sqrt(sum_of_squares(workspace(), &x[0], x.shape[0], n_threads)) if x.shape[0] else 0.0
 
 
-def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
+def add_product(double[:, ::1] C not None, const double[:, ::1] A not None, const double[:, :] B not None):
     """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
     cdef Net net
-    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = B.shape[1], m_p = padded(m), i, j
+    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = A.shape[1], m_p = padded(m), i, j
     cdef Workspace space = workspace()
-    cdef double* rows = <double*>space.take(max(1, n * m_p) * sizeof(double))
-    cdef double* lanes = <double*>space.take(max(1, k * m_p) * sizeof(double))
+    check_shape("B", &B.shape[0], 2, m, k)
+    check_shape("C", &C.shape[0], 2, n, m)
+    if n == 0 or m == 0 or k == 0:
+        return
+    cdef double* rows = <double*>space.take(n * m_p * sizeof(double))
+    cdef double* lanes = <double*>space.take(k * m_p * sizeof(double))
     net.row = find_row(_row_in_use)
     memset(lanes, 0, k * m_p * sizeof(double))
     for j in range(m):
@@ -303,9 +425,8 @@ def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
     memset(rows, 0, n * m_p * sizeof(double))
     for i in range(n):
         memcpy(rows + i * m_p, &C[i, 0], m * sizeof(double))
-    if n:
-        with nogil:
-            product(net.row, rows, m_p, &A[0, 0], 0, A.shape[1], 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
+    with nogil:
+        product(net.row, rows, m_p, &A[0, 0], 0, k, 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
     for i in range(n):
         memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
 
@@ -313,7 +434,13 @@ def add_product(double[:, ::1] C, const double[:, ::1] A, const double[:, :] B):
 FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
 
 
-def apply(str function, const real[::1] x, real[::1] out):
+def apply(str function not None, const real[::1] x not None, real[::1] out not None):
     """out = function(x) with the kernels in use; len(x) is a multiple of PAD.  For tests of their accuracy."""
+    if function not in FUNCTIONS:
+        raise ValueError(f"function must be one of {', '.join(FUNCTIONS)}. Got {function!r} instead.")
+    if x.shape[0] % PAD:
+        raise ValueError(f"x must have a length that is a multiple of {PAD}. Got {x.shape[0]} instead.")
+    check_shape("out", &out.shape[0], 1, x.shape[0])
     cdef int which = FUNCTIONS[function]
-    elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])
+    if x.shape[0]:
+        elementwise(find_row(_row_in_use), &out[0], &x[0], which, x.shape[0])

@@ -63,20 +63,20 @@ def test_outputs_stay_inside_their_arrays(row, case, dtype):
     M, N = sum(lengths), len(lengths)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     x = (generator.random((M, D)) < 0.5).astype(dtype)
-    batch = model._batch(offsets, None)
+    batch = model._batch(x, offsets)
     inputs = (model.theta, x, offsets)
     with guarded(*inputs) as guard:
         frames, dims = guard.array(M, np.float64), guard.array((M, D), np.float64)
         parameters = guard.array((M, D, lay.P), dtype)
         last = guard.array((N, lay.Sp), dtype) if R else None
         for n_threads in (1, 3):
-            _core.forward(model.network, model.theta, x, *batch, frames, dims, parameters, last, n_threads)
+            _core.forward(model.network, model.theta, batch, frames, dims, parameters, last, n_threads)
         assert np.isfinite(frames).all() and np.isfinite(dims).all() and np.isfinite(parameters).all()
     with guarded(*inputs) as guard:
         frames, gradient = guard.array(M, np.float64), guard.array(lay.size, dtype)
         weight = np.ones(M, dtype)
         for n_threads in (1, 3):
-            _core.gradient(model.network, gradient, frames, model.theta, x, *batch, weight, n_threads)
+            _core.gradient(model.network, gradient, frames, model.theta, batch, weight, n_threads)
         assert np.isfinite(gradient).all() and np.isfinite(frames).all()
     for n in (1, 2, 40):
         uniform = generator.random((n, 3, D)).astype(dtype)

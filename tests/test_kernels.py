@@ -228,16 +228,16 @@ GUARDED = [case for case in EDGES + GATED + LARGE + cases(3, seed=2) if case.D *
 def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     model, x, offsets = case.core(dtype)
     layout, M, N = model.layout, len(x), len(offsets) - 1
-    batch = model._batch(offsets, None)
+    batch = model._batch(x, offsets)
     frames, dims = Guarded((M,), FLOAT64), Guarded((M, case.D), FLOAT64)
     parameters = Guarded((M, case.D, layout.P), dtype)
     last = Guarded((N, layout.Sp), dtype) if case.R else None
     _core.forward(
-        model.network, model.theta, x, *batch, frames.array, dims.array, parameters.array,
+        model.network, model.theta, batch, frames.array, dims.array, parameters.array,
         None if last is None else last.array, 2,
     )  # fmt: skip
     gradient, again = Guarded((layout.size,), dtype), Guarded((M,), FLOAT64)
-    _core.gradient(model.network, gradient.array, again.array, model.theta, x, *batch, np.ones(M, dtype), 2)
+    _core.gradient(model.network, gradient.array, again.array, model.theta, batch, np.ones(M, dtype), 2)
     draws = Guarded((5, 3, case.D), dtype)
     numbers = np.full((5, 3, case.D), 0.3, dtype)
     state = Guarded((5, layout.Sp), dtype) if case.R else None

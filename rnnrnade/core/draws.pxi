@@ -168,3 +168,61 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
             frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
         frame_gates(net, at, x + t * net.D, panel, state, theta, T, valid, 0, net.Gp)
         frame_end(net, at, panel, state, valid)
+
+
+cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform, const real* noise,
+                     real* state, Py_ssize_t N, Py_ssize_t T, int n_threads) except -1:
+    """x (N, T, D).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
+    cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
+    cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
+    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
+    cdef double lanes = 1 if at.B == 1 else LANES_COST
+    cdef bint shared = n_panels < n_threads
+    cdef int* team = &memory.team
+    if shared and SMALL > 0:
+        n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.C / SHARED))
+        shared = n_panels < n_threads
+    if not shared:
+        n_threads = worth_threads(n_threads, lanes * multiply_adds(net, n_panels * T), n_panels)
+    cdef real* panels = <real*>memory.take((n_panels if shared else n_threads) * at.size * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        if shared:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+            for t in range(T):
+                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
+                    for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
+                        p = i % n_panels
+                        first = N * p // n_panels
+                        n = N * (p + 1) // n_panels - first
+                        k = (first * T + t) * D
+                        block = (stage + 1) * of_stage + i // n_panels - 1
+                        if i >= n_panels:
+                            if block < n_blocks:
+                                frame_context(net, &at, panels + p * at.size, state + first * Sp, theta, block, n)
+                        elif stage < 0:
+                            frame_numbers(net, &at, panels + p * at.size, uniform + k, noise + k, T, n)
+                            frame_begin(net, &at, panels + p * at.size, state + first * Sp, theta)
+                        else:
+                            frame_draw(net, &at, x + k, panels + p * at.size, theta, stage * of_stage,
+                                       min((stage + 1) * of_stage, n_blocks), T, n)
+                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
+                    p = i % n_panels
+                    first = N * p // n_panels
+                    k = i // n_panels * GATES
+                    frame_gates(net, &at, x + (first * T + t) * D, panels + p * at.size, state + first * Sp, theta, T,
+                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
+                for p in prange(n_panels, schedule="static"):
+                    first = N * p // n_panels
+                    frame_end(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+        else:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                n = N * (p + 1) // n_panels - first
+                panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
+                             uniform + first * T * D, noise + first * T * D, T, n)
+    return 0

@@ -24,15 +24,19 @@ cdef class Network:
     """Sizes, choices and offsets for the kernels, made once from a layout (model.py)."""
     cdef Net net
 
-    def __init__(self, layout):
+    def __cinit__(self, layout):
         net = &self.net
         net.D, net.H, net.P, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.Q, layout.Hp
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
+        if net.D < 1 or net.P < 1 or min(net.Q, net.H, net.C, layout.R) < 0:
+            raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
         net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
         net.R, net.Rp, net.G, net.Gp, net.Sp, net.Ap = (
             layout.R, layout.Rp, layout.G, layout.Gp, layout.Sp, layout.Ap)
         net.separate_recurrent = layout.separate_recurrent
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
+        if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS):
+            raise ValueError(f"layout must choose from the kernels' lists. Got {layout}.")
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma

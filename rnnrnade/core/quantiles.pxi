@@ -137,30 +137,30 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
             frame_end(net, at, panel, state, valid)
 
 
-def from_normal(Network network, double[:, ::1] e, const real[::1] theta, const double[:, ::1] score,
-                const int64_t[::1] offsets, const int64_t[::1] order, real[:, ::1] state, int n_threads=1):
-    """e (M, D): the frames with the normal scores `score`, of a head of Gaussian mixtures.  order (N,): sequences, the
-    longest first; state (N, Sp), in that order, conditions their first frames and is overwritten."""
-    cdef Net net = network.bound()
-    cdef Workspace space = workspace()
-    cdef const real* theta_ = &theta[0]
-    cdef real* state_ = <real*>NULL if state is None or not net.R else &state[0, 0]
-    cdef double* e_ = &e[0, 0]
-    cdef const double* score_ = &score[0, 0]
-    cdef const int64_t* offsets_ = &offsets[0]
-    cdef const int64_t* order_ = &order[0]
-    cdef Py_ssize_t N = order.shape[0], M = e.shape[0], W = width_of(net.row, theta_), p, first, n
-    cdef Draw at = draw_layout(&net, W, 1 if N < FEW else W)
+cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const real* theta, const double* score,
+                            const Packed* packed, const real* initial, int n_threads) except -1:
+    """e (M, D): the frames with the normal scores `score`.  initial (N, Sp): the first state of the sequences that are not
+    fresh."""
+    cdef Py_ssize_t N = packed.N, M = packed.M, W = width_of(net.row, theta), p, first, n
+    cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
-    cdef int* team = &space.team
-    n_threads = worth_threads(n_threads, multiply_adds(&net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)
-    cdef real* panels = <real*>space.take(n_threads * size * sizeof(real))
+    cdef int* team = &memory.team
+    n_threads = worth_threads(n_threads, multiply_adds(net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)
+    cdef real* panels = <real*>memory.take(n_threads * size * sizeof(real))
+    cdef real* state = <real*>NULL
+    if net.R:
+        state = <real*>memory.take(N * net.Sp * sizeof(real))                          # (N, Sp), the longest sequence first
+        for p in range(N):
+            n = packed.by_length[p]
+            memcpy(state + p * net.Sp, theta + net.r0 if packed.fresh == NULL or packed.fresh[n] else initial + n * net.Sp,
+                   net.Sp * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
             team[0] = omp_get_num_threads()
         for p in prange(n_panels, schedule="dynamic", chunksize=1):
             first = N * p // n_panels
             n = N * (p + 1) // n_panels - first
-            panel_from_normal(&net, &at, e_, panels + threadid() * size, state_ + first * net.Sp, theta_, score_,
-                              offsets_, order_ + first, n)
+            panel_from_normal(net, &at, e, panels + threadid() * size, state + first * net.Sp, theta, score,
+                              packed.offsets, packed.by_length + first, n)
+    return 0

@@ -39,6 +39,44 @@ cdef inline void momentum_piece(real* direction, real* v, const real* gradient, 
         direction[i] = v[i]
 
 
+cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real* v, const real* gradient,
+                     const real* strength, double beta1, double beta2, double epsilon, int step, double rate, double share,
+                     Py_ssize_t n, int n_threads) except -1:
+    cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon, rate_ = <real>rate, share_ = <real>share
+    cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
+    cdef Py_ssize_t p, i, k
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
+    cdef real* d
+    with nogil, parallel(num_threads=n_threads):
+        d = directions + threadid() * MOVED
+        for p in prange(pieces(n, MOVED), schedule="static"):
+            i = p * MOVED
+            k = min(<Py_ssize_t>MOVED, n - i)
+            adam_piece(d, m + i, v + i, gradient + i, b1, b2, e, scale_m, scale_v, k)
+            step_piece(theta + i, <real*>NULL if average == NULL else average + i, d,
+                       <const real*>NULL if strength == NULL else strength + i, rate_, share_, k)
+    return 0
+
+
+cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, const real* gradient, const real* strength,
+                         double decay, double rate, double share, Py_ssize_t n, int n_threads) except -1:
+    cdef real decay_ = <real>decay, rate_ = <real>rate, share_ = <real>share
+    cdef Py_ssize_t p, i, k
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
+    cdef real* d
+    with nogil, parallel(num_threads=n_threads):
+        d = directions + threadid() * MOVED
+        for p in prange(pieces(n, MOVED), schedule="static"):
+            i = p * MOVED
+            k = min(<Py_ssize_t>MOVED, n - i)
+            momentum_piece(d, v + i, gradient + i, decay_, k)
+            step_piece(theta + i, <real*>NULL if average == NULL else average + i, d,
+                       <const real*>NULL if strength == NULL else strength + i, rate_, share_, k)
+    return 0
+
+
 cdef double squares(const real* x, Py_ssize_t n) noexcept nogil:
     """The sum of squares in double precision, in eight fixed chains."""
     cdef Py_ssize_t i, j
@@ -52,4 +90,17 @@ cdef double squares(const real* x, Py_ssize_t n) noexcept nogil:
         total += <double>x[i] * x[i]
     for j in range(8):
         total += sums[j]
+    return total
+
+
+cdef double sum_of_squares(Workspace memory, const real* x, Py_ssize_t n, int n_threads) except -1:
+    """That of fixed pieces, added in order."""
+    cdef Py_ssize_t p
+    cdef double total = 0
+    cdef double* sums = <double*>memory.take(pieces(n, MOVED_PER_THREAD) * sizeof(double))
+    n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
+    for p in prange(pieces(n, MOVED_PER_THREAD), schedule="static", nogil=True, num_threads=n_threads):
+        sums[p] = squares(x + p * MOVED_PER_THREAD, min(<Py_ssize_t>MOVED_PER_THREAD, n - p * MOVED_PER_THREAD))
+    for p in range(pieces(n, MOVED_PER_THREAD)):
+        total += sums[p]
     return total
