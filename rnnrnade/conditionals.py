@@ -16,7 +16,6 @@ import numpy as np
 
 from .checks import as_numbers, as_probabilities, naming
 from .distributions import FAMILIES, Bernoulli, MixtureOfGaussians
-from .model import slices
 from .sequences import ordered
 
 __all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
@@ -48,21 +47,6 @@ class Part:
     location: np.ndarray
     scale: np.ndarray
     family: object
-
-
-def outputs(model, x, offsets, n_threads):
-    """(rows, parameters): the parameters (m, D, P) of slices of packed frames that fit into SLICE numbers."""
-    layout = model.layout
-    state = None
-    for i, j, begin, end in slices(offsets, max(1, SLICE // (layout.D * layout.P))):
-        # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
-        initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and layout.R else None
-        inside = np.clip(offsets[i : j + 1], begin, end) - begin
-        scores = model.log_density(
-            x[begin:end], inside, initial=initial, parameters=True, last=True, n_threads=n_threads
-        )
-        state = scores.last
-        yield slice(begin, end), scores.parameters
 
 
 def complete(model, e, begin, value, state, n_threads):
@@ -374,7 +358,8 @@ class Conditionals:
         location = scale = None
         if self.transform_ is not None:
             location, scale = self.transform_.location_and_scale(np.ascontiguousarray(frames), data.offsets)
-        for rows, values in outputs(model, encoded, data.offsets, self._n_threads()):
+        most = max(1, SLICE // (model.layout.D * model.layout.P))
+        for rows, values in model.outputs(encoded, data.offsets, most, n_threads=self._n_threads()):
             family = FAMILIES[self._head].of_outputs(values)
             if location is None:
                 yield Part(rows, frames[rows], 0.0, 1.0, family)

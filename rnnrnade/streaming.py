@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core
 from .checks import naming
 
 __all__ = ["FrameScore", "Stream"]
@@ -126,8 +125,7 @@ class Stream:
             if self._lags:
                 past = [z, *past[: self._lags - 1]]
         e = self._rounded(e)
-        each = np.empty(len(e))
-        log_density = _core.score_frame(self._model.network, each, self._model.theta, e, self._state)
+        log_density, each = self._model.score_frame(e, self._state)
         if self._jacobian is not None:
             total, row = self._jacobian[min(self.n_frames, self._lags)]
             log_density += total
