@@ -1,14 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The loops over time and dimension: density, gradient, samples.  Equation numbers are those of NOTATION.md.
+"""The compiled core: density, gradient, samples.  Its pieces stand in core/, in the order of the model, each statement
+beside its equation; here are its public calls.  Equation numbers are those of NOTATION.md.
 
 Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
-dimension, Q <= P of them driven by the recurrent state (they stand first), M frames of a batch, W lanes of a panel.
-G gates of the cell (sigmoid, tanh: 1).  Hp, Rp and Gp are H, R and G R rounded up to a multiple of PAD; what stands
-between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row of gates (kernel_table.h).
+dimension, C numbers of a row of context, Q <= P raw outputs driven by it (they stand first), M frames of a batch, W lanes
+of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a multiple of
+PAD; what stands between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row of gates
+(kernel_table.h), Cs from one row of context to the next.
 
-*Frames are the lanes.*  Given the recurrent states all frames of all sequences are independent (teacher forcing), so
+*States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only its
+row (nade.pxi), and gives back the gradient of it.  Today the rows are the states that condition the frames: C = R, Cs = Sp.
+
+*Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
 
 *Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: r, and behind it what else the
@@ -23,16 +28,7 @@ parameters follow with every element owned by one thread and summed over frames 
 *Same bits.*  Every sum is one chain in a fixed order, or one for each lane with the lanes added last: nothing depends
 on the number of threads, on groups of panels or sequences, or on what else is in the batch.
 
-*What the tricks gain* (AMD Zen 4, AVX-512, float32, builds with one trick less run in turn with this one, the least or
-the tenth percentile of their times on a shared machine): without blocks of dimensions the gradient at D = 900 takes 1.35
-times as long; with LOCKSTEP 1 the forward pass 1.06 to 1.11 times at D from 49 to 900; with GROUP four times as large the
-gradient 1.04 to 1.08 times at D from 2 to 900; without a workspace kept between calls the gradient 1.15 times at D = 900,
-1.0 to 1.05 at others; with panels of one vector sampling 1.2 to 1.3 times; with the pieces of the parameters' gradients
-dealt out to the threads beforehand the gradient 1.09 times at D = 2, 1.02 at D = 49; with blocks of 8 dimensions instead
-of BLOCK_ALONE the gradient of rows 1.07 times (D = 64, H = 512); with whole panels dealt out to the threads the forward pass
-of 25 panels 1.03 times; with a last block of one dimension the gradient at D = 49 1.02 times; with the gradient of V and U
-zeroed beforehand the gradient 1.02 times at D = 225 and 900; with unequal pieces and two barriers more a group the gradient
-1.09 times at D = 2.  Those of the kernels stand in their files.
+*What the tricks gain* is in docs/internals.md, with sizes and dates.
 """
 
 import os

@@ -1,13 +1,12 @@
-# ---- a draw, frame by frame ---------------------------------------------------------------------------------------------
-# Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs
-# in the lanes instead.  The chains are the same, so the bits are too.
+# ---- a draw, frame by frame ----------------------------------------------------------------------------------------
+# Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs in the lanes
+# instead.  The chains are the same, so the bits are too.
 #
-# A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives to the raw outputs of a block of
-# dimensions, two thirds of all operations), draw (dimension by dimension), gates and end (the next state).  With a panel
-# for every thread, each takes its own through all frames and none waits for another.  With fewer panels than threads,
-# the others work out the context of the next stage of blocks while one begins the frame or draws this stage, and the
-# gates are shared: a frame of 16 sequences of D = 900, H = 300, K = 3, R = 600 takes 5.8 ms on one thread and 3.5 on two,
-# one of one sequence 1.4 and 0.75 (D = 225, H = 200, K = 5, R = 400: 1.0 and 0.60; 0.24 and 0.15).
+# A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives
+# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), gates and end
+# (the next state).  With a panel for every thread, each takes its own through all frames and none waits for another.
+# With fewer panels than threads, the others work out the context of the next stage of blocks while one begins the frame
+# or draws this stage, and the gates are shared.
 
 cdef enum:
     FEW = 5                         # sequences from which on a panel costs less than one sequence after the other

@@ -1,8 +1,7 @@
 # ---- frames of given normal scores: the inverse of the Rosenblatt transform -----------------------------------------
 # As a draw, but for dimension d the root of F(e_d) = Phi(score_d), in double precision for any type of the network:
-# that of MixtureOfGaussians.from_normal_score, in the lower half by its mirror, where F is precise.  One call of the
-# core and one of the family for each dimension, as before, took 2.0 ms a frame where this takes 0.10 (32 sequences of
-# D = 49, H = 100, K = 10, R = 200; 16 of D = 225: 35 and 0.5), most of it for erfc.
+# that of MixtureOfGaussians.from_normal_score, in the lower half by its mirror, where F is precise.  Most of
+# the time is that of erfc.
 
 cdef:
     double SQRT_HALF = 0.7071067811865476

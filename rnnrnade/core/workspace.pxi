@@ -7,7 +7,7 @@ cdef class Workspace:
     cdef list overflow                    # addresses of what did not fit
     cdef readonly int team                # threads of the last parallel region
 
-    KEPT = 1 << 30                        # bytes kept at the most
+    KEPT = 1 << 30                        # bytes kept at most
 
     def __cinit__(self):
         self.block, self.size, self.used, self.overflow, self.team = NULL, 0, 0, [], 0
