@@ -138,8 +138,8 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
 
 cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const real* theta, const double* score,
                             const Packed* packed, const real* initial, int n_threads) except -1:
-    """e (M, D): the frames with the normal scores `score`.  initial (N, Sp): the first state of the sequences that are not
-    fresh."""
+    """e (M, D): the frames with the normal scores `score`.  initial (N, Sp): the first state of the sequences that are
+    not fresh."""
     cdef Py_ssize_t N = packed.N, M = packed.M, W = width_of(net.row, theta), p, first, n
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
@@ -149,10 +149,9 @@ cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const r
     cdef real* panels = <real*>memory.take(n_threads * size * sizeof(real))
     cdef real* state = <real*>NULL
     if net.R:
-        state = <real*>memory.take(N * net.Sp * sizeof(real))                          # (N, Sp), the longest sequence first
+        state = <real*>memory.take(N * net.Sp * sizeof(real))                          # (N, Sp), the longest first
         for p in range(N):
-            n = packed.by_length[p]
-            memcpy(state + p * net.Sp, theta + net.r0 if packed.fresh == NULL or packed.fresh[n] else initial + n * net.Sp,
+            memcpy(state + p * net.Sp, first_state(net, packed, initial, theta, packed.by_length[p]),
                    net.Sp * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
