@@ -36,13 +36,14 @@ import os
 import threading
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY, NAN, erfc, log1p, nextafter
+from libc.math cimport INFINITY, isnan, nextafter
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 include "core/machine.pxi"
 include "core/workspace.pxi"
+include "core/families.pxi"
 include "core/network.pxi"
 include "core/recurrence.pxi"
 include "core/nade.pxi"
@@ -431,7 +432,8 @@ def add_product(double[:, ::1] C not None, const double[:, ::1] A not None, cons
         memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
 
 
-FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
+FUNCTIONS = {"exp": <int>EXPONENTIAL, "expm1": <int>EXPM1, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID,
+             "tanh": <int>TANH}
 
 
 def apply(str function not None, const real[::1] x not None, real[::1] out not None):

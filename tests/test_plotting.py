@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 from rnnrnade import RNADE, RNNRNADE, SequenceBatch, plotting
+from rnnrnade.heads import HEADS
 
 
 class Model:
@@ -145,6 +146,7 @@ def test_nothing_global_is_touched_and_matplotlib_is_named_when_absent(tmp_path)
 import sys, matplotlib
 before = list(dict.items(matplotlib.rcParams))  # reading rcParams itself would import pyplot
 from rnnrnade import plotting
+from rnnrnade.heads import HEADS
 plotting.learning_curve({"epoch": [1, 2], "loss": [2.0, 1.0]}).figure.savefig(sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert list(dict.items(matplotlib.rcParams)) == before
@@ -188,6 +190,8 @@ def test_calibration(report, tmp_path):
 
 class Mixtures(Model):
     """Conditionals of two dimensions: a normal, and a mixture of two."""
+
+    _head = HEADS["gaussian"]
 
     def predict_params(self, X):
         assert X.shape[1] == 2
