@@ -146,7 +146,6 @@ def test_nothing_global_is_touched_and_matplotlib_is_named_when_absent(tmp_path)
 import sys, matplotlib
 before = list(dict.items(matplotlib.rcParams))  # reading rcParams itself would import pyplot
 from rnnrnade import plotting
-from rnnrnade.heads import HEADS
 plotting.learning_curve({"epoch": [1, 2], "loss": [2.0, 1.0]}).figure.savefig(sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 assert list(dict.items(matplotlib.rcParams)) == before
