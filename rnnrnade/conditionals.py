@@ -4,6 +4,7 @@ import numpy as np
 
 from .calibration import calibration
 from .checks import as_probabilities, names_of_features, naming
+from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
 from .surprise import alarm_threshold, explain, index_of
 
 __all__ = ["Conditionals"]
