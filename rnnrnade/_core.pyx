@@ -36,13 +36,14 @@ import os
 import threading
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY, NAN, erfc, log1p, nextafter
+from libc.math cimport INFINITY, isnan, nextafter
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 include "core/machine.pxi"
 include "core/workspace.pxi"
+include "core/families.pxi"
 include "core/network.pxi"
 include "core/recurrence.pxi"
 include "core/nade.pxi"

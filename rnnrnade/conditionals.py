@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checks import as_numbers, as_probabilities, naming
-from .distributions import FAMILIES, Bernoulli, MixtureOfGaussians
+from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
+from .heads import HEADS
 from .sequences import ordered
 
-__all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
+__all__ = ["Conditionals"]
 
 SLICE = 1 << 19  # numbers of the parameters that are held at a time
 
@@ -38,7 +39,7 @@ class Part:
         What the frames are to the network.
     location, scale : ndarray of shape (m, D), or 0.0 and 1.0
         x = location + scale e.
-    family : MixtureOfGaussians or Bernoulli
+    family : Mixture or Bernoulli
         Of e, leading axes (m, D).
     """
 
@@ -77,7 +78,7 @@ def complete(model, e, begin, value, state, n_threads):
     rounded = np.ascontiguousarray(e, model.dtype)
     for d in range(begin, D):
         scores = model.log_density(rounded, offsets, initial=initial, parameters=True, n_threads=n_threads)
-        e[:, d] = value(d, FAMILIES[model.layout.head].of_outputs(scores.parameters[:, d]))
+        e[:, d] = value(d, HEADS[model.layout.head].distribution.of_outputs(scores.parameters[:, d]))
         rounded[:, d] = e[:, d]
     if state is None:
         return None
@@ -338,7 +339,7 @@ class Conditionals:
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _refuse_binary(self, call):
-        if not FAMILIES[self._head].continuous:
+        if not HEADS[self._head].distribution.continuous:
             raise ValueError(
                 f"{call} needs continuous data: the integral transforms of {type(self).__name__}'s zeros and ones "
                 "cannot be uniform. predict_params(X) gives the probabilities."
@@ -360,7 +361,7 @@ class Conditionals:
             location, scale = self.transform_.location_and_scale(np.ascontiguousarray(frames), data.offsets)
         most = max(1, SLICE // (model.layout.D * model.layout.P))
         for rows, values in model.outputs(encoded, data.offsets, most, n_threads=self._n_threads()):
-            family = FAMILIES[self._head].of_outputs(values)
+            family = HEADS[self._head].distribution.of_outputs(values)
             if location is None:
                 yield Part(rows, frames[rows], 0.0, 1.0, family)
             else:

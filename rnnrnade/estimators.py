@@ -17,7 +17,7 @@ from . import _core
 from .checkpoints import Checkpoint, digest
 from .checks import as_generator, naming
 from .conditionals import Conditionals
-from .heads import HEADS
+from .heads import CONDITIONALS, HEADS
 from .io import load_estimator, save_estimator
 from .layout import ACTIVATIONS, CELLS, Layout, initial_parameters
 from .missing import GAPS, MissingValues, marginal_scores
@@ -49,7 +49,10 @@ DRAWS = 1 << 22  # random numbers of each kind held at a time
 
 
 class MixtureParameters(NamedTuple):
-    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such."""
+    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such.
+
+    Weights, locations and scales of the components: of Gaussians means and standard deviations.
+    """
 
     alpha: np.ndarray
     mu: np.ndarray
@@ -94,7 +97,7 @@ COMMON = {
 }
 MIXTURE = {
     "n_components": [_positive(Integral)],
-    "conditional": [StrOptions({name for name, head in HEADS.items() if head.mixture})],
+    "conditional": [StrOptions(set(CONDITIONALS))],
     "min_scale": [_positive(Real, zero=True)],
     "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
     "mean_gradient": ["boolean"],
@@ -114,22 +117,24 @@ RECURRENT = {
 DOCUMENTED = {
     "mixture": """
 n_components : int, default=10
-    Gaussians of each one-dimensional conditional; >= 1.
+    Components of each one-dimensional conditional; >= 1.
 n_hidden : int
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
     sequences.
 min_scale : float, default=1e-3
-    Smallest standard deviation of a component, in the unit of the transform's output; >= 0.  Rounded or repeated
-    values invite narrow spikes: state it with every log-density.
-conditional : {"gaussian"}, default="gaussian"
-    Family of the components.
+    Smallest scale, sigma, of a component, in the unit of the transform's output; >= 0.  Rounded or repeated values
+    invite narrow spikes: state it with every log-density.
+conditional : {CONDITIONALS}, default="gaussian"
+    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.
 transform : {"standardize", "whiten", "var"}, Linear or None
     Fitted and put in front of the model; log-densities are those of X as given.  "var" is a vector autoregression,
     Linear(lags=2, covariance="full").  Default: "whiten" for vectors, "var" for sequences.
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
-    since its steps do not depend on the scale of a gradient.""",
+    since its steps do not depend on the scale of a gradient.""".replace(
+        "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
+    ),
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
@@ -788,6 +793,7 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         -------
         MixtureParameters
             alpha, mu, sigma, each (T_i, D, K) or a list of such; for binary models BernoulliParameters with p (T_i, D).
+            sigma is the scale of the family (`conditional`): of Gaussians the standard deviation.
         """
         data, _, scores = self._scores(X, lengths, parameters=True)
         values = scores.parameters.astype(np.float64)
@@ -848,8 +854,8 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
             first, leading, state = self._draw_rest(leading, n_samples, generator, in_order, state)
             parts.append(first[:, None])
         for begin in range(len(parts), n_frames, at_once):
-            uniform, normal = self._noise((n_samples, min(at_once, n_frames - begin), D), generator)
-            parts.append(self._model.sample(uniform, normal, state=state, n_threads=n_threads))
+            uniform, noise = self._noise((n_samples, min(at_once, n_frames - begin), D), generator)
+            parts.append(self._model.sample(uniform, noise, state=state, n_threads=n_threads))
         x = self._decode(np.concatenate(parts, axis=1), past)
         if leading is not None:  # not what the transform and its inverse round it to
             j = leading.shape[1]
@@ -868,12 +874,12 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         for t in range(known, known + n_frames):
             past = x[:, max(0, t - lags) : t]
             drawing = generator.integers(len(members), size=n_samples)
-            uniform, normal = members[0]._noise((n_samples, 1, D), generator)
+            uniform, noise = members[0]._noise((n_samples, 1, D), generator)
             for k, (member, state) in enumerate(zip(members, states, strict=True)):
                 rows = np.flatnonzero(drawing == k)
                 if len(rows):
                     own = None if state is None else state[rows]
-                    e = member._model.sample(uniform[rows], normal[rows], state=own, n_threads=n_threads)
+                    e = member._model.sample(uniform[rows], noise[rows], state=own, n_threads=n_threads)
                     x[rows, t] = member._decode(e, past[rows])[:, 0]
             if self._recurrent and t + 1 < known + n_frames:
                 last = x[:, max(0, t - lags) : t + 1]  # the frame, with what a transform needs before it
@@ -881,9 +887,8 @@ class DensityEstimator(Conditionals, MissingValues, DensityMixin, BaseEstimator)
         return x[:, known:]
 
     def _noise(self, shape, generator):
-        """(uniform, normal) for Model.sample."""
-        uniform = generator.random(shape, self._model.dtype)
-        return uniform, uniform if self._binary else generator.standard_normal(shape, self._model.dtype)
+        """(uniform, noise) for Model.sample."""
+        return HEADS[self._head].numbers(generator, shape, self._model.dtype)
 
     def _decode(self, e, past):
         """Frames (N, T, D) of the model in the units and order of X; past as Linear.inverse has it."""
@@ -1090,6 +1095,8 @@ def _from_parameters(cls, parameters, transform, options):
             raise ValueError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"parameter {name!r} holds NaN or infinity.")
+    if "conditional" in options and "conditional" in cls._parameter_constraints:
+        cls(conditional=options["conditional"])._validate_params()
     head = HEADS["bernoulli" if cls._binary else options.get("conditional", "gaussian")]
     sources = {"W": 2, "V" if cls._binary else "V_alpha": 2 if cls._binary else 3}
     if cls._recurrent:
@@ -1104,7 +1111,7 @@ def _from_parameters(cls, parameters, transform, options):
     if head.mixture:
         fixed |= {"n_components": arrays["V_alpha"].shape[2], "min_scale": 0.0, "transform": None}
     if cls._recurrent:
-        context = tuple(q for q, (_, _, name_W) in head.context.items() if name_W in arrays)
+        context = tuple(q for q, (_, _, name_W) in head.outputs.items() if name_W in arrays)
         context += ("hidden",) if "W_c" in arrays else ()
         fixed |= {"n_recurrent": arrays["W_rec"].shape[1], "cell": "sigmoid", "context": context}
     fixed["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
@@ -1358,6 +1365,7 @@ class VectorEstimator(DensityEstimator):
         -------
         MixtureParameters
             alpha, mu, sigma, each (n, D, K); for binary models BernoulliParameters with p (n, D).
+            sigma is the scale of the family (`conditional`): of Gaussians the standard deviation.
         """
         return super().predict_params(X)
 
@@ -1410,8 +1418,8 @@ class VectorEstimator(DensityEstimator):
 class RNADE(VectorEstimator):
     """Real-valued neural autoregressive density estimator: exact densities of vectors.
 
-    The density of each dimension given those before it is a mixture of Gaussians, whose parameters come from hidden
-    units that are updated from dimension to dimension in O(n_hidden).
+    The density of each dimension given those before it is a mixture of Gaussians, or of another family (`conditional`),
+    whose parameters come from hidden units that are updated from dimension to dimension in O(n_hidden).
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .checks import as_generator
-from .distributions import FAMILIES
+from .heads import HEADS
 from .model import Scores
 
 __all__ = ["LikelihoodEstimate", "MissingValues"]
@@ -310,7 +310,7 @@ class Filter:
                 done = d + 1
                 self.rows["parameters"] = scores.parameters[:, d]
                 self._resample_where_few()
-                family = FAMILIES[self.model.layout.head].of_outputs(self.rows.pop("parameters"))
+                family = HEADS[self.model.layout.head].distribution.of_outputs(self.rows.pop("parameters"))
                 self._put(t, d, family.draw(self.generator), len(past))
                 totals[:, d] = self._totals()
             scores = self._score(self._encoded(len(past)), 1, dims=True, last=True)
@@ -358,10 +358,12 @@ class Filter:
     def _draw_frame(self, t):
         """A frame of which nothing is known: one call of the sampler."""
         shape = (self.n, 1, self.D)
-        uniform = self.generator.random(shape, self.model.dtype)
-        normal = self.generator.standard_normal(shape, self.model.dtype)
+        head = HEADS[self.model.layout.head]
+        uniform, noise = head.numbers(self.generator, shape, self.model.dtype)
+        if head.binary:  # what comes after has the random numbers that it always had
+            self.generator.standard_normal(shape, self.model.dtype)
         state = self.rows.get("state")
-        e = self.model.sample(uniform, normal, state=state, n_threads=self.n_threads)[:, 0].astype(np.float64)
+        e = self.model.sample(uniform, noise, state=state, n_threads=self.n_threads)[:, 0].astype(np.float64)
         predicted = self.rows.get("predicted")
         self.rows["z"] = z = e if predicted is None else self.transform.unscaled(predicted, e, min(t, self.lags))
         self.events.append((t, slice(None), self._x(z, slice(None))))

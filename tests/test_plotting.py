@@ -189,6 +189,8 @@ def test_calibration(report, tmp_path):
 class Mixtures(Model):
     """Conditionals of two dimensions: a normal, and a mixture of two."""
 
+    _head = "gaussian"
+
     def predict_params(self, X):
         assert X.shape[1] == 2
         each = np.array([[[0.5, 0.5], [0.3, 0.7]], [[1.0, 1.0], [-2.0, 2.0]], [[1.0, 1.0], [0.5, 0.5]]])

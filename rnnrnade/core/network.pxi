@@ -1,3 +1,11 @@
+# ---- the kernels' lists: names, and the places of their members -----------------------------------------------------
+
+HEADS = FAMILIES | {"bernoulli": <int>BERNOULLI}
+CELLS = {"sigmoid": <int>SIGMOID_CELL, "tanh": <int>TANH_CELL, "gru": <int>GRU_CELL, "lstm": <int>LSTM_CELL}
+ACTIVATIONS = {"sigmoid": <int>SIGMOID_UNIT, "relu": <int>RELU_UNIT}
+PADDING = <int>PAD                  # the last axis of a parameter is padded to a multiple of it
+
+
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
 
 cdef enum:
@@ -40,6 +48,7 @@ cdef class Network:
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
+        net.at.family = net.head
         offsets = layout.offsets
         net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
         net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (

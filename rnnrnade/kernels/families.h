@@ -1,0 +1,38 @@
+/* The families of components: the density f of u = (x - mu) / sigma.  A family is what follows, in this order, under one
+   comment with its support, its link and its formula, and its name in FAMILIES of kernels.h:
+
+       plus_log_kernel   alpha + log f(u), but for the constant
+       minus_slope       -d log f / du
+       log_constant      what plus_log_kernel leaves out of -log f
+
+   The link of all is (6): mu = z^mu, sigma = min_scale + exp(z^sigma).  NaN goes through, and an infinite u makes none.
+   The loop over components, lanes and rows is in mixture.h and knows no family. */
+
+/* ---- Gaussian: support R.  log f(u) = -u^2 / 2 - log(2 pi) / 2.  sigma is the standard deviation. ---- */
+
+INLINE vec gaussian_plus_log_kernel(vec u, vec alpha) { return fused(splat(-0.5) * u, u, alpha); }
+INLINE vec gaussian_minus_slope(vec u) { return u; }
+INLINE real gaussian_log_constant(void) { return (real)0.91893853320467274178; }
+
+/* ---- the functions of a family that is known when this is compiled ---- */
+
+INLINE vec plus_log_kernel(const enum head family, vec u, vec alpha) {
+#define OF(NAME, name) if (family == NAME) return name##_plus_log_kernel(u, alpha);
+    FAMILIES(OF)
+#undef OF
+    return alpha;
+}
+
+INLINE vec minus_slope(const enum head family, vec u) {
+#define OF(NAME, name) if (family == NAME) return name##_minus_slope(u);
+    FAMILIES(OF)
+#undef OF
+    return u;
+}
+
+INLINE real log_constant(const enum head family) {
+#define OF(NAME, name) if (family == NAME) return name##_log_constant();
+    FAMILIES(OF)
+#undef OF
+    return 0;
+}
