@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .distributions import Bernoulli, Mixture, MixtureOfGaussians
+from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ HEADS = {
     head.name: head
     for head in (
         Head("gaussian", MIXTURE, MixtureOfGaussians),
+        Head("laplace", MIXTURE, MixtureOfLaplaces),
         Head("bernoulli", {"bias": ("V", "b", "W_b")}, Bernoulli, support="binary"),
     )
 }

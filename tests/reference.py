@@ -223,6 +223,26 @@ class Gaussian(Mixture):
         return generator.standard_normal(shape)
 
 
+class Laplace(Mixture):
+    """f(u) = exp(-|u|) / 2"""
+
+    @staticmethod
+    def log_f(u):
+        return -u * np.sign(np.real(u)) - np.log(2.0)  # |u|, on either side of the kink analytic
+
+    @staticmethod
+    def minus_slope(u):
+        return np.sign(np.real(u))  # at the kink 0
+
+    @staticmethod
+    def cdf(u):
+        return np.where(u < 0, np.exp(-np.abs(u)) / 2.0, 1.0 - np.exp(-np.abs(u)) / 2.0)
+
+    @staticmethod
+    def noise(generator, shape):
+        return generator.laplace(size=shape)
+
+
 class Bernoulli:
     """p(x = 1) = sigmoid(z), x in {0, 1}: log p = x log s(z) + (1 - x) log s(-z)."""
 
@@ -252,7 +272,7 @@ class Bernoulli:
         return np.zeros(shape)
 
 
-HEADS = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+HEADS = {"gaussian": Gaussian, "laplace": Laplace, "bernoulli": Bernoulli}
 
 # ---- the model ---------------------------------------------------------------------------------------------
 

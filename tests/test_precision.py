@@ -12,6 +12,7 @@ K = 3
 # log f(u) of each family, but for the constant, and the constant
 FAMILIES = {
     "gaussian": (lambda u: -u * u / 2, lambda: mpmath.log(2 * mpmath.pi) / 2),
+    "laplace": (lambda u: -abs(u), lambda: mpmath.log(2)),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
 

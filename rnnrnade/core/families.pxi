@@ -2,14 +2,15 @@
 # u = (x - mu) / sigma, symmetric about 0, with the formulas of kernels/families.h.  A family is its functions, in this
 # order, and its row in the table, under its name in FAMILIES.
 
-from libc.math cimport NAN, erfc, exp, log, log1p
+from libc.math cimport NAN, erf, erfc, exp, fabs, log, log1p
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
         GAUSSIAN
+        LAPLACE
         N_FAMILIES
 
-FAMILIES = {"gaussian": <int>GAUSSIAN}
+FAMILIES = {"gaussian": <int>GAUSSIAN, "laplace": <int>LAPLACE}
 
 ctypedef double (*function_of_one)(double) noexcept nogil
 
@@ -68,6 +69,35 @@ cdef double gaussian_quantile(double z) noexcept nogil:
     return z
 
 
+# ---- Laplace -----------------------------------------------------------------------------------------------------
+
+cdef double LOG_2 = 0.69314718055994530942
+
+
+cdef double laplace_log_kernel(double u) noexcept nogil:
+    return -fabs(u)
+
+
+cdef double laplace_minus_slope(double u) noexcept nogil:
+    return (u > 0) - (u < 0)
+
+
+cdef double laplace_cdf(double u) noexcept nogil:
+    return 0.5 * exp(u) if u < 0 else 1 - 0.5 * exp(-u)
+
+
+cdef double laplace_log_cdf(double u) noexcept nogil:
+    return u - LOG_2 if u < 0 else log1p(-0.5 * exp(-u))
+
+
+cdef double laplace_rate(double u) noexcept nogil:
+    return 1 if u < 0 else 0.5 * exp(-u) / (1 - 0.5 * exp(-u))
+
+
+cdef double laplace_quantile(double z) noexcept nogil:
+    return log1p(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) + LOG_2
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 cdef double unknown(double u) noexcept nogil:
@@ -80,3 +110,5 @@ for _family in range(N_FAMILIES):     # one that is in kernels.h and not here gi
     families[<int>_family] = Family(&unknown, &unknown, &unknown, &unknown, &unknown, &unknown, NAN, NAN)
 families[GAUSSIAN] = Family(&gaussian_log_kernel, &gaussian_minus_slope, &Phi, &log_Phi, &gaussian_rate, &gaussian_quantile,
                             SQRT_2PI, LOG_SQRT_2PI)
+families[LAPLACE] = Family(&laplace_log_kernel, &laplace_minus_slope, &laplace_cdf, &laplace_log_cdf, &laplace_rate,
+                           &laplace_quantile, 2, LOG_2)

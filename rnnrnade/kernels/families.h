@@ -14,6 +14,14 @@ INLINE vec gaussian_plus_log_kernel(vec u, vec alpha) { return fused(splat(-0.5)
 INLINE vec gaussian_minus_slope(vec u) { return u; }
 INLINE real gaussian_log_constant(void) { return (real)0.91893853320467274178; }
 
+/* ---- Laplace: support R.  log f(u) = -|u| - log 2.  The slope at the kink is 0. ---- */
+
+INLINE vec laplace_plus_log_kernel(vec u, vec alpha) { return alpha - larger(u, -u); }
+INLINE vec laplace_minus_slope(vec u) {
+    return (vec)(((ivec)(u > 0) & (ivec)splat(1)) | ((ivec)(u < 0) & (ivec)splat(-1)));
+}
+INLINE real laplace_log_constant(void) { return (real)0.69314718055994530942; }
+
 /* ---- the functions of a family that is known when this is compiled ---- */
 
 INLINE vec plus_log_kernel(const enum head family, vec u, vec alpha) {
