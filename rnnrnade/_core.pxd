@@ -19,6 +19,7 @@ cdef extern from "kernels/kernels.h" nogil:
         LSTM_CELL
         N_CELLS
         EXPONENTIAL
+        EXPM1
         LOGARITHM
         SIGMOID
         TANH

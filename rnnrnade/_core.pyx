@@ -432,7 +432,8 @@ def add_product(double[:, ::1] C not None, const double[:, ::1] A not None, cons
         memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
 
 
-FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
+FUNCTIONS = {"exp": <int>EXPONENTIAL, "expm1": <int>EXPM1, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID,
+             "tanh": <int>TANH}
 
 
 def apply(str function not None, const real[::1] x not None, real[::1] out not None):

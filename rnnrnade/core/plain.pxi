@@ -2,7 +2,7 @@
 # compiler.  It is held against the C rows by test, to rounding (they fuse multiply and add, it does not).
 # WIDTH frames lie in the lanes of a panel; they are independent, so every loop over `l` is over separate frames.
 
-from libc.math cimport exp, fabs, log, sqrt, tanh
+from libc.math cimport exp, expm1, fabs, log, sqrt, tanh
 
 cdef enum:
     WIDTH = 16
@@ -343,6 +343,8 @@ cdef void plain_elementwise(real* out, const real* x, int function, Py_ssize_t n
     for i in range(n):
         if function == EXPONENTIAL:
             out[i] = <real>exp(x[i])
+        elif function == EXPM1:
+            out[i] = <real>expm1(x[i])
         elif function == LOGARITHM:
             out[i] = <real>log(x[i])
         elif function == SIGMOID:

@@ -27,7 +27,7 @@ enum { PAD = 16 };
 
 enum activation { SIGMOID_UNIT, RELU_UNIT, N_ACTIVATIONS };
 enum cell { SIGMOID_CELL, TANH_CELL, GRU_CELL, LSTM_CELL, N_CELLS };
-enum function { EXPONENTIAL, LOGARITHM, SIGMOID, TANH };
+enum function { EXPONENTIAL, EXPM1, LOGARITHM, SIGMOID, TANH };
 
 /* The heads: the families of components, each with its mixtures (families.h), then those of their own (heads.h). */
 #define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace)
