@@ -11,9 +11,9 @@ from any u, and the components' own quantiles bracket the root.
 """
 
 import numpy as np
-from scipy.special import erf, exprel, log_ndtr, ndtr, ndtri, ndtri_exp
+from scipy.special import erf, expit, exprel, log_expit, log_ndtr, ndtr, ndtri, ndtri_exp
 
-__all__ = ["Bernoulli", "Mixture", "MixtureOfGaussians", "MixtureOfLaplaces"]
+__all__ = ["Bernoulli", "Mixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 UNDERFLOW = 1e-280  # of a distribution function: below, its logarithm
@@ -353,6 +353,66 @@ class MixtureOfLaplaces(Mixture):
     def noise(generator, shape, dtype=np.float64):
         """Standard Laplace numbers: differences of two exponential ones."""
         first, second = generator.standard_exponential((2, *shape), dtype)
+        return first - second
+
+
+class MixtureOfLogistics(Mixture):
+    """The distributions sum_k alpha_k Logistic(mu_k, sigma_k), one for each entry of the leading axes.
+
+    The distribution function of a component is 1 / (1 + exp(-(x - mu) / sigma)).  Exact up to rounding in float64, but
+    `crps`: what it says of two components is a quadrature, right to 1e-10 of itself.  What takes x or q broadcasts it
+    with the leading axes.
+
+    Parameters
+    ----------
+    alpha, mu, sigma : array-like of shape (..., K)
+        Weights >= 0 (divided by their sum), means, scales > 0 (`scale` of scipy.stats.logistic).
+
+    Examples
+    --------
+    >>> from rnnrnade.distributions import MixtureOfLogistics
+    >>> mixture = MixtureOfLogistics([1.0], [0.0], [1.0])
+    >>> float(mixture.cdf(0.0)), round(float(mixture.var()), 6)
+    (0.5, 3.289868)
+    """
+
+    unit_variance = np.pi**2 / 3
+    _log_constant = 0.0
+    _lower, _log_lower = staticmethod(expit), staticmethod(log_expit)
+
+    @staticmethod
+    def _log_kernel(u):
+        return -np.abs(u) - 2 * np.log1p(np.exp(-np.abs(u)))
+
+    @staticmethod
+    def _quantile(z):
+        near = 2 * np.arctanh(erf(np.maximum(z, -1) * np.sqrt(0.5)))
+        return np.where(z > -1, near, log_ndtr(z) - log_ndtr(-z))
+
+    @staticmethod
+    def _mean_absolute(m, s):
+        a = np.abs(m)
+        with np.errstate(over="ignore"):
+            return a + 2 * s * np.log1p(np.exp(-a / s))
+
+    # The mean over U' of the one above, by the trapezoid rule in x, U' = 2.5 sinh(x): it converges exponentially, since
+    # the poles of the density, at odd multiples of i pi, all get the imaginary part pi / 2.
+    _nodes = 2.5 * np.sinh(0.15 * np.arange(-21, 22))
+    _weights = expit(_nodes) * expit(-_nodes) * np.cosh(0.15 * np.arange(-21, 22))
+    _weights /= _weights.sum()
+
+    @classmethod
+    def _mean_difference(cls, m, s, t):
+        s, t = np.maximum(s, t), np.minimum(s, t)
+        return sum(
+            weight * cls._mean_absolute(m + t * u, s) for u, weight in zip(cls._nodes, cls._weights, strict=True)
+        )
+
+    @staticmethod
+    def noise(generator, shape, dtype=np.float64):
+        """Standard logistic numbers: logarithms of the ratio of two exponential ones."""
+        two = generator.standard_exponential((2, *shape), dtype)
+        first, second = np.log(np.maximum(two, np.finfo(dtype).tiny))  # one in millions is 0
         return first - second
 
 

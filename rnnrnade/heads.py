@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces
+from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ HEADS = {
     for head in (
         Head("gaussian", MIXTURE, MixtureOfGaussians),
         Head("laplace", MIXTURE, MixtureOfLaplaces),
+        Head("logistic", MIXTURE, MixtureOfLogistics),
         Head("bernoulli", {"bias": ("V", "b", "W_b")}, Bernoulli, support="binary"),
     )
 }

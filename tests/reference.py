@@ -243,6 +243,26 @@ class Laplace(Mixture):
         return generator.laplace(size=shape)
 
 
+class Logistic(Mixture):
+    """P(U <= u) = 1 / (1 + exp(-u))"""
+
+    @staticmethod
+    def log_f(u):
+        return log_sigmoid(u) + log_sigmoid(-u)
+
+    @staticmethod
+    def minus_slope(u):
+        return np.tanh(u / 2.0)
+
+    @staticmethod
+    def cdf(u):
+        return sigmoid(u)
+
+    @staticmethod
+    def noise(generator, shape):
+        return generator.logistic(size=shape)
+
+
 class Bernoulli:
     """p(x = 1) = sigmoid(z), x in {0, 1}: log p = x log s(z) + (1 - x) log s(-z)."""
 
@@ -272,7 +292,7 @@ class Bernoulli:
         return np.zeros(shape)
 
 
-HEADS = {"gaussian": Gaussian, "laplace": Laplace, "bernoulli": Bernoulli}
+HEADS = {"gaussian": Gaussian, "laplace": Laplace, "logistic": Logistic, "bernoulli": Bernoulli}
 
 # ---- the model ---------------------------------------------------------------------------------------------
 

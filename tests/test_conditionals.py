@@ -12,7 +12,7 @@ from scipy.stats import kstest, norm
 from test_laws import check_uniform, fitted, integral_transforms, toy_sequences
 
 from rnnrnade import RNADE, Linear, _core, conditionals, distributions
-from rnnrnade.distributions import Bernoulli, MixtureOfGaussians, MixtureOfLaplaces
+from rnnrnade.distributions import Bernoulli, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
 from rnnrnade.heads import HEADS
 
 ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
@@ -25,6 +25,12 @@ FAMILIES = {
         stats.laplace,
         lambda u, m: m.exp(-abs(u)) / 2,
         lambda u, m: m.exp(u) / 2 if u < 0 else 1 - m.exp(-u) / 2,
+    ),
+    "logistic": (
+        MixtureOfLogistics,
+        stats.logistic,
+        lambda u, m: m.exp(-abs(u)) / (1 + m.exp(-abs(u))) ** 2,
+        lambda u, m: 1 / (1 + m.exp(-u)),
     ),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -163,6 +169,7 @@ NEAR = [1.0, 1 + 1e-3, 1 + 1e-9, 1 + 1e-15, 1.5, 30.0, 1e6]
 MEAN_DIFFERENCES = {
     "gaussian": (lambda m, s, t, mp: folded_normal(m, mp.hypot(s, t), mp), 1e-14),
     "laplace": (lambda m, s, t, mp: mean_difference_of_laplaces(m, s, t, mp), 1e-14),
+    "logistic": (lambda m, s, t, mp: mean_difference_of_logistics(m, s, t, mp), 1e-10),
 }
 
 
@@ -176,18 +183,30 @@ def mean_difference_of_laplaces(m, s, t, mp):
     return abs(m) + (s**3 * mp.exp(-abs(m) / s) - t**3 * mp.exp(-abs(m) / t)) / (s**2 - t**2)
 
 
+def mean_difference_of_logistics(m, s, t, mp):
+    """The mean of E|m - t U' + s U| = s (abs(v) + 2 log(1 + exp(-abs(v)))), v = (m - t U') / s, over U'."""
+    s, t = max(s, t), min(s, t)
+
+    def term(u):
+        v = abs(m - t * u) / s
+        return s * (v + 2 * mp.log1p(mp.exp(-v))) / (4 * mp.cosh(u / 2) ** 2)
+
+    with mp.workdps(20):
+        edges = [-100, -30, -10, -3, 0, 3, 10, 30, 100]
+        return mp.quad(term, sorted(edges + ([m / t] if abs(m / t) < 99 else [])))
+
+
 @every_family
 def test_mean_differences_of_components_are_those_of_high_precision(family):
     mpmath = pytest.importorskip("mpmath")
     exact, tolerance = MEAN_DIFFERENCES[family]
     with mpmath.workdps(60):
-        for m in (0.0, 1e-9, 0.1, 1.0, 3.3, 7.0, 20.0, 700.0):
-            for ratio in NEAR:
-                for s, t in ((2.0 * ratio, 2.0), (2.0, 2.0 * ratio)):
-                    for sign in (1, -1):
-                        found = FAMILIES[family][0]._mean_difference(np.array([sign * m]), np.array([s]), np.array([t]))
-                        expected = exact(*(mpmath.mpf(v) for v in (m, s, t)), mpmath)
-                        assert abs(found[0] / expected - 1) < tolerance, (m, s, t)
+        for m, ratio in itertools.product((0.0, 1e-9, 0.1, 1.0, 3.3, 7.0, 20.0, 700.0), NEAR):
+            s, t = 2.0 * ratio, 2.0
+            expected = exact(*(mpmath.mpf(v) for v in (m, s, t)), mpmath)
+            for signed, scales in itertools.product((m, -m), ((s, t), (t, s))):
+                found = FAMILIES[family][0]._mean_difference(*(np.array([v]) for v in (signed, *scales)))
+                assert abs(found[0] / expected - 1) < tolerance, (signed, scales)
 
 
 @every_family

@@ -13,6 +13,7 @@ K = 3
 FAMILIES = {
     "gaussian": (lambda u: -u * u / 2, lambda: mpmath.log(2 * mpmath.pi) / 2),
     "laplace": (lambda u: -abs(u), lambda: mpmath.log(2)),
+    "logistic": (lambda u: -abs(u) - 2 * mpmath.log1p(mpmath.exp(-abs(u))), lambda: 0),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
 

@@ -21,7 +21,7 @@ from helpers import (
 from scipy import stats
 from scipy.stats import kstest
 
-SCIPY = {"gaussian": stats.norm, "laplace": stats.laplace}  # the same families
+SCIPY = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}  # the same families
 TINY = [
     Case(
         D=D,

@@ -2,15 +2,16 @@
 # u = (x - mu) / sigma, symmetric about 0, with the formulas of kernels/families.h.  A family is its functions, in this
 # order, and its row in the table, under its name in FAMILIES.
 
-from libc.math cimport NAN, erf, erfc, exp, fabs, log, log1p
+from libc.math cimport NAN, atanh, erf, erfc, exp, fabs, log, log1p, tanh
 
 cdef extern from "kernels/kernels.h" nogil:
     enum:
         GAUSSIAN
         LAPLACE
+        LOGISTIC
         N_FAMILIES
 
-FAMILIES = {"gaussian": <int>GAUSSIAN, "laplace": <int>LAPLACE}
+FAMILIES = {"gaussian": <int>GAUSSIAN, "laplace": <int>LAPLACE, "logistic": <int>LOGISTIC}
 
 ctypedef double (*function_of_one)(double) noexcept nogil
 
@@ -98,6 +99,32 @@ cdef double laplace_quantile(double z) noexcept nogil:
     return log1p(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) + LOG_2
 
 
+# ---- logistic ----------------------------------------------------------------------------------------------------
+
+cdef double logistic_log_kernel(double u) noexcept nogil:
+    return -fabs(u) - 2 * log1p(exp(-fabs(u)))
+
+
+cdef double logistic_minus_slope(double u) noexcept nogil:
+    return tanh(0.5 * u)
+
+
+cdef double logistic_cdf(double u) noexcept nogil:
+    return 1 / (1 + exp(-u))
+
+
+cdef double logistic_log_cdf(double u) noexcept nogil:
+    return min(u, 0.) - log1p(exp(-fabs(u)))
+
+
+cdef double logistic_rate(double u) noexcept nogil:
+    return 1 / (1 + exp(u))
+
+
+cdef double logistic_quantile(double z) noexcept nogil:
+    return 2 * atanh(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) - log_Phi(-z)
+
+
 # ---- the table ---------------------------------------------------------------------------------------------------
 
 cdef double unknown(double u) noexcept nogil:
@@ -112,3 +139,5 @@ families[GAUSSIAN] = Family(&gaussian_log_kernel, &gaussian_minus_slope, &Phi, &
                             SQRT_2PI, LOG_SQRT_2PI)
 families[LAPLACE] = Family(&laplace_log_kernel, &laplace_minus_slope, &laplace_cdf, &laplace_log_cdf, &laplace_rate,
                            &laplace_quantile, 2, LOG_2)
+families[LOGISTIC] = Family(&logistic_log_kernel, &logistic_minus_slope, &logistic_cdf, &logistic_log_cdf, &logistic_rate,
+                            &logistic_quantile, 1, 0)

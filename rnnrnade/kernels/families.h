@@ -22,6 +22,18 @@ INLINE vec laplace_minus_slope(vec u) {
 }
 INLINE real laplace_log_constant(void) { return (real)0.69314718055994530942; }
 
+/* ---- logistic: support R.  log f(u) = -|u| - 2 log(1 + exp(-|u|)),  -d log f / du = tanh(u / 2). ---- */
+
+INLINE vec logistic_plus_log_kernel(vec u, vec alpha) {
+    vec size = larger(u, -u);
+    return fused(splat(-2), log_(one_plus_exp(-1, size)), alpha - size);
+}
+INLINE vec logistic_minus_slope(vec u) {
+    vec m = expm1_(-larger(u, -u)), minus_size = m / (2 + m);                /* tanh(v / 2) = (e^v - 1) / (e^v + 1) */
+    return (vec)((ivec)minus_size ^ ((ivec)(u > 0) & (ivec)splat(-(real)0)));
+}
+INLINE real logistic_log_constant(void) { return 0; }
+
 /* ---- the functions of a family that is known when this is compiled ---- */
 
 INLINE vec plus_log_kernel(const enum head family, vec u, vec alpha) {

@@ -30,7 +30,7 @@ enum cell { SIGMOID_CELL, TANH_CELL, GRU_CELL, LSTM_CELL, N_CELLS };
 enum function { EXPONENTIAL, EXPM1, LOGARITHM, SIGMOID, TANH };
 
 /* The heads: the families of components, each with its mixtures (families.h), then those of their own (heads.h). */
-#define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace)
+#define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace) EACH(LOGISTIC, logistic)
 #define NUMBERED(NAME, name) NAME,
 enum head { FAMILIES(NUMBERED) N_FAMILIES, BERNOULLI = N_FAMILIES, N_HEADS };
 #undef NUMBERED
