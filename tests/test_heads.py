@@ -1,16 +1,23 @@
-"""Heads: what a row of the table says is what models do; each family through all calls."""
+"""Heads: what a row of the table says is what models do; each family through all calls; outputs that no net drives."""
 
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
+import reference
 from helpers import (
     DTYPES,
     FLOAT32,
+    FLOAT64,
     MIXTURES,
+    TOLERANCE,
     Case,
     assert_near,
+    assert_near_gradient,
     assert_same_bits,
+    complex_step_gradient,
+    ids,
     listed,
 )
 from test_laws import toy_sequences
@@ -146,3 +153,96 @@ def test_pictures_of_densities_refuse_binary_models():
     model, X = Case(D=2, H=3, K=1, R=0, lengths=(4,), head="bernoulli").model()
     with pytest.raises(ValueError, match="draws densities"):
         plotting.conditional_densities(model, X, 0)
+
+
+# ---- outputs that no net drives --------------------------------------------------------------------------------------
+
+UNDRIVEN = [
+    Case(D=3, H=4, K=2, R=0, lengths=(9,), min_scale=1e-3),
+    Case(D=3, H=0, K=2, R=3, lengths=(4, 2), context=("mu",)),
+    Case(D=3, H=4, K=2, R=3, lengths=(4, 2), cell="lstm", context=("alpha", "mu", "hidden")),
+    Case(D=10, H=19, K=3, R=17, lengths=(30, 5), cell="gru", context=("alpha",)),
+    Case(D=37, H=70, K=7, R=0, lengths=(130,)),
+]
+
+
+@pytest.fixture(params=UNDRIVEN, ids=ids(UNDRIVEN))
+def undriven(request, monkeypatch):
+    """A case whose sigma is one number for each dimension and component, and its parameters and sequences."""
+    head = HEADS["gaussian"]
+    outputs = head.outputs | {"sigma": (None, "b_sigma", None)}
+    monkeypatch.setitem(HEADS, "gaussian", dataclasses.replace(head, outputs=outputs))
+    parameters, sequences = request.param.make()
+    del parameters["V_sigma"]
+    return request.param, parameters, sequences
+
+
+def defined(case, parameters):
+    """The parameters as the definition has them: V_sigma is 0."""
+    return parameters | {"V_sigma": np.zeros((case.D, case.H, case.K))}
+
+
+def undriven_model(case, parameters, dtype):
+    cls = RNNRNADE if case.R else RNADE
+    return cls.from_parameters({n: v.astype(dtype) for n, v in parameters.items()}, dtype=dtype, **case.options)
+
+
+@dtypes
+def test_what_no_net_drives_equals_the_definition_without_its_weights(undriven, dtype, row):
+    case, parameters, sequences = undriven
+    sequences = [x.astype(dtype) for x in sequences]
+    model, X = undriven_model(case, parameters, dtype), case.X(sequences)
+    assert "V_sigma" not in model.parameters_ and "W_sigma" not in model.parameters_
+    parameters = defined(case, {n: v.astype(np.float64) for n, v in model.parameters_.items()})
+    expected = [reference.log_density_dims(parameters, x, **case.choices) for x in sequences]
+    for found, dims in zip(listed(model.score_dims(X)), listed(case.X(expected)), strict=True):
+        assert_near(found, dims, TOLERANCE["score"][dtype], "log p")
+    total, gradient = model.log_likelihood_and_gradient(X)
+    expected_total, expected = reference.gradient(parameters, sequences, **case.choices)
+    del expected["V_sigma"]
+    assert_near(total, expected_total, TOLERANCE["score"][dtype], "total")
+    assert_near_gradient(gradient, expected, TOLERANCE["gradient"][dtype])
+    core = model._model
+    uniform, noise = HEADS["gaussian"].numbers(np.random.default_rng(0), (19, 3, case.D), core.dtype)
+    for n in (1, 19):
+        draws = core.sample(uniform[:n], noise[:n])
+        follow = reference.draw(parameters, 3, uniform[0], noise[0], follow=draws[0], **case.choices)
+        assert_near(draws[0], follow, TOLERANCE["sample"][dtype], "x")
+
+
+def test_the_gradient_of_what_no_net_drives_is_the_derivative(undriven):
+    case, parameters, sequences = undriven
+    if sum(value.size for value in parameters.values()) > 500:
+        return
+    _, gradient = undriven_model(case, parameters, FLOAT64).log_likelihood_and_gradient(case.X(sequences))
+    exact = complex_step_gradient(
+        lambda p: reference.log_density(defined(case, p), sequences, **case.choices), parameters
+    )
+    assert_near_gradient(gradient, exact, TOLERANCE["derivative"])
+
+
+def test_other_calls_where_no_net_drives_an_output(undriven, all_threads):
+    case, parameters, sequences = undriven
+    model, X = undriven_model(case, parameters, FLOAT64), case.X(sequences)
+    assert_same_bits(dict(model.parameters_), parameters, "parameters")
+    again = type(model).from_parameters(model.parameters_, **case.options)
+    assert_same_bits(again.score_dims(X), model.score_dims(X))
+    for found, x in zip(listed(model.from_normal(model.to_normal(X))), listed(X), strict=True):
+        assert_near(found, x, 1e-8)
+    for part in listed(model.predict_params(X).sigma):  # the same in every frame
+        assert_same_bits(part, np.broadcast_to(part[:1], part.shape))
+    core, frames = model._model, np.concatenate(sequences)
+    offsets, weight = np.cumsum([0, *case.lengths]), np.ones(len(frames))
+    expected = core.gradient(frames, offsets, weight, n_threads=1)
+    assert_same_bits(core.gradient(frames, offsets, weight, n_threads=3), expected, "three threads")
+    if case.R:
+        stream = model.stream()
+        assert_same_bits([stream.update(x) for x in sequences[0]], list(model.score_frames(sequences[0])))
+    named = np.zeros(core.layout.size, bool)
+    for view in core.layout.views(named).values():
+        view[...] = True
+    assert not expected[0][~named].any()  # padding
+    options = {"context": case.context} if case.R else {}
+    fitted = type(model)(n_components=2, n_hidden=3, max_epochs=2, random_state=0, **options)
+    fitted.fit(X * 20 if case.R else np.tile(X, (20, 1)))
+    assert "V_sigma" not in fitted.parameters_ and np.isfinite(fitted.score(X))
