@@ -79,7 +79,7 @@ class Layout:
             "W": (self.D, self.H),
             "c": (self.H,),
             "rho": (self.D,),
-            "V": (self.D, self.P, self.Hp),
+            "V": (self.D, self.J, self.Hp),
             "b": (self.D, self.P),
         }
         if self.R:
@@ -102,15 +102,22 @@ class Layout:
 
     @property
     def quantities(self):
-        """Names of the raw outputs in their order inside: those that the recurrent state drives first."""
-        names = HEADS[self.head].outputs
-        driven = [name for name in names if self.R and name in self.context]
-        return driven + [name for name in names if name not in driven]
+        """Names of the raw outputs in their order inside: driven by the recurrent state, by the hidden units only, and
+        by no net."""
+        head = HEADS[self.head]
+        by_state = [name for name in head.context if self.R and name in self.context]
+        by_units = [name for name in head.context if name not in by_state]
+        return by_state + by_units + [name for name in head.outputs if name not in head.context]
 
     @property
     def P(self):
         """Raw outputs a dimension."""
         return self.K * len(HEADS[self.head].outputs)
+
+    @property
+    def J(self):
+        """Raw outputs a dimension that the hidden units drive."""
+        return self.K * len(HEADS[self.head].context)
 
     @property
     def Q(self):
@@ -206,9 +213,10 @@ class Layout:
         found = {"W": self.block(theta, "W").T, "c": self.block(theta, "c"), "rho": self.block(theta, "rho")}
         for quantity, (name_V, name_b, name_W) in HEADS[self.head].outputs.items():
             rows = slice(self.first(quantity), self.first(quantity) + K)
-            found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
+            if name_V is not None:
+                found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
-            if R and quantity in self.context:
+            if R and name_W is not None and quantity in self.context:
                 found[name_W] = self.block(theta, "U")[:, rows, : self.C]
         if not HEADS[self.head].mixture:  # one output: no axis of components
             found["V"], found["b"] = found["V"][:, :, 0], found["b"][:, 0]
@@ -252,7 +260,7 @@ def initial_parameters(layout, generator, dtype):
         return generator.standard_normal(shape) * scale
 
     values = {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
-    for name_V, _, name_W in head.outputs.values():
+    for name_V, _, name_W in (head.outputs[name] for name in head.context):
         shape_V, shape_W = ((D, H, K), (D, K, R)) if head.mixture else ((D, H), (D, R))
         values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
         values[name_W] = normal(*shape_W, scale=0.1 * max(R, 1) ** -0.5)

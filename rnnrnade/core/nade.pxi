@@ -64,8 +64,8 @@ cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const re
     cdef Py_ssize_t W = width_of(net.row, theta)
     hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
                    net.activation, net.H, L)
-    product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
-            net.P, L, 1, net.H)
+    product(net.row, z, W, theta + net.V + d * net.J * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
+            net.J, L, 1, net.H)
 
 
 cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
@@ -232,7 +232,7 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
         d = d0 + e
         panel[at.drho + slot + e] = hidden_backward(
             net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
-            x + e * W, theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
+            x + e * W, theta + net.V + d * net.J * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, net.J)
     if Q == P:                                                # dr^{t-1} += U_d' dz
         product(net.row, panel + at.dcontext, W, theta + net.U + d0 * P * net.Cp, 0, 1, net.Cp, dz, 0, W,
                 <const real*>NULL, net.C, W, 1, n * P)
@@ -272,8 +272,8 @@ cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real*
     """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where
     it is not NULL."""
     cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
-    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W,
-            1, panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
+    product(net.row, grad + net.V + (d0 + e) * net.J * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W,
+            1, panels + at.h_rows + piece * W * W, at.size, W, start, net.J, min(W, net.Hp - j), n_panels, W)
 
 
 cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
@@ -390,7 +390,7 @@ cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* fra
     memset(zeros, 0, max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
     memset(grad, 0, net.V * sizeof(real))
     if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
-        memset(grad + net.V, 0, D * P * net.Hp * sizeof(real))
+        memset(grad + net.V, 0, D * net.J * net.Hp * sizeof(real))
     memset(grad + net.b, 0, padded(D * P) * sizeof(real))
     if net.hidden_context:
         memset(grad + net.W_c, 0, H * net.Cp * sizeof(real))
@@ -451,4 +451,4 @@ cdef void nade_draw_outputs(const Net* net, real* z, real* own, const real* x, c
         return
     hidden_one(net.row, own, h, x[d - 1] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * net.H,
                theta[net.rho + d], net.activation, net.H)
-    product_one(net.row, z, theta + net.V + d * net.P * net.Hp, net.Hp, h, net.P, net.H)
+    product_one(net.row, z, theta + net.V + d * net.J * net.Hp, net.Hp, h, net.J, net.H)
