@@ -134,7 +134,7 @@ def test_a_family_through_all_calls(head, name, tmp_path):
 
 @every_mixture
 def test_training_raises_the_score_of_every_family(head):
-    X = np.concatenate(walks())
+    X = np.concatenate(walks(24, shortest=15, longest=30))
     model = RNADE(conditional=head, n_components=3, n_hidden=6, max_epochs=15, random_state=0).fit(X)
     assert model.history_["validation_score"][-1] > model.history_["validation_score"][0]
 
