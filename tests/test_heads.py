@@ -202,7 +202,7 @@ def test_what_no_net_drives_equals_the_definition_without_its_weights(undriven, 
     del expected["V_sigma"]
     assert_near(total, expected_total, TOLERANCE["score"][dtype], "total")
     assert_near_gradient(gradient, expected, TOLERANCE["gradient"][dtype])
-    core = model._model
+    core = model._density.model
     uniform, noise = HEADS["gaussian"].numbers(np.random.default_rng(0), (19, 3, case.D), core.dtype)
     for n in (1, 19):
         draws = core.sample(uniform[:n], noise[:n])
@@ -231,7 +231,7 @@ def test_other_calls_where_no_net_drives_an_output(undriven, all_threads):
         assert_near(found, x, 1e-8)
     for part in listed(model.predict_params(X).sigma):  # the same in every frame
         assert_same_bits(part, np.broadcast_to(part[:1], part.shape))
-    core, frames = model._model, np.concatenate(sequences)
+    core, frames = model._density.model, np.concatenate(sequences)
     offsets, weight = np.cumsum([0, *case.lengths]), np.ones(len(frames))
     expected = core.gradient(frames, offsets, weight, n_threads=1)
     assert_same_bits(core.gradient(frames, offsets, weight, n_threads=3), expected, "three threads")
