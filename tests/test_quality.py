@@ -231,7 +231,7 @@ def test_families_are_run_compared_and_chosen_on_validation(monkeypatch, tmp_pat
 
 def test_a_recording_of_ones_own_is_cut_like_motion_capture(monkeypatch, tmp_path):
     monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="a recording of one):
+    with pytest.raises(FileNotFoundError, match="a recording of one"):
         families.recording("mine")(1, True)
     X = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 2))
     np.savez(tmp_path / "mine.npz", train_frames=X[:40], test_frames=X[40:])
