@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment in .venv and installs what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/*.pxi rnnrnade/kernels/*)
+SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/core/* rnnrnade/kernels/*)
 
 .PHONY: demo test test-full docs dist sanitize bench experiments lint format clean
 

@@ -16,7 +16,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = Path("rnnrnade") / "kernels"
+CORE, KERNELS = Path("rnnrnade") / "core", Path("rnnrnade") / "kernels"
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 OPENMP = {"darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"])}.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
 PROBE = "#include <omp.h>\nint main(void) { return omp_get_num_threads() - 1; }\n"
@@ -48,8 +48,7 @@ core = Extension(
     "rnnrnade._core",
     ["rnnrnade/_core.pyx", *(str(path) for path in sorted(KERNELS.glob("*.c")))],
     include_dirs=["rnnrnade"],
-    depends=[str(path) for path in sorted(KERNELS.glob("*.h"))]
-    + ["rnnrnade/_plain.pxi", "rnnrnade/_sample.pxi", "rnnrnade/_core.pxd"],
+    depends=[str(path) for path in sorted([*KERNELS.glob("*.h"), *CORE.glob("*.pxi")])] + ["rnnrnade/_core.pxd"],
     extra_compile_args=FLAGS,
 )
 

@@ -1,4 +1,6 @@
-"""The compiled module: what model.py, optim.py, transforms.py and the tests call."""
+"""The compiled module: what model.py, optim.py, transforms.py and the tests call.
+
+A call whose arrays do not fit its network or each other raises a ValueError that names the array."""
 
 from types import TracebackType
 from typing import Final, TypeVar
@@ -43,15 +45,25 @@ class Workspace:
 class Network:
     def __init__(self, layout: Layout) -> None: ...
 
+class Frames:
+    def __init__(
+        self,
+        x: NDArray[np.float32] | NDArray[np.float64],  # (M, D)
+        offsets: NDArray[np.int64] | None = None,  # (N + 1,)
+        by_length: NDArray[np.int64] | None = None,  # (N,)
+        fresh: NDArray[np.uint8] | None = None,  # (N,)
+        initial: NDArray[np.float32] | NDArray[np.float64] | None = None,  # (N, Sp)
+    ) -> None: ...
+    @property
+    def x(self) -> NDArray[np.float32] | NDArray[np.float64]: ...
+    @property
+    def initial(self) -> NDArray[np.float32] | NDArray[np.float64] | None: ...
+
 def forward(
     network: Network,
     theta: NDArray[Real],  # (size,)
-    x: NDArray[Real],  # (M, D)
-    offsets: NDArray[np.int64],  # (N + 1,)
-    order: NDArray[np.int64],  # (N,)
-    fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Sp)
-    frames: NDArray[np.float64],  # (M,)
+    frames: Frames,
+    log_density: NDArray[np.float64],  # (M,)
     dims: NDArray[np.float64] | None = None,  # (M, D)
     parameters: NDArray[Real] | None = None,  # (M, D, P)
     last: NDArray[Real] | None = None,  # (N, Sp)
@@ -60,35 +72,37 @@ def forward(
 def gradient(
     network: Network,
     grad: NDArray[Real],  # (size,)
-    frames: NDArray[np.float64],  # (M,)
+    log_density: NDArray[np.float64],  # (M,)
     theta: NDArray[Real],  # (size,)
-    x: NDArray[Real],  # (M, D)
-    offsets: NDArray[np.int64],  # (N + 1,)
-    order: NDArray[np.int64],  # (N,)
-    fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Sp)
+    frames: Frames,
     weight: NDArray[Real],  # (M,)
     n_threads: int = 1,
     inputs: NDArray[Real] | None = None,  # (M, D)
     mask: NDArray[Real] | None = None,  # (M, Rp)
+) -> None: ...
+def states(
+    network: Network,
+    out: NDArray[Real],  # (len(rows), Sp)
+    rows: NDArray[np.int64],
+    theta: NDArray[Real],  # (size,)
+    frames: Frames,
+    last: NDArray[Real] | None = None,  # (N, Sp)
+    n_threads: int = 1,
 ) -> None: ...
 def sample(
     network: Network,
     x: NDArray[Real],  # (N, T, D)
     theta: NDArray[Real],  # (size,)
     uniform: NDArray[Real],  # (N, T, D)
-    normal: NDArray[Real],  # (N, T, D)
-    state: NDArray[Real] | None,  # (N, Sp)
+    noise: NDArray[Real],  # (N, T, D)
+    state: NDArray[Real] | None = None,  # (N, Sp)
     n_threads: int = 1,
 ) -> None: ...
 def from_normal(
     network: Network,
     e: NDArray[np.float64],  # (M, D)
     theta: NDArray[Real],  # (size,)
-    score: NDArray[np.float64],  # (M, D)
-    offsets: NDArray[np.int64],  # (N + 1,)
-    order: NDArray[np.int64],  # (N,)
-    state: NDArray[Real] | None,  # (N, Sp)
+    frames: Frames,  # its x: normal scores, float64
     n_threads: int = 1,
 ) -> None: ...
 def score_frame(
@@ -98,19 +112,6 @@ def score_frame(
     x: NDArray[Real],  # (D,)
     state: NDArray[Real],  # (Sp,)
 ) -> float: ...
-def states(
-    network: Network,
-    out: NDArray[Real],  # (len(rows), Sp)
-    rows: NDArray[np.int64],
-    theta: NDArray[Real],  # (size,)
-    x: NDArray[Real],  # (M, D)
-    offsets: NDArray[np.int64],  # (N + 1,)
-    order: NDArray[np.int64],  # (N,)
-    fresh: NDArray[np.uint8],  # (N,)
-    initial: NDArray[Real],  # (N, Sp)
-    last: NDArray[Real],  # (N, Sp)
-    n_threads: int = 1,
-) -> None: ...
 def add_product(C: NDArray[np.float64], A: NDArray[np.float64], B: NDArray[np.float64]) -> None: ...
 def adam(
     theta: NDArray[Real],

@@ -23,15 +23,20 @@ ACTIVATIONS = ("sigmoid", "relu")  # in the order of kernels/kernels.h
 @dataclass(frozen=True)
 class Cell:
     """A recurrence: its place in the kernels' list, its gates, the numbers of its state a unit, and whether the last
-    gate takes W_rec r^{t-1} apart from the rest."""
+    gate takes W_rec r^{t-1} separately from the rest."""
 
     index: int
     gates: int = 1
     states: int = 1
-    apart: bool = False
+    separate_recurrent: bool = False
 
 
-CELLS = {"sigmoid": Cell(0), "tanh": Cell(1), "gru": Cell(2, gates=3, apart=True), "lstm": Cell(3, gates=4, states=2)}
+CELLS = {
+    "sigmoid": Cell(0),
+    "tanh": Cell(1),
+    "gru": Cell(2, gates=3, separate_recurrent=True),
+    "lstm": Cell(3, gates=4, states=2),
+}
 
 
 def padded(n):
@@ -77,8 +82,8 @@ class Layout:
         }
         if self.R:
             shapes |= {
-                "U": (self.D, self.Q, self.Rp),
-                "W_c": (self.H if self.hidden_context else 0, self.Rp),
+                "U": (self.D, self.Q, self.Cp),
+                "W_c": (self.H if self.hidden_context else 0, self.Cp),
                 "W_in": (self.D, self.Gp),
                 "W_rec": (self.R, self.Gp),
                 "b_r": (self.Gp,),
@@ -119,6 +124,15 @@ class Layout:
         return padded(self.R)
 
     @property
+    def C(self):
+        """Numbers of a row of context that a frame reads: of the recurrent state, all of r."""
+        return self.R
+
+    @property
+    def Cp(self):
+        return padded(self.C)
+
+    @property
     def G(self):
         """Gates of the cell."""
         return CELLS[self.cell].gates
@@ -135,11 +149,11 @@ class Layout:
     @property
     def Ap(self):
         """Numbers of a row of gates inside the core."""
-        return self.Gp + (self.Rp if self.apart else 0)
+        return self.Gp + (self.Rp if self.separate_recurrent else 0)
 
     @property
-    def apart(self):
-        return CELLS[self.cell].apart
+    def separate_recurrent(self):
+        return CELLS[self.cell].separate_recurrent
 
     @property
     def row_numbers(self):
@@ -193,14 +207,14 @@ class Layout:
             found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
             if R and quantity in self.context:
-                found[name_W] = self.block(theta, "U")[:, rows, :R]
+                found[name_W] = self.block(theta, "U")[:, rows, : self.C]
         if not HEADS[self.head].mixture:  # one output: no axis of components
             found["V"], found["b"] = found["V"][:, :, 0], found["b"][:, 0]
             if "W_b" in found:
                 found["W_b"] = found["W_b"][:, 0]
         if R:
             if self.hidden_context:
-                found["W_c"] = self.block(theta, "W_c")[:, :R]
+                found["W_c"] = self.block(theta, "W_c")[:, : self.C]
             GR = self.G * R  # gates in the first axis, one behind the other
             found["W_in"] = self.block(theta, "W_in")[:, :GR].T
             found["W_rec"] = self.block(theta, "W_rec")[:, :GR].T

@@ -55,16 +55,31 @@ class Model:
             view.flags.writeable = False
         return MappingProxyType(views)
 
-    def _batch(self, offsets, initial):
-        """Arguments of the core that say where sequences begin and in which state."""
-        n = len(offsets) - 1
+    def _batch(self, x, offsets, initial=None):
+        """Packed frames as the core reads them: where sequences begin, and in which state."""
         if self.layout.R == 0:
-            return offsets, offsets[:0], np.empty(0, np.uint8), np.empty((0, 0), self.dtype)
-        order = np.argsort(offsets[:-1] - offsets[1:], kind="stable") if n > 1 else np.zeros(1, np.int64)
-        if initial is None:
-            return offsets, order, np.ones(n, np.uint8), np.empty((0, self.layout.Sp), self.dtype)
-        states, fresh = initial
-        return offsets, order, fresh, states
+            return _core.Frames(x)  # no frame reads another
+        states, fresh = initial or (None, None)
+        return _core.Frames(x, offsets, by_length(offsets), fresh, states)
+
+    def _slices(self, x, offsets, most, initial=None):
+        """(sequences, rows, frames, last): batches of at most `most` frames one after the other, a long sequence in
+        pieces that carry its state.  Whoever reads them fills `last`, (n, Sp), with the state after each sequence; it
+        is None for a network without recurrence."""
+        last = None
+        for i, j, begin, end in slices(offsets, most):
+            start = None
+            if begin > offsets[i]:  # from the piece before
+                start = last, np.zeros(1, np.uint8)
+            elif initial is not None:
+                start = initial[0][i:j], initial[1][i:j]
+            last = np.empty((j - i, self.layout.Sp), self.dtype) if self.layout.R else None
+            inside = np.clip(offsets[i : j + 1], begin, end) - begin
+            yield slice(i, j), slice(begin, end), self._batch(x[begin:end], inside, start), last
+
+    def _most_frames(self):
+        """Frames whose recurrent states may be held at a time."""
+        return max(SLICE_BYTES // max(self.layout.row_numbers * self.dtype.itemsize, 1), 1)
 
     def log_density(self, x, offsets, *, initial=None, dims=False, parameters=False, last=False, n_threads=1):
         """Exact log-densities of packed frames.
@@ -91,51 +106,51 @@ class Model:
             np.empty((M, lay.D, lay.P), self.dtype) if parameters else None,
             np.zeros((N, lay.Sp), self.dtype) if last and lay.R else None,
         )
-        most = max(SLICE_BYTES // max(lay.row_numbers * self.dtype.itemsize, 1), 1)
-        if lay.R == 0 or most >= M:
-            self._forward(out, x, offsets, initial, n_threads)
+        if lay.R == 0 or self._most_frames() >= M:
+            self._forward(self._batch(x, offsets, initial), out, n_threads)
             return out
-        state = None
-        for i, j, begin, end in slices(offsets, most):
-            # Sequences i ... j - 1, or a piece of sequence i that carries its state from the piece before.
-            carried = begin > offsets[i]
-            arrays = (out.frames, out.dims, out.parameters)
-            part = [None if array is None else array[begin:end] for array in arrays]
-            last_of_part = np.empty((j - i, lay.Sp), self.dtype)
-            start = (state, np.zeros(1, np.uint8)) if carried else None
-            if not carried and initial is not None:
-                start = initial[0][i:j], initial[1][i:j]
-            inside = np.clip(offsets[i : j + 1], begin, end) - begin
-            self._forward(Scores(*part, last_of_part), x[begin:end], inside, start, n_threads)
-            state = last_of_part
+        for sequences, rows, frames, state in self._slices(x, offsets, self._most_frames(), initial):
+            parts = (None if array is None else array[rows] for array in (out.frames, out.dims, out.parameters))
+            self._forward(frames, Scores(*parts, state), n_threads)
             if out.last is not None:
-                out.last[i:j] = last_of_part
+                out.last[sequences] = state
         return out
 
-    def _forward(self, out, x, offsets, initial, n_threads):
-        offsets, order, fresh, states = self._batch(offsets, initial)
-        _core.forward(
-            self.network, self.theta, x, offsets, order, fresh, states, out.frames, out.dims, out.parameters, out.last,
-            n_threads,
-        )  # fmt: skip
+    def _forward(self, frames, out, n_threads):
+        _core.forward(self.network, self.theta, frames, out.frames, out.dims, out.parameters, out.last, n_threads)
+
+    def outputs(self, x, offsets, most_frames, *, n_threads=1):
+        """Scores with the parameters of all conditionals, slice by slice.
+
+        Yields
+        ------
+        rows : slice
+            At most `most_frames` of the frames.
+        scores : Scores
+            Their frames (m,), dims (m, D) and parameters (m, D, P).
+        """
+        lay = self.layout
+        for _, rows, frames, state in self._slices(x, offsets, min(most_frames, self._most_frames())):
+            m = rows.stop - rows.start
+            out = Scores(np.empty(m), np.empty((m, lay.D)), np.empty((m, lay.D, lay.P), self.dtype), state)
+            self._forward(frames, out, n_threads)
+            yield rows, out
 
     def states(self, x, offsets, rows, *, n_threads=1):
         """(len(rows), Sp): the recurrent states that condition frames `rows`, ascending; None where static."""
         if self.layout.R == 0:
             return None
         out = np.empty((len(rows), self.layout.Sp), self.dtype)
-        most = max(SLICE_BYTES // (self.layout.row_numbers * self.dtype.itemsize), 1)
-        state = None
-        for i, j, begin, end in slices(offsets, most):
-            initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] else None
-            inside, order, fresh, states = self._batch(np.clip(offsets[i : j + 1], begin, end) - begin, initial)
-            state = np.empty((j - i, self.layout.Sp), self.dtype)
-            k, m = np.searchsorted(rows, (begin, end))
-            _core.states(
-                self.network, out[k:m], rows[k:m] - begin, self.theta, x[begin:end], inside, order, fresh, states,
-                state, n_threads,
-            )  # fmt: skip
+        for _, part, frames, state in self._slices(x, offsets, self._most_frames()):
+            k, m = np.searchsorted(rows, (part.start, part.stop))
+            _core.states(self.network, out[k:m], rows[k:m] - part.start, self.theta, frames, state, n_threads)
         return out
+
+    def score_frame(self, x, state):
+        """Log-density of one frame x (D,), and of its dimensions (D,), after a state (Sp,), which becomes the one after
+        the frame.  The same bits as `log_density`."""
+        dims = np.empty(self.layout.D)
+        return _core.score_frame(self.network, dims, self.theta, x, state), dims
 
     def gradient(self, x, offsets, weight, *, initial=None, inputs=None, mask=None, out=None, n_threads=1):
         """Gradient of sum_i weight_i log p(x_i | past) by the flat parameters, and log p of each frame.
@@ -161,42 +176,11 @@ class Model:
         """
         gradient = np.empty_like(self.theta) if out is None else out
         frames = np.empty(len(x))
-        offsets, order, fresh, states = self._batch(offsets, initial)
         if self.layout.R == 0:
             inputs = mask = None  # nothing reads them
-        _core.gradient(
-            self.network,
-            gradient,
-            frames,
-            self.theta,
-            x,
-            offsets,
-            order,
-            fresh,
-            states,
-            weight,
-            n_threads,
-            inputs,
-            mask,
-        )
+        batch = self._batch(x, offsets, initial)
+        _core.gradient(self.network, gradient, frames, self.theta, batch, weight, n_threads, inputs, mask)
         return gradient, frames
-
-    def outputs(self, x, offsets, most, *, n_threads=1):
-        """(rows, scores): frames, dims and parameters of slices of at most `most` packed frames."""
-        state = None
-        for i, j, begin, end in slices(offsets, most):
-            initial = (state, np.zeros(1, np.uint8)) if begin > offsets[i] and self.layout.R else None
-            inside = np.clip(offsets[i : j + 1], begin, end) - begin
-            scores = self.log_density(
-                x[begin:end], inside, initial=initial, dims=True, parameters=True, last=True, n_threads=n_threads
-            )
-            state = scores.last
-            yield slice(begin, end), scores
-
-    def score_frame(self, x, state):
-        """(log-density of one frame x (D,), those of its dimensions); state (Sp,) becomes the one after it."""
-        dims = np.empty(len(x))
-        return _core.score_frame(self.network, dims, self.theta, x, state), dims
 
     def with_theta(self, theta):
         """The same network with other parameters."""
@@ -263,10 +247,14 @@ class Model:
             which reads them rounded to its type, has it.
         """
         e = np.empty_like(scores)
-        order = np.argsort(offsets[:-1] - offsets[1:], kind="stable")
-        state = self.initial_state(len(order))
-        _core.from_normal(self.network, e, self.theta, scores, offsets, order, state, n_threads)
+        batch = _core.Frames(scores, offsets, by_length(offsets))
+        _core.from_normal(self.network, e, self.theta, batch, n_threads)
         return e
+
+
+def by_length(offsets):
+    """(N,): the sequences, longest first; None where there is one."""
+    return np.argsort(offsets[:-1] - offsets[1:], kind="stable") if len(offsets) > 2 else None
 
 
 def slices(offsets, most):

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import re
 import runpy
 from pathlib import Path
@@ -56,6 +57,19 @@ def test_what_the_reference_lists_is_public_and_documented():
         value = resolved(name)
         assert id(value) in known or name.startswith("rnnrnade.estimators."), f"{name} is not in an __all__"
         assert isinstance(value, dict) or value.__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", ["RNADE", "NADE"])
+def test_calls_of_vectors_speak_of_vectors(name):
+    """They have no argument `lengths`, and neither their signatures nor their documentation speak of sequences."""
+    cls = getattr(rnnrnade, name)
+    calls = {key: call for key, call in inspect.getmembers(cls, inspect.isfunction) if not key.startswith("_")}
+    assert {"cdf", "explain", "fit", "impute", "score_dims", "score_samples"} <= set(calls)
+    for key, call in calls.items():
+        assert "lengths" not in inspect.signature(call).parameters, key
+        assert call.__doc__ and not re.search(r"T_i|lengths|list of \(", call.__doc__), f"{name}.{key}: {call.__doc__}"
+    assert "lengths" in inspect.signature(rnnrnade.RNNRNADE.cdf).parameters
+    assert "T_i" in rnnrnade.RNNRNADE.cdf.__doc__
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda path: path.stem)

@@ -27,17 +27,17 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     model, x, offsets = case.core(dtype)
     layout, M, N = model.layout, len(x), len(offsets) - 1
-    batch = model._batch(offsets, None)
+    batch = model._batch(x, offsets)
     for n_threads in (1, 3):
         with Guarded(model.theta, x, offsets) as guard:
             frames, dims = guard.array("frames", M, FLOAT64), guard.array("dims", (M, case.D), FLOAT64)
             parameters = guard.array("parameters", (M, case.D, layout.P), dtype)
             last = guard.array("last", (N, layout.Sp), dtype) if case.R else None
-            _core.forward(model.network, model.theta, x, *batch, frames, dims, parameters, last, n_threads)
+            _core.forward(model.network, model.theta, batch, frames, dims, parameters, last, n_threads)
         with Guarded(model.theta, x, offsets) as guard:
             frames, gradient = guard.array("frames", M, FLOAT64), guard.array("gradient", layout.size, dtype)
             weight = np.ones(M, dtype)
-            _core.gradient(model.network, gradient, frames, model.theta, x, *batch, weight, n_threads)
+            _core.gradient(model.network, gradient, frames, model.theta, batch, weight, n_threads)
     generator = np.random.default_rng(0)
     for n in (1, 2, 5, 40):
         uniform = generator.random((n, 3, case.D)).astype(dtype)

@@ -11,6 +11,7 @@ from helpers import (
     DTYPES,
     EDGES,
     EVERY_CONTEXT,
+    FLOAT64,
     GATED,
     LARGE,
     TOLERANCE,
@@ -28,6 +29,8 @@ from helpers import (
 import rnnrnade.heads
 import rnnrnade.layout
 from rnnrnade import _core
+from rnnrnade.layout import Layout
+from rnnrnade.model import Model
 
 SOME = EDGES + EVERY_CONTEXT + GATED + cases(5)
 MANY = LARGE + cases(150, seed=1)
@@ -200,3 +203,46 @@ def test_the_definition_has_every_member_of_the_lists():
         ("activation", rnnrnade.layout.ACTIVATIONS, reference.ACTIVATIONS),
     ):
         assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
+
+
+# ---- the seam between states and frames --------------------------------------------------------------------
+
+
+class Wide(Layout):
+    """Frames that read two numbers more of a row than its state has, which are zero."""
+
+    @property
+    def C(self):
+        return self.R + 2
+
+
+@pytest.mark.parametrize("cell", ["sigmoid", "tanh"])
+def test_the_width_of_a_row_of_context_is_its_own(cell, row):
+    sizes, context = (9, 7, 3, 14), ("alpha", "sigma", "hidden")
+    layouts = [kind("gaussian", *sizes, cell=cell, context=context) for kind in (Layout, Wide)]
+    models = [Model(layout, np.zeros(layout.size)) for layout in layouts]
+    narrow, wide = (layout.views(model.theta) for layout, model in zip(layouts, models, strict=True))
+    generator = np.random.default_rng(0)
+    widened = [name for name in narrow if narrow[name].shape != wide[name].shape]
+    assert set(widened) == {"W_alpha", "W_sigma", "W_c"}
+    for name in narrow:
+        wide[name][...] = 0.4 * generator.normal(size=wide[name].shape)
+        narrow[name][...] = wide[name][..., :14] if name in widened else wide[name]
+    x, offsets = generator.normal(size=(50, 9)), np.array([0, 20, 50])
+    gradients = []
+    for model, layout in zip(models, layouts, strict=True):
+        gradients.append(layout.views(model.gradient(x, offsets, np.ones(50))[0]))
+    for name in narrow:
+        if name in widened:
+            assert not gradients[1][name][..., 14:].any(), name
+            gradients[1][name] = gradients[1][name][..., :14]
+    assert_near_gradient(gradients[1], gradients[0], TOLERANCE["gradient"][FLOAT64])
+    numbers = generator.random((37, 2, 9))
+
+    def everything(model):
+        yield model.log_density(x, offsets, dims=True).dims
+        yield from (model.sample(numbers[:n], numbers[:n]) for n in (1, 37))
+        yield model.score_frame(x[0], model.initial_state(1)[0])[1]
+
+    for found, expected in zip(everything(models[1]), everything(models[0]), strict=True):
+        assert_near(found, expected, TOLERANCE["score"][FLOAT64])

@@ -3,15 +3,13 @@
    product: a tile of ROWS outputs by VECTORS vectors stays in registers over the whole contraction; A is read one
    number at a time and broadcast, B a vector at a time, so any M, K and stride costs the same and nothing is
    copied or padded.  Twelve sums hide the latency of a multiply-add, and 16 registers hold them: tiles of 12 rows in
-   the 32 registers of AVX-512 gained nothing (D from 2 to 225, forward and gradient: 0.96 to 1.02 of the time).
-   One output alone (a recurrent net on one sequence) takes WIDE vectors, or each multiply-add would wait for the one
-   before it: 1.06 to 1.10 on the density of one long recording. */
+   the 32 registers of AVX-512 gained nothing.  One output alone (a recurrent net on one sequence) takes WIDE vectors, or
+   each multiply-add would wait for the one before it. */
 
 enum { ROWS = 6, WIDE = 8, LINE = 64 /* bytes */ };
 
 /* What the caches are told of weights that are read once: the next ones, `bytes` of them for each 16 numbers of a row, in
-   the order in which they lie.  Memory gives a run of lines faster than the same line of many rows in turn: a frame of one
-   sequence at D = 900 takes 0.55 of the time, one of 16 sequences 0.93. */
+   the order in which they lie.  Memory gives a run of lines faster than the same line of many rows in turn. */
 INLINE void fetch_ahead(const real *next, ptrdiff_t i, const int bytes) {
     for (int l = 0; l < bytes / LINE; l++)
         __builtin_prefetch((const char *)next + i / 16 * bytes + l * LINE, 0, 2);
@@ -89,10 +87,8 @@ static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdif
 }
 
 /* One frame: LANES outputs lie in the lanes, and their rows of A are read PIECE numbers at a time, a piece of each row
-   going straight into its place of a vector, and transposed there; nothing is copied before.  One sampled frame of
-   D = 49, H = 100, K = 10, R = 200 takes 50 microseconds so; 60 with the pieces inserted instead of broadcast under a
-   mask and shuffled by an index vector; 92 as a panel with one lane taken.  Behind the last row comes the last row
-   again. */
+   going straight into its place of a vector, and transposed there; nothing is copied before.  Behind the last row comes
+   the last row again. */
 static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, ptrdiff_t M, ptrdiff_t n) {
     for (ptrdiff_t m = 0; m < M; m += LANES) {
         ptrdiff_t here = M - m < LANES ? M - m : LANES, i = 0;

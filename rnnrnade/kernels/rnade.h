@@ -1,12 +1,9 @@
 /* The hidden units of the RNADE: one step forward over a dimension, and the same step backward.
 
    Layout: panels (H, W), a frame in each lane.  Forward the loop runs over the units, its body over the two vectors of a
-   panel; a is read and written once, and a panel whose frames fit one vector touches one (sampling 16 sequences: without
-   that 1.25 times as long at D = 900, 1.8 at D = 225).  Backward it runs over tiles of ROWS units, inside over the P
-   outputs: dh = V' dz stays in registers until da has it (through memory the gradient takes 1.02 to 1.03 times as long).
-   Sums over lanes come last, those of a tile by one tree (one by one the gradient takes 1.035 times as long at D = 900, 1.01
-   at D = 225).  Tiles outside and dimensions of a block inside, so that da stays in the first cache and a is made again
-   instead of kept, took 12 to 16 cycles a vector beside the product where this takes 9. */
+   panel; a is read and written once, and a panel whose frames fit one vector touches one.  Backward it runs over tiles of
+   ROWS units, inside over the P outputs: dh = V' dz stays in registers until da has it.  Sums over lanes come last, those
+   of a tile by one tree.  Tiles outside and dimensions of a block inside would keep da in the first cache, but cost more. */
 
 /* s(rho a) */
 INLINE vec unit(real rho, vec a, const int activation) {

@@ -82,8 +82,7 @@ INLINE ivec lane_numbers(void) {
     return lane;
 }
 
-/* Sum over the lanes, halves first, without leaving the register: through memory, as the compiler does it by itself, the
-   gradient at D = 900 takes 1.05 times as long, 1.01 at others. */
+/* Sum over the lanes, halves first, without leaving the register; by itself the compiler goes through memory. */
 INLINE real sum_lanes(vec v) {
 #pragma GCC unroll 4
     for (int half = LANES / 2; half > 0; half /= 2) {
@@ -238,11 +237,9 @@ INLINE vec log_(vec x) {
    with |x|, since y = x log2(e) is rounded. 2^y = 2^floor(y) 2^(j / n) 2^r, n = 2 LANES: the second factor lies in
    two registers, the third is 1 + r q(r), q chosen for the least relative error on [0, 1 / n) (8.4e-11 in float,
    where one coefficient less costs accuracy and saves nothing, 7.6e-18 in double: Remez). The first two are `whole`,
-   the third is `rest`, so that 1 + exp is one multiply-add. Only AVX-512 has the instructions; what they share is
-   told by measurement: multiply-adds and the division (2 of its 6 cycles) go through one pair of pipes of a Zen 4,
-   everything else here goes beside them. A unit takes 10 cycles for 16 numbers where it took 12 with sixteen powers,
-   one multiplication more and the sum apart (the forward pass 1.02 to 1.03 times as long), and 19 with exp_ (1.06 to
-   1.18 times). An approximate reciprocal with a step of Newton's in the place of the division: 12. */
+   the third is `rest`, so that 1 + exp is one multiply-add. Only AVX-512 has the instructions. Multiply-adds and part
+   of the division share one pair of pipes, and everything else here goes beside them: hence as few multiply-adds as can
+   be, and no reciprocal with a step of Newton's in the place of the division. */
 #define LOG2E 1.4426950408889634074
 
 #if VECTOR_BYTES == 64

@@ -1,0 +1,227 @@
+# ---- a draw, frame by frame ----------------------------------------------------------------------------------------
+# Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs in the lanes
+# instead.  The chains are the same, so the bits are too.
+#
+# A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives
+# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), gates and end
+# (the next state).  With a panel for every thread, each takes its own through all frames and none waits for another.
+# With fewer panels than threads, the others work out the context of the next stage of blocks while one begins the frame
+# or draws this stage, and the gates are shared.
+
+cdef enum:
+    FEW = 5                         # sequences from which on a panel costs less than one sequence after the other
+
+cdef Py_ssize_t STAGES = 8          # of a frame, at most: a barrier ends each
+cdef Py_ssize_t GATES = 128         # of a frame, that one thread works out
+cdef double SHARED = 5e5            # weights of the context, times lanes as below, worth one more thread in each frame
+cdef int LANES_COST = 6             # a frame in panels against one frame alone
+
+
+cdef struct Draw:
+    # Where the arrays of a panel begin in its piece of `size` reals; B lanes, W or 1.
+    Py_ssize_t x                    # (D, B)
+    Py_ssize_t uniform              # (D, B)
+    Py_ssize_t noise                # (D, B)
+    Py_ssize_t context              # (C, B)
+    Py_ssize_t own                  # nade_draw_size
+    Py_ssize_t z                    # (D, P, B)
+    Py_ssize_t scratch              # (P, W)
+    Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, noise of one sequence, in the first lane
+    Py_ssize_t step                 # advance_space
+    Py_ssize_t size, B
+
+
+cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil:
+    cdef Draw at
+    at.B = B
+    at.x = 0
+    at.uniform = at.x + net.D * B
+    at.noise = at.uniform + net.D * B
+    at.context = at.noise + net.D * B
+    at.own = at.context + net.C * B
+    at.z = at.own + nade_draw_size(net, B)
+    at.scratch = at.z + net.D * net.P * B
+    at.one = at.scratch + net.P * W
+    at.step = at.one + (net.P + 3) * W
+    at.size = pieces(at.step + advance_space(net, B), 64) * 64
+    return at
+
+
+cdef inline Py_ssize_t panels_of(Py_ssize_t N, Py_ssize_t W, Py_ssize_t B, int n_threads) noexcept nogil:
+    """Panels of N sequences: half ones where that gives every thread one."""
+    return N if B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
+
+
+cdef void frame_past(const Net* net, const Draw* at, real* panel, const real* state, Py_ssize_t valid) noexcept nogil:
+    """The context of a frame, as a panel, from the states (valid, Sp) before it.  That of one sequence is read where it
+    lies."""
+    if net.C and at.B > 1:
+        pack(net.row, panel + at.context, state, net.Sp, valid, net.C)
+
+
+cdef inline const real* context_of(const Draw* at, const real* panel, const real* state) noexcept nogil:
+    return state if at.B == 1 else panel + at.context
+
+
+cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real* uniform, const real* noise,
+                        Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """The random numbers of a frame.  uniform, noise: rows T * D apart."""
+    cdef Py_ssize_t D = net.D
+    if at.B == 1:
+        memcpy(panel + at.uniform, uniform, D * sizeof(real))
+        memcpy(panel + at.noise, noise, D * sizeof(real))
+        return
+    pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
+    pack(net.row, panel + at.noise, noise, T * D, valid, D)
+
+
+# The conditioner's part of a frame: all that a draw, a quantile and a stream take from it.
+
+cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
+    """What the frame starts with."""
+    nade_draw_begin(net, panel + at.own, context_of(at, panel, state), theta, at.B)
+
+
+cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
+                        Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
+    """What the past gives to the raw outputs of a block of dimensions."""
+    nade_draw_context(net, panel + at.z, context_of(at, panel, state), theta, block, at.B, valid)
+
+
+cdef void frame_outputs(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
+                        Py_ssize_t valid) noexcept nogil:
+    """The raw outputs z_d (P, B) of dimension d once x_{d-1} is known."""
+    nade_draw_outputs(net, panel + at.z, panel + at.own, panel + at.x, theta, d, at.B, valid)
+
+
+cdef real* outputs_in_lanes(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
+                            Py_ssize_t valid) noexcept nogil:
+    """The same as the head takes them, (P, W): those of one sequence in the first lane."""
+    cdef Py_ssize_t k, P = net.P, W = width_of(net.row, theta)
+    cdef real *z_d = panel + at.z + d * P * at.B
+    cdef real *one = panel + at.one
+    frame_outputs(net, at, panel, theta, d, valid)
+    if at.B > 1:
+        return z_d
+    for k in range(P):
+        one[k * W] = z_d[k]
+    return one
+
+
+cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* panel, Py_ssize_t T,
+                     Py_ssize_t valid) noexcept nogil:
+    """x of a panel as rows T * D apart."""
+    if at.B == 1:
+        memcpy(out, panel + at.x, net.D * sizeof(real))
+    else:
+        unpack(net.row, out, T * net.D, valid, panel + at.x, net.D)
+
+
+cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
+                     Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """x_d of some blocks of dimensions, each given those before it; after the last the frame as rows T * D apart, out."""
+    cdef Py_ssize_t d, P = net.P, B = at.B, W = width_of(net.row, theta)
+    cdef real *x = panel + at.x
+    cdef real *uniform = panel + at.uniform
+    cdef real *noise = panel + at.noise
+    cdef real *scratch = panel + at.scratch
+    cdef real *x_d = panel + at.one + P * W
+    cdef real *z_d
+    memset(panel + at.one, 0, (P + 3) * W * sizeof(real))
+    for d in range(begin * net.in_block, min(end * net.in_block, net.D)):
+        z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
+        if B > 1:
+            head_draw(net.row, net.head, x + d * B, scratch, z_d, uniform + d * B, noise + d * B, &net.at, valid)
+            continue
+        x_d[W] = uniform[d]
+        x_d[2 * W] = noise[d]
+        head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
+        x[d] = x_d[0]
+    if end * net.in_block >= net.D:
+        frame_rows(net, at, out, panel, T, valid)
+
+
+cdef void frame_gates(const Net* net, const Draw* at, real* out, real* panel, const real* state, const real* theta,
+                      Py_ssize_t T, Py_ssize_t valid, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Some of the gates that lead to the next state.  out: the frame, rows T * D apart."""
+    advance_gates(net, state, panel + at.step, theta, out, T * net.D, valid, begin, end)
+
+
+cdef void frame_end(const Net* net, const Draw* at, real* panel, real* state, Py_ssize_t valid) noexcept nogil:
+    """The state after the frame."""
+    if net.R:
+        advance_states(net, state, panel + at.step, valid)
+    frame_past(net, at, panel, state, valid)
+
+
+cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
+                       const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """All frames of one panel.  x, uniform, noise: (valid, T, D)."""
+    cdef Py_ssize_t t, block
+    frame_past(net, at, panel, state, valid)
+    for t in range(T):
+        frame_numbers(net, at, panel, uniform + t * net.D, noise + t * net.D, T, valid)
+        frame_begin(net, at, panel, state, theta)
+        for block in range(pieces(net.D, net.in_block)):
+            frame_context(net, at, panel, state, theta, block, valid)
+            frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
+        frame_gates(net, at, x + t * net.D, panel, state, theta, T, valid, 0, net.Gp)
+        frame_end(net, at, panel, state, valid)
+
+
+cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform, const real* noise,
+                     real* state, Py_ssize_t N, Py_ssize_t T, int n_threads) except -1:
+    """x (N, T, D).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
+    cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
+    cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
+    cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
+    cdef double lanes = 1 if at.B == 1 else LANES_COST
+    cdef bint shared = n_panels < n_threads
+    cdef int* team = &memory.team
+    if shared and SMALL > 0:
+        n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.C / SHARED))
+        shared = n_panels < n_threads
+    if not shared:
+        n_threads = worth_threads(n_threads, lanes * multiply_adds(net, n_panels * T), n_panels)
+    cdef real* panels = <real*>memory.take((n_panels if shared else n_threads) * at.size * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        if shared:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+            for t in range(T):
+                for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
+                    for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
+                        p = i % n_panels
+                        first = N * p // n_panels
+                        n = N * (p + 1) // n_panels - first
+                        k = (first * T + t) * D
+                        block = (stage + 1) * of_stage + i // n_panels - 1
+                        if i >= n_panels:
+                            if block < n_blocks:
+                                frame_context(net, &at, panels + p * at.size, state + first * Sp, theta, block, n)
+                        elif stage < 0:
+                            frame_numbers(net, &at, panels + p * at.size, uniform + k, noise + k, T, n)
+                            frame_begin(net, &at, panels + p * at.size, state + first * Sp, theta)
+                        else:
+                            frame_draw(net, &at, x + k, panels + p * at.size, theta, stage * of_stage,
+                                       min((stage + 1) * of_stage, n_blocks), T, n)
+                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
+                    p = i % n_panels
+                    first = N * p // n_panels
+                    k = i // n_panels * GATES
+                    frame_gates(net, &at, x + (first * T + t) * D, panels + p * at.size, state + first * Sp, theta, T,
+                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
+                for p in prange(n_panels, schedule="static"):
+                    first = N * p // n_panels
+                    frame_end(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+        else:
+            for p in prange(n_panels, schedule="static"):
+                first = N * p // n_panels
+                n = N * (p + 1) // n_panels - first
+                panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
+                             uniform + first * T * D, noise + first * T * D, T, n)
+    return 0

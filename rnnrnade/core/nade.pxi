@@ -1,0 +1,449 @@
+# ---- the conditioner of the RNADE: (3) to (7) ------------------------------------------------------------------------
+# How the raw outputs of dimension d come to know x_<d and the row of context of their frame.  Where the rows come from is
+# not known here: given the rows, all frames are independent.  A conditioner is one file that provides
+#
+#     nade_forward          log-densities of all frames and of their dimensions, and the conditional parameters
+#     nade_gradient         the same log-densities, the gradient of its parameters, and that of the rows of context
+#     nade_draw_size        one frame, dimension by dimension, each given those before it, B sequences in the lanes or
+#     nade_draw_begin       one alone: memory, the start of the frame, what the context gives to a block of dimensions,
+#     nade_draw_context     and the raw outputs of a dimension once the one before is known
+#     nade_draw_outputs
+#
+# The first two are called by `forward` and `gradient` (_core.pyx), the draw by frame_begin, frame_context and
+# frame_outputs (draws.pxi).  x (M, D), context (M, Cs), of which the first C numbers of a row are read; its gradient has
+# the same shape, and Cp numbers of a row are written.  In the equations r is the row of context.
+
+# ---- forward --------------------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t CACHE = 640 * 1024          # bytes of (a, context) of the panels that one thread takes through a block
+cdef Py_ssize_t GROUP = 5 * 1024 * 1024     # bytes of the panels of one group in the gradient, or twice the parameters'
+cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group keeps from phase A to phase B
+
+
+cdef void hidden_start(const Net* net, real* a, const real* theta, const real* context_p, Py_ssize_t L) noexcept nogil:
+    """a_1 = c (+ W_c r) of a panel of L lanes."""
+    product(net.row, a, L, theta + net.W_c, 0, net.Cp, 1, context_p, 0, L, theta + net.c, net.H, L, 1,
+            net.C if net.hidden_context else 0)
+
+
+cdef void load_frames(const Net* net, real* x_p, real* context_p, real* a, const real* theta, const real* x,
+                      const real* context, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
+    """x and context of a panel's frames as panels, and a_1."""
+    pack(net.row, x_p, x + first * net.D, net.D, valid, net.D)
+    if net.C:
+        pack(net.row, context_p, context + first * net.Cs, net.Cs, valid, net.C)
+    hidden_start(net, a, theta, context_p, width_of(net.row, theta))
+
+
+cdef inline Py_ssize_t lanes_for(Py_ssize_t valid, Py_ssize_t W) noexcept nogil:
+    """Lanes that a product has to fill for so many frames: all, or the first of the two vectors."""
+    return W // 2 if 2 * valid <= W else W
+
+
+cdef void outputs_of_context(const Net* net, real* z, const real* theta, const real* context_p, Py_ssize_t d,
+                             Py_ssize_t n, Py_ssize_t L) noexcept nogil:
+    """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the context adds to (5).
+    z: (n, P, W)."""
+    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
+    if Q == P:
+        product(net.row, z, W, theta + net.U + d * P * net.Cp, 0, net.Cp, 1, context_p, 0, W, theta + net.b + d * P,
+                n * P, L, 1, net.C)
+        return
+    for e in range(n):
+        product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Cp, 0, net.Cp, 1, context_p, 0, W,
+                theta + net.b + (d + e) * P, Q, L, 1, net.C)
+        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, context_p, 0, W, theta + net.b + (d + e) * P + Q,
+                P - Q, L, 1, 0)
+
+
+cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const real* theta, const real* a_prev,
+                             const real* x_prev, Py_ssize_t d, Py_ssize_t L) noexcept nogil:
+    """(3) to (5) of dimension d:  a_d = a_{d-1} + x_{d-1} W[:, d-1];  h = s(rho_d a);  z += V_d' h.
+    x_prev is NULL where a_prev is a_d already."""
+    cdef Py_ssize_t W = width_of(net.row, theta)
+    hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
+                   net.activation, net.H, L)
+    product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
+            net.P, L, 1, net.H)
+
+
+cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
+                         const real* theta, const real* x, const real* context, Py_ssize_t first,
+                         Py_ssize_t end) noexcept nogil:
+    """Log-densities of frames first ... end - 1, block of dimensions by block, so that the weights of a block serve all
+    of their panels from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, C = net.C, W = width_of(net.row, theta), n = pieces(end - first, W)
+    cdef Py_ssize_t p, d, d0, e, l, k, at, valid, block
+    cdef double sums[MAX_WIDTH]
+    cdef real *x_p = space                                    # (n, D, W)
+    cdef real *context_p = x_p + n * D * W                    # (n, C, W)
+    cdef real *a = context_p + n * C * W                      # (n, H, W)
+    cdef real *h = a + n * H * W                              # (H, W)
+    cdef real *z = h + H * W                                  # (block, P, W)
+    cdef real *scratch = z + net.in_block * P * W             # (P, W)
+    cdef real *log_density = scratch + P * W                  # (W)
+    for p in range(n):
+        at = first + p * W
+        valid = min(W, end - at)
+        load_frames(net, x_p + p * D * W, context_p + p * C * W, a + p * H * W, theta, x, context, at, valid)
+        for l in range(valid):
+            frames[at + l] = 0
+    for block in range(pieces(D, net.in_block)):
+        d0 = block * net.in_block
+        for p in range(n):
+            at = first + p * W
+            valid = min(W, end - at)
+            memset(sums, 0, sizeof(sums))
+            outputs_of_context(net, z, theta, context_p + p * C * W, d0, min(net.in_block, D - d0),
+                               lanes_for(valid, W))
+            for d in range(d0, min(D, d0 + net.in_block)):
+                e = d - d0
+                hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
+                                   x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
+                if parameters != NULL:
+                    head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
+                    for l in range(valid):
+                        for k in range(P):
+                            parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
+                head_log_density(net.row, net.head, log_density, scratch, z + e * P * W, x_p + (p * D + d) * W,
+                                 &net.at)
+                for l in range(valid):
+                    sums[l] += log_density[l]
+                    if dims != NULL:
+                        dims[(at + l) * D + d] = log_density[l]
+            for l in range(valid):                            # (1), in double precision: block by block
+                frames[at + l] += sums[l]
+
+
+cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters, const real* theta,
+                      const real* x, const real* context, Py_ssize_t M, int n_threads) except -1:
+    """Log-densities of frames (M,); where they are not NULL, of dimensions (M, D), and conditional parameters (M, D, P)."""
+    cdef Py_ssize_t W = width_of(net.row, theta), of_panel = (net.D + net.H + net.C) * W, of_thread, g
+    cdef Py_ssize_t at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.C + 1) * W * sizeof(real)))
+    cdef Py_ssize_t halves = pieces(2 * M, W), n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
+    cdef real* buffers
+    cdef int* team = &memory.team
+    at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
+    of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
+    buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for g in prange(n_groups, schedule="static"):
+            panels_forward(net, frames, dims, parameters, buffers + threadid() * of_thread, theta, x, context,
+                           halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2))
+    return 0
+
+
+# ---- backward: the same lines from the bottom up ---------------------------------------------------------------------
+
+cdef struct Panel:
+    # What a panel keeps from phase A to phase B, in one piece of `size` reals: where each array begins.
+    Py_ssize_t starts             # (n_blocks, H, W)        a at the start of each block
+    Py_ssize_t x                  # (D, W)
+    Py_ssize_t context            # (C, W)
+    Py_ssize_t weight             # (W)
+    Py_ssize_t da                 # (H, W)
+    Py_ssize_t dcontext           # (Cp, W)
+    Py_ssize_t dz                 # (dims, P, W)             dims of the span, at most span * net.in_block
+    Py_ssize_t h_rows             # (dims, strips, W, W)     h with the frames as rows, W units in a strip
+    Py_ssize_t dw                 # (dims, H)
+    Py_ssize_t drho               # (dims)
+    Py_ssize_t size, n_blocks, span, strips
+
+
+cdef Panel panel_layout(const Net* net, Py_ssize_t W, Py_ssize_t span) noexcept nogil:
+    cdef Panel at
+    cdef Py_ssize_t dims = min(span * net.in_block, net.D)
+    at.n_blocks, at.span, at.strips = pieces(net.D, net.in_block), span, pieces(net.H, W)
+    at.starts = 0
+    at.x = at.starts + at.n_blocks * net.H * W
+    at.context = at.x + net.D * W
+    at.weight = at.context + net.C * W
+    at.da = at.weight + W
+    at.dcontext = at.da + net.H * W
+    at.dz = at.dcontext + net.Cp * W
+    at.h_rows = at.dz + dims * net.P * W
+    at.dw = at.h_rows + dims * at.strips * W * W
+    at.drho = at.dw + dims * net.H
+    at.size = padded(at.drho + dims)
+    return at
+
+
+cdef void panel_start(const Net* net, const Panel* at, real* panel, const real* theta, const real* x,
+                      const real* context, const real* weight, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
+    """x, context and weights of a panel's frames, a at the start of each block of dimensions, and zeros in da, dcontext
+    and the padding of h_rows: the units behind H of each last strip."""
+    cdef Py_ssize_t block, e, W = width_of(net.row, theta), HW = net.H * W, strip = W * W
+    cdef real* starts = panel + at.starts
+    load_frames(net, panel + at.x, panel + at.context, starts, theta, x, context, first, valid)
+    pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
+    for block in range(at.n_blocks - 1):
+        memcpy(starts + (block + 1) * HW, starts + block * HW, HW * sizeof(real))
+        product(net.row, starts + (block + 1) * HW, W, theta + net.W + block * net.in_block * net.H, 0, 1, net.H,
+                panel + at.x + block * net.in_block * W, 0, W, <const real*>NULL, net.H, W, 1, net.in_block)
+    memset(panel + at.da, 0, (at.dz - at.da) * sizeof(real))
+    if net.H % W:
+        for e in range((at.dw - at.h_rows) // (at.strips * strip)):
+            memset(panel + at.h_rows + ((e + 1) * at.strips - 1) * strip, 0, strip * sizeof(real))
+
+
+cdef void panels_start(const Net* net, const Panel* at, real* panels, const real* theta, const real* x,
+                       const real* context, const real* weight, Py_ssize_t frame, Py_ssize_t first, Py_ssize_t end,
+                       Py_ssize_t M) noexcept nogil:
+    """panel_start of some panels of a group whose first frame is `frame`."""
+    cdef Py_ssize_t p, W = width_of(net.row, theta)
+    for p in range(first, end):
+        panel_start(net, at, panels + p * at.size, theta, x, context, weight, frame + p * W, min(W, M - frame - p * W))
+
+
+cdef void block_backward(const Net* net, const Panel* at, double* sums, real* panel, real* space, const real* theta,
+                         Py_ssize_t block) noexcept nogil:
+    """Phase A of a block of dimensions of one panel.  Forward again from the start of the block; then, from the last
+    dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dcontext.
+
+    sums (W): the log-densities of the block, summed as panels_forward does."""
+    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
+    cdef Py_ssize_t d, e, l, j, d0 = block * net.in_block, n = min(net.in_block, net.D - d0)
+    cdef Py_ssize_t slot = block % at.span * net.in_block     # of the first dimension among those that are kept
+    cdef real *a = space                                      # (block, H, W)
+    cdef real *h = a + net.in_block * H * W                   # (block, H, W)
+    cdef real *scratch = h + net.in_block * H * W             # (P, W)
+    cdef real *log_density = scratch + P * W                  # (W)
+    cdef real *dz = panel + at.dz + slot * P * W              # (n, P, W)
+    cdef real *h_rows = panel + at.h_rows + slot * at.strips * W * W
+    cdef real *x = panel + at.x + d0 * W                      # (n, W)
+    cdef real *start = panel + at.starts + block * H * W      # (H, W)
+    outputs_of_context(net, dz, theta, panel + at.context, d0, n, W)
+    memset(sums, 0, W * sizeof(double))
+    for e in range(n):
+        hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
+                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e, W)
+        for j in range(at.strips):
+            unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
+        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
+        for l in range(W):
+            sums[l] += log_density[l]
+    for e in range(n - 1, -1, -1):
+        d = d0 + e
+        panel[at.drho + slot + e] = hidden_backward(
+            net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
+            x + e * W, theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
+    if Q == P:                                                # dr^{t-1} += U_d' dz
+        product(net.row, panel + at.dcontext, W, theta + net.U + d0 * P * net.Cp, 0, 1, net.Cp, dz, 0, W,
+                <const real*>NULL, net.C, W, 1, n * P)
+    else:
+        product(net.row, panel + at.dcontext, W, theta + net.U + d0 * Q * net.Cp, Q * net.Cp, 1, net.Cp, dz, P * W, W,
+                <const real*>NULL, net.C, W, n, Q)
+
+
+cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* panels, real* space, const real* theta,
+                          Py_ssize_t first, Py_ssize_t end, Py_ssize_t block_begin,
+                          Py_ssize_t block_end) noexcept nogil:
+    """Phase A of some blocks of some panels, the weights of a block serving all of them from the cache."""
+    cdef Py_ssize_t p, block
+    for block in range(block_end - 1, block_begin - 1, -1):
+        for p in range(first, end):
+            block_backward(net, at, sums + (p * at.n_blocks + block) * width_of(net.row, theta), panels + p * at.size,
+                           space, theta, block)
+
+
+cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dcontext, real* panel, const double* sums,
+                    const real* theta, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
+    """After the first dimension: dr^{t-1} += W_c' da, as rows, and the log-density of each frame."""
+    cdef Py_ssize_t l, block, W = width_of(net.row, theta)
+    if net.hidden_context:
+        product(net.row, panel + at.dcontext, W, theta + net.W_c, 0, 1, net.Cp, panel + at.da, 0, W, <const real*>NULL,
+                net.C, W, 1, net.H)
+    if net.C:
+        unpack(net.row, dcontext + first * net.Cs, net.Cs, valid, panel + at.dcontext, net.Cp)
+    for l in range(valid):
+        frames[first + l] = 0
+        for block in range(at.n_blocks):
+            frames[first + l] += sums[block * W + l]
+
+
+cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
+                        Py_ssize_t d0, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
+    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where it
+    is not NULL."""
+    cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
+    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W, 1,
+            panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
+
+
+cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
+    return equal_pieces(n_outputs, OUTPUTS) if net.Q == net.P else max(net.Q, 1)    # rows of dz next to each other
+
+
+cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
+                        const real* context, Py_ssize_t d0, Py_ssize_t n_outputs, Py_ssize_t piece,
+                        Py_ssize_t n_panels) noexcept nogil:
+    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the context; from
+    `start` on where it is not NULL."""
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Cp, W), size = driven_at_once(net, n_outputs)
+    cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
+    product(net.row, grad + net.U + (d0 * net.Q + m) * net.Cp + j, net.Cp,
+            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, context + j, W * net.Cs, net.Cs,
+            start, min(size, n_outputs - m), min(W, net.Cp - j), n_panels, W)
+
+
+cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, real* db, const real* panels,
+                                Py_ssize_t d0, Py_ssize_t e, Py_ssize_t n_panels) noexcept nogil:
+    """dW[:, d], drho_d and db_d (lanes still apart: db (D, P, W)) over the panels of a group."""
+    cdef Py_ssize_t p, PW = net.P * width_of(net.row, grad)
+    cdef const real* panel
+    for p in range(n_panels):
+        panel = panels + p * at.size
+        add(grad + net.W + (d0 + e) * net.H, panel + at.dw + e * net.H, net.H)
+        add(grad + net.rho + d0 + e, panel + at.drho + e, 1)
+        add(db + (d0 + e) * PW, panel + at.dz + e * PW, PW)
+
+
+cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const real* panels, const real* context,
+                          Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
+    """dW_c += da r' over the frames of a group, for some hidden units and one strip of the context."""
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Cp, W)
+    cdef Py_ssize_t size = equal_pieces(net.H, OUTPUTS), m = piece // strips * size, j = piece % strips * W
+    product(net.row, grad + net.W_c + m * net.Cp + j, net.Cp, panels + at.da + m * W, at.size, W, 1, context + j,
+            W * net.Cs, net.Cs, <const real*>NULL, min(size, net.H - m), min(W, net.Cp - j), n_panels, W)
+
+
+cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t piece,
+                        Py_ssize_t n_panels) noexcept nogil:
+    """dc += da over the panels of a group, for some hidden units, lanes still apart: dc (H, W)."""
+    cdef Py_ssize_t p, W = width_of(net.row, dc), j = piece * OUTPUTS
+    for p in range(n_panels):
+        add(dc + j * W, panels + p * at.size + at.da + j * W, min(<Py_ssize_t>OUTPUTS, net.H - j) * W)
+
+
+cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* frames, real* dcontext, real* db, real* dc,
+                         real* panels, double* sums, real* buffers, Py_ssize_t of_thread, const real* start,
+                         const real* theta, const real* x, const real* context, const real* weight, Py_ssize_t M,
+                         Py_ssize_t first, Py_ssize_t n, int n_threads, int* team) noexcept nogil:
+    """A group of n panels from panel `first` on, span of blocks by span, the last one first, each in phases A and B.
+    start: zeros from which dV and dU start in the first group, then NULL."""
+    cdef Py_ssize_t W = width_of(net.row, theta), n_blocks = at.n_blocks, n_spans = pieces(n_blocks, at.span)
+    cdef Py_ssize_t n_W = pieces(net.H, equal_pieces(net.H, OUTPUTS)) * pieces(net.Cp, W) if net.hidden_context else 0
+    cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), begin, end, d0, n_dims, n_V, n_U, p, q, i, g
+    with parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for q in range(n_spans - 1, -1, -1):
+            begin = q * at.span
+            end = min(begin + at.span, n_blocks)
+            d0 = begin * net.in_block
+            n_dims = min(end * net.in_block, net.D) - d0
+            for g in prange(n_threads, schedule="static", chunksize=1):                         # phase A
+                if q == n_spans - 1:
+                    panels_start(net, at, panels, theta, x, context, weight, first * W, n * g // n_threads,
+                                 n * (g + 1) // n_threads, M)
+                panels_backward(net, at, sums, panels, buffers + threadid() * of_thread, theta,
+                                n * g // n_threads, n * (g + 1) // n_threads, begin, end)
+            n_V = n_dims * at.strips
+            n_U = pieces(n_dims * net.Q, driven_at_once(net, n_dims * net.Q)) * pieces(net.Cp, W) if net.C else 0
+            for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):               # phase B
+                if i < n_V:
+                    gradient_of_V(net, at, grad, start, panels, d0, i, n)
+                elif i < n_V + n_U:
+                    gradient_of_U(net, at, grad, start, panels, context + first * W * net.Cs, d0, n_dims * net.Q,
+                                  i - n_V, n)
+                else:
+                    gradient_of_dimension(net, at, grad, db, panels, d0, i - n_V - n_U, n)
+        for i in prange(n_W + n + n_c, schedule="dynamic", chunksize=1):
+            if i < n_W:
+                gradient_of_W_c(net, at, grad, panels, context + first * W * net.Cs, i, n)
+            elif i < n_W + n:
+                p = i - n_W
+                panel_end(net, at, frames, dcontext, panels + p * at.size, sums + p * n_blocks * W, theta,
+                          (first + p) * W, min(W, M - (first + p) * W))
+            else:
+                gradient_of_c(net, at, dc, panels, i - n_W - n, n)
+
+
+cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* frames, real* dcontext, const real* theta,
+                       const real* x, const real* context, const real* weight, Py_ssize_t M, int n_threads) except -1:
+    """Log-densities of frames (M,), the same bits as nade_forward, the gradient of sum_i weight_i log p_i by the parameters
+    of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
+    cdef Py_ssize_t D = net.D, H = net.H, P = net.P, W = width_of(net.row, theta), n_panels = pieces(M, W), first, i
+    cdef int* team = &memory.team
+    # Panels that are in flight together, and blocks from one barrier to the next.
+    cdef Panel at = panel_layout(net, W, 1)
+    cdef Py_ssize_t most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), 2 * net.size) // at.size)
+    most = pieces(pieces(n_panels, pieces(n_panels, most)), n_threads) * n_threads      # as many for each thread
+    cdef Py_ssize_t span = SPAN // <Py_ssize_t>(most * (at.dw - at.dz) * sizeof(real))
+    at = panel_layout(net, W, equal_pieces(at.n_blocks, max(1, min(span, at.n_blocks))))
+    cdef real* panels = <real*>memory.take(most * at.size * sizeof(real))
+    cdef double* sums = <double*>memory.take(most * at.n_blocks * W * sizeof(double))  # (most, n_blocks, W)
+    cdef real* db = <real*>memory.take(D * P * W * sizeof(real))                       # (D, P, W)
+    cdef real* dc = <real*>memory.take(H * W * sizeof(real))                           # (H, W)
+    cdef Py_ssize_t of_thread = pieces((2 * net.in_block * H + P + 1) * W, 64) * 64
+    cdef real* buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
+    # V and U, nearly all of the gradient, start from `zeros` in their first product: no pass over them before.
+    cdef real* zeros = <real*>memory.take(max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
+    memset(db, 0, D * P * W * sizeof(real))
+    memset(dc, 0, H * W * sizeof(real))
+    memset(zeros, 0, max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
+    memset(grad, 0, net.V * sizeof(real))
+    if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
+        memset(grad + net.V, 0, D * P * net.Hp * sizeof(real))
+    memset(grad + net.b, 0, padded(D * P) * sizeof(real))
+    if net.hidden_context:
+        memset(grad + net.W_c, 0, H * net.Cp * sizeof(real))
+    for first in range(0, n_panels, most):
+        with nogil:
+            group_gradient(net, &at, grad, frames, dcontext, db, dc, panels, sums, buffers, of_thread,
+                           zeros if first == 0 else <real*>NULL, theta, x, context, weight, M, first,
+                           min(most, n_panels - first), n_threads, team)
+    for i in range(D * P):                                    # the lanes last
+        grad[net.b + i] = sum_in_order(db + i * W, W)
+    for i in range(H):
+        grad[net.c + i] = sum_in_order(dc + i * W, W)
+    return 0
+
+
+# ---- a draw: B sequences in the lanes, or one alone with the outputs in the lanes -----------------------------------
+
+cdef inline Py_ssize_t nade_draw_size(const Net* net, Py_ssize_t B) noexcept nogil:
+    """Numbers that a draw keeps from one dimension to the next: a (Hp, B) and h (Hp, B)."""
+    return 2 * net.Hp * B
+
+
+cdef void nade_draw_begin(const Net* net, real* own, const real* context, const real* theta, Py_ssize_t B) noexcept nogil:
+    """a_1 = c (+ W_c r).  context: (C, B)."""
+    if B > 1:
+        hidden_start(net, own, theta, context, B)
+        return
+    memset(own, 0, net.Hp * sizeof(real))
+    memcpy(own, theta + net.c, net.H * sizeof(real))
+    product_one(net.row, own, theta + net.W_c, net.Cp, context, net.H, net.C if net.hidden_context else 0)
+
+
+cdef void nade_draw_context(const Net* net, real* z, const real* context, const real* theta, Py_ssize_t block,
+                            Py_ssize_t B, Py_ssize_t valid) noexcept nogil:
+    """z_d = b_d + U_d r of a block of dimensions, `valid` sequences of B lanes.  z: (D, P, B)."""
+    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
+    z += d * P * B
+    if B > 1:
+        outputs_of_context(net, z, theta, context, d, n, lanes_for(valid, B))
+        return
+    memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
+    if Q == P:
+        product_one(net.row, z, theta + net.U + d * P * net.Cp, net.Cp, context, n * P, net.C)
+        return
+    for e in range(n):
+        product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Cp, net.Cp, context, Q, net.C)
+
+
+cdef void nade_draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,
+                            Py_ssize_t B, Py_ssize_t valid) noexcept nogil:
+    """(3) to (5) of dimension d, into what the context has given to z (D, P, B).  x: (D, B), read at d - 1."""
+    cdef real* h = own + net.Hp * B
+    z += d * net.P * B
+    if B > 1:
+        hidden_and_outputs(net, own, h, z, theta, own, x + (d - 1) * B if d > 0 else <const real*>NULL, d,
+                           lanes_for(valid, B))
+        return
+    hidden_one(net.row, own, h, x[d - 1] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * net.H,
+               theta[net.rho + d], net.activation, net.H)
+    product_one(net.row, z, theta + net.V + d * net.P * net.Hp, net.Hp, h, net.P, net.H)

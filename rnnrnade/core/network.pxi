@@ -1,0 +1,86 @@
+# ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
+
+cdef enum:
+    BLOCK = 8                       # dimensions at most whose product with the context is done at once ...
+    BLOCK_ALONE = 4                 # ... and without context, so that a and h of all of them stay in the second cache
+    OUTPUTS = 24                    # outputs at most of one piece of the gradient of a matrix
+    MAX_WIDTH = 64                  # no panel is wider
+
+
+cdef struct Net:
+    Py_ssize_t D, H, P, Q, Hp     # of a frame
+    Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
+    Py_ssize_t in_block           # dimensions of a block
+    Py_ssize_t R, Rp, G, Gp, Sp, Ap
+    int head, activation, cell
+    bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
+    bint hidden_context
+    outputs at
+    Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
+    const kernel_row* row
+
+
+cdef class Network:
+    """Sizes, choices and offsets for the kernels, made once from a layout (model.py)."""
+    cdef Net net
+
+    def __cinit__(self, layout):
+        net = &self.net
+        net.D, net.H, net.P, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.Q, layout.Hp
+        net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
+        if net.D < 1 or net.P < 1 or min(net.Q, net.H, net.C, layout.R) < 0:
+            raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
+        net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
+        net.R, net.Rp, net.G, net.Gp, net.Sp, net.Ap = (
+            layout.R, layout.Rp, layout.G, layout.Gp, layout.Sp, layout.Ap)
+        net.separate_recurrent = layout.separate_recurrent
+        net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
+        if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS):
+            raise ValueError(f"layout must choose from the kernels' lists. Got {layout}.")
+        net.hidden_context = layout.hidden_context
+        net.at.K, net.at.min_scale = layout.K, layout.min_scale
+        net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
+        offsets = layout.offsets
+        net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
+        net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (
+            offsets.get(name, 0) for name in ("U", "W_c", "W_in", "W_rec", "b_r", "r0"))
+        net.size = layout.size
+
+    cdef Net bound(self) except *:
+        """The network with the row of kernels in use."""
+        cdef Net net = self.net
+        net.row = find_row(_row_in_use)
+        return net
+
+
+cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
+    return <double>M * (net.D * (net.P * (net.H + net.C) + net.H + 2.0) + net.G * net.R * (net.D + net.R))
+
+
+# ---- pieces and sums ------------------------------------------------------------------------------------------------
+
+cdef inline Py_ssize_t pieces(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
+    return (n + size - 1) // size
+
+
+cdef inline Py_ssize_t equal_pieces(Py_ssize_t n, Py_ssize_t most) noexcept nogil:
+    """The size of pieces of n that are as equal as can be: at most `most`, at least 1."""
+    return max(<Py_ssize_t>1, pieces(n, max(<Py_ssize_t>1, pieces(n, most))))
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    return pieces(n, PAD) * PAD
+
+
+cdef inline void add(real* total, const real* part, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        total[i] = total[i] + part[i]
+
+
+cdef inline real sum_in_order(const real* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real total = 0
+    for i in range(n):
+        total = total + x[i]
+    return total

@@ -1,0 +1,277 @@
+# ---- the recurrence (2): states forward, and back through time -------------------------------------------------------
+# What the past gives a frame.  states_forward makes the rows r (M, Sp), of which the frames read the front as their
+# context; states_gradient takes back the gradient dr of these rows.  Of frames and their densities nothing is known here.
+
+cdef enum:
+    LOCKSTEP = 24                   # sequences that advance side by side
+    ROWS = 48                       # rows of one piece of a product over all frames
+
+
+cdef struct Packed:
+    # Sequences end to end: sequence s has the rows offsets[s] ... offsets[s + 1] - 1 of M.
+    const int64_t* offsets        # (N + 1)
+    const int64_t* by_length      # (N)                     the sequences, longest first
+    const uint8_t* fresh          # (N)                     those that start from r0; NULL: all
+    Py_ssize_t N, M
+
+
+cdef struct Group:
+    Py_ssize_t first, n           # sequences by_length[first : first + n]
+
+
+cdef Py_ssize_t make_groups(Group* groups, Py_ssize_t N, int n_threads) noexcept nogil:
+    """Sequences in groups of about equal size, at most LOCKSTEP, as many as a multiple of the threads."""
+    cdef Py_ssize_t g, n = (N + LOCKSTEP - 1) // LOCKSTEP
+    n = (n + n_threads - 1) // n_threads * n_threads
+    if n > N:
+        n = N
+    for g in range(n):
+        groups[g].first = N * g // n
+        groups[g].n = N * (g + 1) // n - groups[g].first
+    return n
+
+
+cdef inline Py_ssize_t group_space(const Net* net) noexcept nogil:
+    return LOCKSTEP * (2 * net.Sp + net.Ap + net.Gp)
+
+
+cdef void input_rows(const Net* net, real* gates, const real* theta, const real* x, Py_ssize_t first,
+                     Py_ssize_t n) noexcept nogil:
+    """gates[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row."""
+    cdef Py_ssize_t i
+    for i in range(first, first + n):
+        memcpy(gates + (i + 1) * net.Ap, theta + net.b_r, net.Gp * sizeof(real))
+    product(net.row, gates + (first + 1) * net.Ap, net.Ap, x + first * net.D, 0, net.D, 1,
+            theta + net.W_in, 0, net.Gp, <const real*>NULL, n, net.Gp, 1, net.D)
+
+
+cdef void add_recurrent(const Net* net, real* gates, real* recurrent, const real* state_prev, const real* theta,
+                        Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """gates += W_rec r_prev, for some of the gates of n rows; recurrent = W_rec r_prev in cells that take it
+    separately."""
+    cdef real* sums = gates
+    cdef Py_ssize_t i, stride = net.Ap
+    if net.separate_recurrent:
+        sums = recurrent
+        stride = net.Gp
+        for i in range(n):
+            memset(sums + i * stride + begin, 0, (end - begin) * sizeof(real))
+    product(net.row, sums + begin, stride, state_prev, 0, net.Sp, 1, theta + net.W_rec + begin, 0, net.Gp,
+            <const real*>NULL, n, end - begin, 1, net.R)
+
+
+cdef void state_step(const Net* net, real* state, real* gates, real* recurrent, const real* state_prev,
+                     const real* theta, Py_ssize_t n) noexcept nogil:
+    """state <- f(gates + W_rec r_prev) for n rows, gates holding b_r + W_in x.  recurrent: (n, Gp), for cells that take
+    the product separately.  state may be state_prev, and gates where there is one gate."""
+    add_recurrent(net, gates, recurrent, state_prev, theta, n, 0, net.Gp)
+    cell_forward(net.row, net.cell, state, gates, recurrent, state_prev, n, net.R)
+
+
+cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* space, const real* theta,
+                        const real* x, const Packed* packed, Group group, const real* initial) noexcept nogil:
+    """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL.  gates holds
+    b_r + W_in x and gets what the backward kernel asks for; with one gate it is r.  space: group_space."""
+    cdef Py_ssize_t i, s, row, t = 0, active = group.n, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
+    cdef const int64_t* offsets = packed.offsets
+    cdef const int64_t* members = packed.by_length + group.first   # (group.n), the longest first
+    cdef real* now = space                                         # (LOCKSTEP, Sp)
+    cdef real* then = now + LOCKSTEP * Sp                          # (LOCKSTEP, Sp)
+    cdef real* recurrent = then + LOCKSTEP * Sp                    # (LOCKSTEP, Gp)
+    cdef real* active_gates = recurrent + LOCKSTEP * Gp            # (LOCKSTEP, Ap)
+    cdef real* swap
+    for i in range(group.n):
+        s = members[i]
+        memcpy(now + i * Sp, theta + net.r0 if packed.fresh == NULL or packed.fresh[s] else initial + s * Sp,
+               Sp * sizeof(real))
+    while active > 0:
+        if net.G == 1:
+            active_gates = then
+        for i in range(active):                                    # gates hold W_in x + b_r of the frame before
+            s = members[i]
+            row = offsets[s] + t
+            if row + 1 < offsets[s + 1]:
+                memcpy(active_gates + i * Ap, gates + (row + 1) * Ap, Gp * sizeof(real))
+            elif last != NULL:
+                memcpy(active_gates + i * Ap, theta + net.b_r, Gp * sizeof(real))
+                product(net.row, active_gates + i * Ap, Ap, x + row * net.D, 0, net.D, 1, theta + net.W_in, 0, Gp,
+                        <const real*>NULL, 1, Gp, 1, net.D)
+            else:
+                memset(active_gates + i * Ap, 0, Gp * sizeof(real))
+            memcpy(r + row * Sp, now + i * Sp, Sp * sizeof(real))
+        if last == NULL:                                           # the last state predicts nothing
+            while active > 0 and offsets[members[active - 1]] + t + 1 >= offsets[members[active - 1] + 1]:
+                active -= 1
+        state_step(net, then, active_gates, recurrent, now, theta, active)         # (2)
+        if net.G > 1:
+            for i in range(active):
+                s = members[i]
+                row = offsets[s] + t
+                if row + 1 < offsets[s + 1]:
+                    memcpy(gates + (row + 1) * Ap, active_gates + i * Ap, Ap * sizeof(real))
+        t += 1
+        while active > 0 and offsets[members[active - 1]] + t >= offsets[members[active - 1] + 1]:
+            active -= 1
+            memcpy(last + members[active] * Sp, then + active * Sp, Sp * sizeof(real))
+        swap = now
+        now = then
+        then = swap
+
+
+cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, real* last, const real* theta,
+                        const real* x, const Packed* packed, const real* initial, int n_threads) except -1:
+    """All states, r (M + 1, Sp), and gates (M + 1, Ap); last (N, Sp), where it is not NULL, the one after each sequence.
+    With one gate gates is r.  initial (N, Sp): the first state of the sequences that are not fresh."""
+    cdef Py_ssize_t g, i, n_groups, N = packed.N, M = packed.M
+    cdef int* team = &memory.team
+    cdef real* space = <real*>memory.take(n_threads * group_space(net) * sizeof(real))
+    cdef Group* groups = <Group*>memory.take((N + n_threads) * sizeof(Group))
+    n_groups = make_groups(groups, N, n_threads)
+    with nogil, parallel(num_threads=n_threads):
+        if threadid() == 0:
+            team[0] = omp_get_num_threads()
+        for i in prange(pieces(M - 1, ROWS), schedule="static"):
+            input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
+        for g in prange(n_groups, schedule="dynamic", chunksize=1):
+            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, packed, groups[g], initial)
+    return 0
+
+
+cdef inline void recurrent_part(const Net* net, real* to, const real* gates) noexcept nogil:
+    """The derivative by W_rec r^{t-1} of a cell that takes it separately: only the last gate's is another one."""
+    memcpy(to + (net.G - 1) * net.R, gates + net.Gp, net.R * sizeof(real))
+
+
+cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec,
+                         const real* r, const Packed* packed, Group group) noexcept nogil:
+    """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap;
+    with one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp)
+    gets the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
+    cdef Py_ssize_t i, s, row, active = 0, Rp = net.Rp, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
+    cdef const int64_t* offsets = packed.offsets
+    cdef const int64_t* members = packed.by_length + group.first   # (group.n), the longest first
+    cdef Py_ssize_t t = offsets[members[0] + 1] - offsets[members[0]] - 1
+    cdef real* now = space                                         # (LOCKSTEP, Gp)
+    cdef real* then = now + LOCKSTEP * Gp                          # (LOCKSTEP, Rp)
+    while t > 0:
+        while active < group.n and offsets[members[active] + 1] - offsets[members[active]] > t:
+            active += 1
+        for i in range(active):
+            row = offsets[members[i]] + t
+            cell_backward(net.row, net.cell, dr + (row - 1) * Sp, gates + row * Ap, dr + row * Sp, r + row * Sp,
+                          r + (row - 1) * Sp, net.R)               # dpre = dr * f'(.)
+            memcpy(now + i * Gp, gates + row * Ap, Gp * sizeof(real))
+            if net.separate_recurrent:
+                recurrent_part(net, now + i * Gp, gates + row * Ap)
+            memcpy(then + i * Rp, dr + (row - 1) * Sp, Rp * sizeof(real))
+        product(net.row, then, Rp, now, 0, Gp, 1, W_rec, 0, Rp, <const real*>NULL, active, Rp, 1, net.G * net.R)
+        for i in range(active):                                    # dr^{t-1} += W_rec' dpre
+            row = offsets[members[i]] + t
+            memcpy(dr + (row - 1) * Sp, then + i * Rp, Rp * sizeof(real))
+        t -= 1
+    for i in range(group.n):                                       # dr0 = dr^0
+        s = members[i]
+        memcpy(dr0 + s * Sp, dr + offsets[s] * Sp, Sp * sizeof(real))
+        memset(gates + offsets[s] * Ap, 0, Ap * sizeof(real))
+
+
+cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_t stride, const real* dpre,
+                           Py_ssize_t n_outputs, Py_ssize_t n_rows, Py_ssize_t piece) noexcept nogil:
+    """dC (n_outputs, Gp) += sum over rows i of rows[i]' dpre[i], for some outputs and one strip: dW_rec and dW_in."""
+    cdef Py_ssize_t W = width_of(net.row, rows), strips = pieces(net.Gp, W), i = 0
+    cdef Py_ssize_t size = equal_pieces(n_outputs, OUTPUTS), m = piece // strips * size, j = piece % strips * W
+    while i < n_rows:                                         # some rows at a time, so that they stay in the cache
+        product(net.row, dC + m * net.Gp + j, net.Gp, rows + i * stride + m, 0, 1, stride, dpre + i * net.Ap + j, 0,
+                net.Ap, <const real*>NULL, min(size, n_outputs - m), min(W, net.Gp - j), 1,
+                min(<Py_ssize_t>(4 * ROWS), n_rows - i))
+        i += 4 * ROWS
+
+
+cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr, real* gates, const real* r,
+                         const real* theta, const real* x, const real* mask, const Packed* packed,
+                         int n_threads) except -1:
+    """Back through time from dr (M, Sp), the gradient of each state by the frame it conditions, which is overwritten; and
+    the gradient of the parameters of the recurrence.  x (M, D): what it has read.  mask (M, Rp): the factors between the
+    states and what the frames have read, or NULL.  gates: from states_forward, overwritten; with one gate it is not read."""
+    cdef Py_ssize_t D = net.D, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R, N = packed.N, M = packed.M
+    cdef Py_ssize_t i, j, g, n_groups, W = width_of(net.row, theta)
+    cdef Py_ssize_t n_rec = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
+    cdef Py_ssize_t n_in = pieces(D, equal_pieces(D, OUTPUTS)) * pieces(net.Gp, W)
+    cdef real* dpre = dr if net.G == 1 else gates
+    cdef real* dr0 = <real*>memory.take(N * Sp * sizeof(real))
+    cdef real* W_rec = <real*>memory.take(GR * Rp * sizeof(real))                     # (G R, Rp): outputs as rows
+    cdef real* space = <real*>memory.take(n_threads * group_space(net) * sizeof(real))
+    cdef Group* groups = <Group*>memory.take((N + n_threads) * sizeof(Group))
+    n_groups = make_groups(groups, N, n_threads)
+    memset(grad + net.W_in, 0, (net.size - net.W_in) * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        for i in prange(GR, schedule="static"):
+            memset(W_rec + i * Rp, 0, Rp * sizeof(real))
+            for j in range(R):
+                W_rec[i * Rp + j] = theta[net.W_rec + j * net.Gp + i]
+        if mask != NULL:
+            for i in prange(pieces(M, ROWS), schedule="static"):
+                multiply_rows(net, dr, dr, mask, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
+        for g in prange(n_groups, schedule="dynamic", chunksize=1):
+            group_backward(net, dr, dpre, dr0, space + threadid() * group_space(net), W_rec, r, packed, groups[g])
+        # Row i + 1 of dpre is the gradient of b_r + W_in x[i] (+ W_rec r[i]).
+        for i in prange(n_rec + n_in + 1, schedule="dynamic", chunksize=1):
+            if i == n_rec + n_in:
+                for j in range(1, M):                         # db_r += dpre
+                    add(grad + net.b_r, dpre + j * net.Ap, net.Gp)
+            elif i >= n_rec:
+                gradient_of_rows(net, grad + net.W_in, x, D, dpre + net.Ap, D, M - 1, i - n_rec)
+            elif not net.separate_recurrent:
+                gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
+    if net.separate_recurrent:
+        with nogil, parallel(num_threads=n_threads):
+            for i in prange(1, M, schedule="static"):
+                recurrent_part(net, dpre + i * net.Ap, dpre + i * net.Ap)
+            for i in prange(n_rec, schedule="static"):
+                gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
+    for i in range(N):                                        # dr0 = dr^0
+        if packed.fresh == NULL or packed.fresh[i]:
+            add(grad + net.r0, dr0 + i * Sp, Sp)
+    return 0
+
+
+# ---- masks between the states and what the frames read of them ----
+
+cdef void multiply_rows(const Net* net, real* out, const real* rows, const real* mask, Py_ssize_t first,
+                        Py_ssize_t n) noexcept nogil:
+    """out = rows * mask in the first Rp numbers of n rows; rows, out (M, Sp), mask (M, Rp).  out may be rows."""
+    cdef Py_ssize_t i, j
+    for i in range(first, first + n):
+        for j in range(net.Rp):
+            out[i * net.Sp + j] = rows[i * net.Sp + j] * mask[i * net.Rp + j]
+
+
+cdef void masked_states(const Net* net, real* out, const real* r, const real* mask, Py_ssize_t M,
+                        int n_threads) noexcept nogil:
+    """out = r * mask, all rows."""
+    cdef Py_ssize_t i
+    with parallel(num_threads=n_threads):
+        for i in prange(pieces(M, ROWS), schedule="static"):
+            multiply_rows(net, out, r, mask, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
+
+
+# ---- one step, its gates cut into pieces: what a draw and a stream take --------------------------------------------
+
+cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogil:
+    return n * (net.Ap + net.Gp)
+
+
+cdef void advance_gates(const Net* net, const real* state, real* space, const real* theta, const real* x,
+                        Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Some of the gates that lead from n states past the frames x (n, D), `stride` numbers apart.  space: advance_space."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        memcpy(space + i * net.Ap + begin, theta + net.b_r + begin, (end - begin) * sizeof(real))
+    product(net.row, space + begin, net.Ap, x, 0, stride, 1, theta + net.W_in + begin, 0, net.Gp, <const real*>NULL,
+            n, end - begin, 1, net.D)
+    add_recurrent(net, space, space + n * net.Ap, state, theta, n, begin, end)
+
+
+cdef void advance_states(const Net* net, real* state, real* space, Py_ssize_t n) noexcept nogil:
+    """state (n, Sp) <- the state after the frames that advance_gates was given."""
+    cell_forward(net.row, net.cell, state, space, space + n * net.Ap, state, n, net.R)

@@ -1,0 +1,36 @@
+# ---- one frame at a time: what a stream reads ----------------------------------------------------------------------
+
+cdef double frame_score(const Net* net, const Draw* at, double* dims, real* panel, real* state, const real* theta,
+                        const real* x) noexcept nogil:
+    """Log-density of one frame x (D,) of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
+
+    Its parts are those of a draw.  Since all of x is known, the head takes the dimensions into its lanes, at.size of
+    the panel on: z (P, W), x, log_density (W)."""
+    cdef Py_ssize_t p, d, l, valid, P = net.P, D = net.D, W = width_of(net.row, theta)
+    cdef real *z = panel + at.size
+    cdef real *x_d = z + P * W
+    cdef real *log_density = x_d + W
+    cdef double frame = 0, of_block = 0
+    memcpy(panel + at.x, x, D * sizeof(real))
+    frame_begin(net, at, panel, state, theta)
+    for d in range(pieces(D, net.in_block)):
+        frame_context(net, at, panel, state, theta, d, 1)
+    for d in range(D):
+        frame_outputs(net, at, panel, theta, d, 1)
+    for p in range(pieces(D, W)):
+        d = p * W
+        valid = min(W, D - d)
+        pack(net.row, z, panel + at.z + d * P, P, valid, P)
+        memset(x_d, 0, W * sizeof(real))
+        memcpy(x_d, x + d, valid * sizeof(real))
+        head_log_density(net.row, net.head, log_density, panel + at.scratch, z, x_d, &net.at)
+        for l in range(valid):
+            dims[d + l] = log_density[l]
+    for d in range(D):                                        # (1), block by block as panels_forward adds them
+        of_block += dims[d]
+        if d % net.in_block == net.in_block - 1 or d == D - 1:
+            frame += of_block
+            of_block = 0
+    advance_gates(net, state, panel + at.step, theta, panel + at.x, D, 1, 0, net.Gp)
+    advance_states(net, state, panel + at.step, 1)
+    return frame
