@@ -16,7 +16,8 @@ test_frames, which go on where training ends.
 fold and seed, in nats, with its standard error over what the table says: folds, test sequences, or blocks of about 25
 frames of a recording, after the mean over seeds.  Where there is one split only, "over seeds" is the standard error of
 the same difference over the seeds of the fits.  The first table says which family validation would choose, for all
-folds and seeds together and for each by itself, and what test data, which chose nothing, say of it.
+folds and seeds together and for each by itself (errors of that over folds or seeds), and what test data, which chose
+nothing, say of it.
 """
 
 import dataclasses
@@ -231,7 +232,7 @@ def main(arguments=None):
         if not wanted(title, options.sets):
             continue
         n_splits, n_seeds = of.splits[options.quick], of.seeds[options.quick]
-        fits = f"{n_splits} folds" if n_splits > 1 else f"{n_seeds} seeds"
+        fits = f"{n_splits} folds" if n_splits > 1 else f"{n_seeds} seed{'s' * (n_seeds > 1)}"
         fits += f" with {n_seeds} seeds each" if n_splits > 1 and n_seeds > 1 else ""
         tables.append(
             Table(
