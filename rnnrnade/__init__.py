@@ -16,7 +16,7 @@ _WHERE = {
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }
-_MODULES = ("conditionals", "datasets", "forecasting", "plotting")
+_MODULES = ("conditionals", "datasets", "distributions", "forecasting", "plotting")
 
 __all__ = [*_WHERE, "config", "load", "show_config"]
 

@@ -19,16 +19,17 @@ cdef extern from "kernels/kernels.h" nogil:
         LSTM_CELL
         N_CELLS
         EXPONENTIAL
+        EXPM1
         LOGARITHM
         SIGMOID
         TANH
-        MIXTURE_OF_GAUSSIANS
         BERNOULLI
         N_HEADS
 
     struct outputs:
         Py_ssize_t K, alpha, mu, sigma
         double min_scale
+        int family
 
     struct head_kernels_f32:
         void (*log_density)(float*, float*, float*, const float*, const outputs*) noexcept nogil
@@ -60,8 +61,8 @@ cdef extern from "kernels/kernels.h" nogil:
         float (*hidden_backward)(float*, float*, const float*, const float*, const float*, const float*,
                                  const float*, Py_ssize_t, float, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*elementwise)(float*, const float*, int, Py_ssize_t) noexcept nogil
-        head_kernels_f32 heads[2]
-        cell_kernels_f32 cells[4]
+        head_kernels_f32 heads[N_HEADS]
+        cell_kernels_f32 cells[N_CELLS]
 
     struct cell_kernels_f64:
         void (*forward)(double*, double*, const double*, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -81,8 +82,8 @@ cdef extern from "kernels/kernels.h" nogil:
         double (*hidden_backward)(double*, double*, const double*, const double*, const double*, const double*,
                                   const double*, Py_ssize_t, double, int, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*elementwise)(double*, const double*, int, Py_ssize_t) noexcept nogil
-        head_kernels_f64 heads[2]
-        cell_kernels_f64 cells[4]
+        head_kernels_f64 heads[N_HEADS]
+        cell_kernels_f64 cells[N_CELLS]
 
     struct kernel_row:
         const char* name
@@ -192,12 +193,12 @@ cdef inline void head_gradient(const kernel_row* row, int head, real* log_densit
 
 
 cdef inline void head_draw(const kernel_row* row, int head, real* x, real* scratch, const real* z,
-                           const real* uniform, const real* normal, const outputs* at,
+                           const real* uniform, const real* noise, const outputs* at,
                            Py_ssize_t lanes) noexcept nogil:
     if real is float:
-        row.f32.heads[head].draw(x, scratch, z, uniform, normal, at, lanes)
+        row.f32.heads[head].draw(x, scratch, z, uniform, noise, at, lanes)
     else:
-        row.f64.heads[head].draw(x, scratch, z, uniform, normal, at, lanes)
+        row.f64.heads[head].draw(x, scratch, z, uniform, noise, at, lanes)
 
 
 cdef inline void head_link(const kernel_row* row, int head, real* parameters, const real* z,

@@ -14,6 +14,11 @@ from .layout import Layout
 Real = TypeVar("Real", np.float32, np.float64)
 
 FUNCTIONS: Final[dict[str, int]]
+FAMILIES: Final[dict[str, int]]
+HEADS: Final[dict[str, int]]
+CELLS: Final[dict[str, int]]
+ACTIVATIONS: Final[dict[str, int]]
+PADDING: Final[int]
 
 def kernel_row_names() -> list[str]: ...
 def row_in_use() -> str: ...

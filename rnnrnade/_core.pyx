@@ -5,13 +5,14 @@ beside its equation; here are its public calls.  Equation numbers are those of N
 Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
-dimension, C numbers of a row of context, Q <= P raw outputs driven by it (they stand first), M frames of a batch, W lanes
-of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a multiple of
-PAD; what stands between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row of gates
-(kernel_table.h), Cs from one row of context to the next.
+dimension, J <= P of them driven by the hidden units (they stand first), C numbers of a row of context, Q <= J raw
+outputs driven by it (first of all), M frames of a batch, W lanes of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a
+multiple of PAD; what stands between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row
+of gates (kernel_table.h), Cs from one row of context to the next.
 
-*States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only its
-row (nade.pxi), and gives back the gradient of it.  Today the rows are the states that condition the frames: C = R, Cs = Sp.
+*States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
+its row, and gives back the gradient of it (nade.pxi).  Today the rows are the states that condition the frames: C = R,
+Cs = Sp.
 
 *Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
@@ -35,13 +36,14 @@ import os
 import threading
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY, NAN, erfc, log1p, nextafter
+from libc.math cimport INFINITY, isnan, nextafter
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 include "core/machine.pxi"
 include "core/workspace.pxi"
+include "core/families.pxi"
 include "core/network.pxi"
 include "core/recurrence.pxi"
 include "core/nade.pxi"
@@ -91,8 +93,8 @@ cdef class Frames:
     """N sequences end to end, M frames in all: what most calls read.
 
     x : (M, D), of the network's type (`from_normal`: float64)
-    offsets : (N + 1,), int64: sequence s is x[offsets[s] : offsets[s + 1]], at least one frame.  None: a network without
-        recurrence does not ask
+    offsets : (N + 1,), int64: sequence s is x[offsets[s] : offsets[s + 1]], at least one frame.  None: a network
+        without recurrence does not ask
     by_length : (N,), int64: the sequences, longest first.  None: they lie so
     fresh, initial : (N,), uint8, and (N, Sp), of the network's type: sequences that are not fresh begin in the state
         initial[s].  None: all begin in r0
@@ -111,7 +113,8 @@ cdef class Frames:
             raise ValueError("fresh and initial must come together, (N,) and (N, Sp). Got only one of them.")
         if offsets is None:
             if by_length is not None or fresh is not None:
-                raise ValueError("offsets must have the shape (N + 1,) beside by_length, fresh and initial. Got None instead.")
+                raise ValueError("offsets must have the shape (N + 1,) beside by_length, fresh and initial. "
+                                 "Got None instead.")
             return
         N = offsets.shape[0] - 1
         if N < 0:
@@ -317,7 +320,8 @@ def from_normal(Network network not None, double[:, ::1] e not None, const real[
     check_frames(&net, theta, frames, &score.shape[0])
     check_shape("e", &e.shape[0], 2, M, net.D)
     if frames.packed.offsets == NULL:
-        raise ValueError("offsets must have the shape (N + 1,): the frames of a sequence follow each other. Got None instead.")
+        raise ValueError("offsets must have the shape (N + 1,): the frames of a sequence follow each other. "
+                         "Got None instead.")
     check_threads(n_threads)
     if M == 0:
         return
@@ -346,8 +350,8 @@ def score_frame(Network network not None, double[::1] dims not None, const real[
 
 
 def adam(real[::1] theta not None, real[::1] average, real[::1] m not None, real[::1] v not None,
-         const real[::1] gradient not None, const real[::1] strength, double beta1, double beta2, double epsilon, int step,
-         double rate, double share, int n_threads=1):
+         const real[::1] gradient not None, const real[::1] strength, double beta1, double beta2, double epsilon,
+         int step, double rate, double share, int n_threads=1):
     """One update by Adam with decoupled weight decay, and of the moving average, all (size,).  strength, average:
     None where there is none.
 
@@ -386,7 +390,8 @@ def momentum(real[::1] theta not None, real[::1] average, real[::1] v not None, 
                     <const real*>NULL if strength is None else &strength[0], decay, rate, share, n, n_threads)
 
 
-cdef int check_updated(real[::1] theta, real[::1] average, const real[::1] gradient, const real[::1] strength) except -1:
+cdef int check_updated(real[::1] theta, real[::1] average, const real[::1] gradient,
+                       const real[::1] strength) except -1:
     cdef Py_ssize_t n = theta.shape[0]
     check_shape("gradient", &gradient.shape[0], 1, n)
     if average is not None:
@@ -427,7 +432,8 @@ def add_product(double[:, ::1] C not None, const double[:, ::1] A not None, cons
         memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
 
 
-FUNCTIONS = {"exp": <int>EXPONENTIAL, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID, "tanh": <int>TANH}
+FUNCTIONS = {"exp": <int>EXPONENTIAL, "expm1": <int>EXPM1, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID,
+             "tanh": <int>TANH}
 
 
 def apply(str function not None, const real[::1] x not None, real[::1] out not None):

@@ -112,6 +112,7 @@ FIT_OPTIONS = (
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, as alpha,mu,sigma,hidden"),
     ("--activation", "activation", str, "hidden units: sigmoid or relu"),
+    ("--conditional", "conditional", str, "family of the components of each conditional, such as gaussian"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
     ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
     ("--dtype", "dtype", str, "float32 or float64"),

@@ -4,10 +4,10 @@ import numpy as np
 
 from .calibration import calibration
 from .checks import as_probabilities, names_of_features, naming
-from .distributions import FAMILIES, Bernoulli, MixtureOfGaussians  # public here, too
+from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
 from .surprise import alarm_threshold, explain, index_of
 
-__all__ = ["FAMILIES", "Bernoulli", "Conditionals", "MixtureOfGaussians"]
+__all__ = ["Conditionals"]
 
 
 class Conditionals:

@@ -35,7 +35,10 @@ DRAWS = 1 << 22  # random numbers of each kind held at a time
 
 
 class MixtureParameters(NamedTuple):
-    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such."""
+    """Parameters of every one-dimensional conditional in the units of X: each (T_i, D, K), or a list of such.
+
+    Weights, locations and scales of the components: of Gaussians means and standard deviations.
+    """
 
     alpha: np.ndarray
     mu: np.ndarray
@@ -195,7 +198,7 @@ class Density:
 
     def noise(self, shape, generator):
         """(uniform, noise): the random numbers of a draw."""
-        return self.head.random_numbers(generator, shape, self.model.dtype)
+        return self.head.numbers(generator, shape, self.model.dtype)
 
     def state_after(self, data, n, n_threads=1):
         """The state after one sequence, or without data the first, n times: (n, Sp); None for static models."""

@@ -81,6 +81,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if unknown:
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
         mixture = "conditional" in cls._parameter_constraints
+        if "conditional" in options:
+            cls(conditional=options["conditional"])._validate_params()
         head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
@@ -177,6 +179,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         -------
         MixtureParameters
             alpha, mu, sigma, each (T_i, D, K) or a list of such; for binary models BernoulliParameters with p (T_i, D).
+            sigma is the scale of the family (`conditional`): of Gaussians the standard deviation.
         """
         density = self._one_density()
         data = self._check(X, lengths)

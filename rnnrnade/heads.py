@@ -1,42 +1,78 @@
-"""Heads: the density of one number given its raw outputs.  One row a head."""
+"""Heads: the density of one number given its raw outputs.  One row a head, which owns all that differs."""
 
 from dataclasses import dataclass
 
-from .distributions import Bernoulli, MixtureOfGaussians
+import numpy as np
+
+from . import _core
+from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
 
 
 @dataclass(frozen=True)
 class Head:
-    """The density of one number: its place in the kernels' list, its raw outputs, and their users' names."""
+    """The density of one number.
+
+    Attributes
+    ----------
+    name : str
+        Of the option `conditional`, and in the kernels' list.
+    outputs : dict
+        Its raw outputs: the name of each in `context`, and what users call its V, b and W.  None in the place of V and
+        W: an output that no net drives.
+    distribution : type
+        Of the number, in float64 (distributions.py).
+    support : {"real", "binary"}
+    """
 
     name: str
-    index: int
-    context: dict  # context name -> (name of V, b, W blocks)
-    mixture: bool
+    outputs: dict
+    distribution: type
+    support: str = "real"
+
+    @property
+    def code(self):
+        """Its place in the kernels' list."""
+        return _core.HEADS[self.name]
+
+    @property
+    def mixture(self):
+        """Whether each raw output is K numbers, one a component."""
+        return issubclass(self.distribution, Mixture)
 
     @property
     def binary(self):
-        return not self.mixture
+        return self.support == "binary"
 
     @property
-    def distribution(self):
-        return MixtureOfGaussians if self.mixture else Bernoulli
+    def context(self):
+        """The names of the raw outputs that a recurrent state may drive."""
+        return tuple(name for name, (_, _, W) in self.outputs.items() if W is not None)
 
-    def random_numbers(self, generator, shape, dtype):
+    @property
+    def deviation(self):
+        """The standard deviation of a component of scale 1."""
+        return float(np.sqrt(self.distribution.unit_variance))
+
+    def numbers(self, generator, shape, dtype):
+        """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any."""
         uniform = generator.random(shape, dtype)
-        return uniform, uniform if self.binary else generator.standard_normal(shape, dtype)
+        noise = self.distribution.noise(generator, shape, dtype)
+        return uniform, uniform if noise is None else noise
 
+
+MIXTURE = {
+    "alpha": ("V_alpha", "b_alpha", "W_alpha"),
+    "mu": ("V_mu", "b_mu", "W_mu"),
+    "sigma": ("V_sigma", "b_sigma", "W_sigma"),
+}
 
 HEADS = {
-    "gaussian": Head(
-        "gaussian",
-        0,
-        {
-            "alpha": ("V_alpha", "b_alpha", "W_alpha"),
-            "mu": ("V_mu", "b_mu", "W_mu"),
-            "sigma": ("V_sigma", "b_sigma", "W_sigma"),
-        },
-        mixture=True,
-    ),
-    "bernoulli": Head("bernoulli", 1, {"bias": ("V", "b", "W_b")}, mixture=False),
+    head.name: head
+    for head in (
+        Head("gaussian", MIXTURE, MixtureOfGaussians),
+        Head("laplace", MIXTURE, MixtureOfLaplaces),
+        Head("logistic", MIXTURE, MixtureOfLogistics),
+        Head("bernoulli", {"bias": ("V", "b", "W_b")}, Bernoulli, support="binary"),
+    )
 }
+CONDITIONALS = tuple(name for name, head in HEADS.items() if head.mixture)  # of the option `conditional`

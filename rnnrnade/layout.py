@@ -5,7 +5,8 @@ Design
 All parameters are one flat block with named views, so that an optimiser, a checkpoint and a comparison are each one
 call.  Inside, axes lie as the kernels like them (the axis that goes into the vector lanes last, padded with zeros to
 a multiple of PAD); `Layout.views` shows every block under its user's name and shape, without a copy.  The raw outputs
-that the recurrent state drives stand first, so that one product serves them all, whatever `context` is.
+that the recurrent state drives stand first, and those that no net drives last, so that one product with the state and
+one with the hidden units serve all that have them, whatever `context` is.
 """
 
 from dataclasses import dataclass, field
@@ -14,28 +15,28 @@ from math import prod
 import numpy as np
 from scipy.special import ndtri
 
+from . import _core
 from .heads import HEADS
 
-PAD = 16  # as in kernels/kernels.h
-ACTIVATIONS = ("sigmoid", "relu")  # in the order of kernels/kernels.h
+PAD = _core.PADDING
+ACTIVATIONS = _core.ACTIVATIONS  # name: its place in the kernels' list
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A recurrence: its place in the kernels' list, its gates, the numbers of its state a unit, and whether the last
-    gate takes W_rec r^{t-1} separately from the rest."""
+    """A recurrence: its gates, the numbers of its state a unit, and whether the last gate takes W_rec r^{t-1}
+    separately from the rest."""
 
-    index: int
     gates: int = 1
     states: int = 1
     separate_recurrent: bool = False
 
 
 CELLS = {
-    "sigmoid": Cell(0),
-    "tanh": Cell(1),
-    "gru": Cell(2, gates=3, separate_recurrent=True),
-    "lstm": Cell(3, gates=4, states=2),
+    "sigmoid": Cell(),
+    "tanh": Cell(),
+    "gru": Cell(gates=3, separate_recurrent=True),
+    "lstm": Cell(gates=4, states=2),
 }
 
 
@@ -50,7 +51,8 @@ class Layout:
 
     Attributes
     ----------
-    head : {"gaussian", "bernoulli"}
+    head : str
+        A name in HEADS.
     D, H, K, R : int
         Dimensions, hidden units (0: independent dimensions), components, recurrent units (0: static).
     activation, cell : str
@@ -77,7 +79,7 @@ class Layout:
             "W": (self.D, self.H),
             "c": (self.H,),
             "rho": (self.D,),
-            "V": (self.D, self.P, self.Hp),
+            "V": (self.D, self.J, self.Hp),
             "b": (self.D, self.P),
         }
         if self.R:
@@ -100,14 +102,21 @@ class Layout:
 
     @property
     def quantities(self):
-        """Names of the raw outputs in their order inside: those that the recurrent state drives first."""
-        names = HEADS[self.head].context
-        driven = [name for name in names if self.R and name in self.context]
-        return driven + [name for name in names if name not in driven]
+        """Names of the raw outputs in their order inside: driven by the recurrent state, by the hidden units only, and
+        by no net."""
+        head = HEADS[self.head]
+        by_state = [name for name in head.context if self.R and name in self.context]
+        by_units = [name for name in head.context if name not in by_state]
+        return by_state + by_units + [name for name in head.outputs if name not in head.context]
 
     @property
     def P(self):
         """Raw outputs a dimension."""
+        return self.K * len(HEADS[self.head].outputs)
+
+    @property
+    def J(self):
+        """Raw outputs a dimension that the hidden units drive."""
         return self.K * len(HEADS[self.head].context)
 
     @property
@@ -166,15 +175,15 @@ class Layout:
 
     @property
     def head_index(self):
-        return HEADS[self.head].index
+        return HEADS[self.head].code
 
     @property
     def activation_index(self):
-        return ACTIVATIONS.index(self.activation)
+        return ACTIVATIONS[self.activation]
 
     @property
     def cell_index(self):
-        return CELLS[self.cell].index
+        return _core.CELLS[self.cell]
 
     @property
     def alpha(self):
@@ -202,11 +211,12 @@ class Layout:
         H, K, R = self.H, self.K, self.R
         V, b = self.block(theta, "V"), self.block(theta, "b")
         found = {"W": self.block(theta, "W").T, "c": self.block(theta, "c"), "rho": self.block(theta, "rho")}
-        for quantity, (name_V, name_b, name_W) in HEADS[self.head].context.items():
+        for quantity, (name_V, name_b, name_W) in HEADS[self.head].outputs.items():
             rows = slice(self.first(quantity), self.first(quantity) + K)
-            found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
+            if name_V is not None:
+                found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
-            if R and quantity in self.context:
+            if R and name_W is not None and quantity in self.context:
                 found[name_W] = self.block(theta, "U")[:, rows, : self.C]
         if not HEADS[self.head].mixture:  # one output: no axis of components
             found["V"], found["b"] = found["V"][:, :, 0], found["b"][:, 0]
@@ -239,24 +249,24 @@ SPREAD = 0.6  # of the components' means about 0, in the unit of the transform's
 def initial_parameters(layout, generator, dtype):
     """A flat vector to start training from.
 
-    Every conditional starts close to a standard normal (mixture: components spread about 0 with total variance 1), so
-    that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights
-    into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget
-    gates of an LSTM start open: bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
+    Every conditional starts close to a standard normal (mixtures of any family: components spread about 0 with total
+    variance 1), so that behind a fitted transform the untrained model has nearly the likelihood of that transform
+    alone.  Weights into hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.
+    The forget gates of an LSTM start open: bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
-    D, H, K, R = layout.D, layout.H, layout.K, layout.R
+    D, H, K, R, head = layout.D, layout.H, layout.K, layout.R, HEADS[layout.head]
 
     def normal(*shape, scale):
         return generator.standard_normal(shape) * scale
 
     values = {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
-    for name_V, _, name_W in HEADS[layout.head].context.values():
-        shape_V, shape_W = ((D, H, K), (D, K, R)) if HEADS[layout.head].mixture else ((D, H), (D, R))
+    for name_V, _, name_W in (head.outputs[name] for name in head.context):
+        shape_V, shape_W = ((D, H, K), (D, K, R)) if head.mixture else ((D, H), (D, R))
         values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
         values[name_W] = normal(*shape_W, scale=0.1 * max(R, 1) ** -0.5)
-    if HEADS[layout.head].mixture:
+    if head.mixture:
         mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
-        scale = np.sqrt(1 - np.mean(mu**2))
+        scale = np.sqrt(1 - np.mean(mu**2)) / head.deviation
         values["b_mu"] = np.tile(mu, (D, 1))
         values["b_sigma"] = np.full((D, K), np.log(max(scale - layout.min_scale, 1e-3)))
     if R:

@@ -212,13 +212,14 @@ class Model:
         lay = self.layout
         return np.tile(self.theta[lay.offsets["r0"] :][: lay.Sp], (n, 1)) if lay.R else None
 
-    def sample(self, uniform, normal, *, state=None, n_threads=1):
+    def sample(self, uniform, noise, *, state=None, n_threads=1):
         """Draw from the model.
 
         Parameters
         ----------
-        uniform, normal : ndarray of shape (N, T, D), of the model's type
-            Uniforms on [0, 1) choose components (or values 0 and 1), standard normals make the draw within one.
+        uniform, noise : ndarray of shape (N, T, D), of the model's type
+            As `Head.numbers` makes them: uniforms on [0, 1) choose components (or values 0 and 1), standard numbers of
+            the family make the draw within one.
         state : ndarray of shape (N, Sp), optional
             Conditions the first frame; overwritten with the state after the last.  Default: r0.
 
@@ -229,11 +230,11 @@ class Model:
         x = np.empty_like(uniform)
         if state is None:
             state = self.initial_state(len(x))
-        _core.sample(self.network, x, self.theta, uniform, normal, state, n_threads)
+        _core.sample(self.network, x, self.theta, uniform, noise, state, n_threads)
         return x
 
     def from_normal(self, scores, offsets, *, n_threads=1):
-        """Packed frames from their normal scores, of a head of Gaussian mixtures.
+        """Packed frames from their normal scores, of a head of mixtures.
 
         Parameters
         ----------

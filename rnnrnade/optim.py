@@ -65,7 +65,7 @@ def clip_norm(largest, *, n_threads=1):
 
 
 def mean_gradient(layout):
-    """Multiply the gradients by V_mu, b_mu and W_mu with the standard deviation of their component.
+    """Multiply the gradients by V_mu, b_mu and W_mu with the scale of their component.
 
     A heuristic, no gradient of anything: it keeps narrow components from taking steps of the means that are large
     against their width (Uria, Murray and Larochelle, RNADE, 2013, section 3, multiply dz^mu of each datum by sigma of

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .heads import HEADS
+from .heads import CONDITIONALS
 from .layout import ACTIVATIONS, CELLS
 from .optim import OPTIMIZERS, SCHEDULES
 from .transforms import Linear
@@ -51,7 +51,7 @@ COMMON = {
 }
 MIXTURE = {
     "n_components": [_positive(Integral)],
-    "conditional": [StrOptions({name for name, head in HEADS.items() if head.mixture})],
+    "conditional": [StrOptions(set(CONDITIONALS))],
     "min_scale": [_positive(Real, zero=True)],
     "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
     "mean_gradient": ["boolean"],
@@ -71,22 +71,24 @@ RECURRENT = {
 DOCUMENTED = {
     "mixture": """
 n_components : int, default=10
-    Gaussians of each one-dimensional conditional; >= 1.
+    Components of each one-dimensional conditional; >= 1.
 n_hidden : int
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
     sequences.
 min_scale : float, default=1e-3
-    Smallest standard deviation of a component, in the unit of the transform's output; >= 0.  Rounded or repeated
-    values invite narrow spikes: state it with every log-density.
-conditional : {"gaussian"}, default="gaussian"
-    Family of the components.
+    Smallest scale, sigma, of a component, in the unit of the transform's output; >= 0.  Rounded or repeated values
+    invite narrow spikes: state it with every log-density.
+conditional : {CONDITIONALS}, default="gaussian"
+    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.
 transform : {"standardize", "whiten", "var"}, Linear or None
     Fitted and put in front of the model; log-densities are those of X as given.  "var" is a vector autoregression,
     Linear(lags=2, covariance="full").  Default: "whiten" for vectors, "var" for sequences.
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
-    since its steps do not depend on the scale of a gradient.""",
+    since its steps do not depend on the scale of a gradient.""".replace(
+        "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
+    ),
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",

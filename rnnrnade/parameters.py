@@ -30,7 +30,7 @@ def implied_options(head, arrays, *, recurrent, owner):
     owner : str
         Of whom messages speak.
     """
-    first_V = next(iter(head.context.values()))[0]
+    first_V = next(iter(head.outputs.values()))[0]
     sources = {"W": 2, first_V: 3 if head.mixture else 2} | ({"W_rec": 2} if recurrent else {})
     for name, ndim in sources.items():
         if name not in arrays:
@@ -41,7 +41,7 @@ def implied_options(head, arrays, *, recurrent, owner):
     if head.mixture:
         options["n_components"] = arrays[first_V].shape[2]
     if recurrent:
-        driven = [quantity for quantity, (_, _, name_W) in head.context.items() if name_W in arrays]
+        driven = [quantity for quantity, (_, _, name_W) in head.outputs.items() if name_W in arrays]
         options["n_recurrent"] = arrays["W_rec"].shape[1]
         options["context"] = (*driven, "hidden") if "W_c" in arrays else tuple(driven)
     options["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"

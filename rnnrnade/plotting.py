@@ -423,15 +423,18 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     ImportError
         Without matplotlib.
     ValueError
-        If `X` is not one sequence, or has no such frame.
+        If `X` is not one sequence, or has no such frame; for a binary model.
     """
-    from .distributions import MixtureOfGaussians
-
     x = _one_sequence("conditional_densities", X)
     if not isinstance(frame, Integral) or not -len(x) <= frame < len(x):
         raise ValueError(f"conditional_densities draws frame {frame!r} of one sequence (T, D); X has shape {x.shape}.")
     frame %= len(x)
-    mixture = MixtureOfGaussians(*estimator.predict_params(X[: frame + 1]))[frame]
+    distribution = estimator._head.distribution
+    if not distribution.continuous:
+        raise ValueError(
+            "conditional_densities draws densities; of binary models predict_params(X) gives probabilities."
+        )
+    mixture = distribution(*estimator.predict_params(X[: frame + 1]))[frame]
     dims = check_dims("dims", range(min(12, x.shape[1])) if dims is None else dims, x.shape[1])
     names = names_of_features(estimator, x.shape[1], feature_names)
     n_columns = min(4, len(dims))

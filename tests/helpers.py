@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import pytest
 import reference
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 from scipy.stats import kstest
 
 FLOAT32, FLOAT64 = "float32", "float64"
@@ -28,15 +28,16 @@ TOLERANCE = {
     "derivative": 1e-8,
 }
 
-CONTEXTS = {"gaussian": ("alpha", "mu", "sigma", "hidden"), "bernoulli": ("bias", "hidden")}
-DEFAULT_CONTEXT = {"gaussian": ("alpha", "mu", "sigma"), "bernoulli": ("bias", "hidden")}
+CONTEXTS = {name: (*head.context, "hidden") for name, head in reference.HEADS.items()}
+DEFAULT_CONTEXT = {name: CONTEXTS[name][:3] for name in CONTEXTS}  # of mixtures all but "hidden"
+MIXTURES = tuple(name for name, head in reference.HEADS.items() if head.mixture)
 
 # ---- cases -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """One model and its data. R = 0: a static model (rows of one array). The Bernoulli head has no K."""
+    """One model and its data. R = 0: a static model (rows of one array). Only mixtures have K."""
 
     D: int
     H: int
@@ -53,9 +54,13 @@ class Case:
         if self.context is None:
             object.__setattr__(self, "context", DEFAULT_CONTEXT[self.head] if self.R else ())
 
+    @property
+    def mixture(self):
+        return self.head in MIXTURES
+
     def __str__(self):
         parts = [self.head, f"D{self.D}", f"H{self.H}"]
-        parts += [f"K{self.K}"] if self.head == "gaussian" else []
+        parts += [f"K{self.K}"] if self.mixture else []
         parts += [f"R{self.R}", self.cell, "+".join(self.context)] if self.R else ["static"]
         parts += ["T" + "_".join(map(str, self.lengths)), self.activation]
         parts += [f"min{self.min_scale:g}"] if self.min_scale else []
@@ -76,18 +81,13 @@ class Case:
         options = {"activation": self.activation}
         if self.R:
             options["cell"] = self.cell
-        if self.head == "gaussian":
-            options["min_scale"] = self.min_scale
+        if self.mixture:
+            options |= {"conditional": self.head, "min_scale": self.min_scale}
         return options
 
     @property
     def estimator_name(self):
-        return {
-            ("gaussian", False): "RNADE",
-            ("gaussian", True): "RNNRNADE",
-            ("bernoulli", False): "NADE",
-            ("bernoulli", True): "RNNNADE",
-        }[self.head, bool(self.R)]
+        return ("RNN" if self.R else "") + ("RNADE" if self.mixture else "NADE")
 
     def make(self, dtype=FLOAT64):
         """(parameters, list of sequences), both of the type `dtype`."""
@@ -119,7 +119,7 @@ class Case:
         from rnnrnade.model import Model
 
         parameters, sequences = self.make(dtype)
-        K = self.K if self.head == "gaussian" else 1
+        K = self.K if self.mixture else 1
         layout = Layout(self.head, self.D, self.H, K, self.R, self.activation, self.cell, self.context, self.min_scale)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
@@ -148,7 +148,7 @@ def random_parameters(
         return shift + scale * generator.standard_normal(shape)
 
     p = {"W": normal(H, D, scale=D**-0.5), "c": normal(H), "rho": normal(D, scale=0.3, shift=1.0)}
-    if head == "gaussian":
+    if reference.HEADS[head].mixture:
         for q, scale in (("alpha", 1.0), ("mu", 1.0), ("sigma", 0.4)):
             p[f"V_{q}"] = normal(D, H, K, scale=scale * max(H, 1) ** -0.5)
             p[f"b_{q}"] = normal(D, K, scale=scale)
@@ -196,9 +196,9 @@ def valid(case):
     case = replace(case, context=None)
     if case.R == 0:
         case = replace(case, cell="sigmoid")
-    if case.head == "bernoulli":
+    if not case.mixture:
         case = replace(case, K=1, min_scale=0.0)
-    if case.head == "bernoulli" and case.R and case.H == 0:
+    if not case.mixture and case.R and case.H == 0:
         case = replace(case, context=("bias",))
     return case
 
@@ -436,7 +436,7 @@ def integral_transforms(model, X):
         return [integral_transforms(model, x) for x in X]
     alpha, mu, sigma = model.predict_params(X)
     assert_near(alpha.sum(-1), np.ones(X.shape), 1e-6)
-    return (alpha * ndtr((X[..., None] - mu) / sigma)).sum(-1)
+    return (alpha * reference.HEADS[model.conditional].cdf((X[..., None] - mu) / sigma)).sum(-1)
 
 
 # ---- derivatives -------------------------------------------------------------------------------------------

@@ -7,15 +7,18 @@ T frames, D dimensions, H hidden units, K components, R recurrent units. Numbers
     (3)  a_1 = c (+ W_c r^{t-1});     a_{d+1} = a_d + x_d W[:,d]
     (4)  h_d = s(rho_d a_d)                                                            s: the activation
     (5)  z^q_d = V^q_d' h_d + b^q_d + W^q_d r^{t-1}
-    (6)  Gaussian:  alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
+    (6)  mixture:   alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
          Bernoulli: p(x_d = 1) = sigmoid(z)
-    (7)  Gaussian:  log p(x_d | .) = logsumexp_k( log alpha_k + log N(x_d; mu_k, sigma_k^2) )
+    (7)  mixture:   log p(x_d | .) = logsumexp_k( log alpha_k + log f((x_d - mu_k) / sigma_k) - log sigma_k )
+                    f: the density of its family
          Bernoulli: log p(x_d | .) = x_d log sigmoid(z) + (1 - x_d) log sigmoid(-z)
 
 Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
 a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:
 the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, and checks `gradient`.
 """
+
+import math
 
 import numpy as np
 
@@ -150,9 +153,10 @@ CELLS = {
 # ---- heads: the density of one number given its raw outputs ------------------------------------------------
 
 
-class Gaussian:
-    """Mixture of Gaussians: K-vectors z = (z^alpha, z^mu, z^sigma)."""
+class Mixture:
+    """K components of one family: K-vectors z = (z^alpha, z^mu, z^sigma). A family is functions of u."""
 
+    mixture = True
     # (V^q, b^q, W^q) for each q, and the name of W^q in `context`
     outputs = (
         ("V_alpha", "b_alpha", "W_alpha"),
@@ -166,13 +170,12 @@ class Gaussian:
         z_alpha, z_mu, z_sigma = z
         return np.exp(z_alpha - logsumexp(z_alpha)), z_mu, min_scale + np.exp(z_sigma)
 
-    @staticmethod
-    def log_terms(x, z, min_scale):
-        """log alpha_k N(x; mu_k, sigma_k^2), shape (K,)"""
+    @classmethod
+    def log_terms(cls, x, z, min_scale):
+        """log alpha_k f(u_k) / sigma_k, shape (K,)"""
         z_alpha, mu, z_sigma = z
         sigma = min_scale + np.exp(z_sigma)
-        log_normal = -0.5 * ((x - mu) / sigma) ** 2 - np.log(sigma) - LOG_SQRT_2PI
-        return z_alpha - logsumexp(z_alpha) + log_normal
+        return z_alpha - logsumexp(z_alpha) + cls.log_f((x - mu) / sigma) - np.log(sigma)
 
     @classmethod
     def log_density(cls, x, z, min_scale):  # (7)
@@ -185,20 +188,85 @@ class Gaussian:
         terms = cls.log_terms(x, z, min_scale)
         pi = np.exp(terms - logsumexp(terms))
         u = (x - mu) / sigma
-        return [pi - alpha, pi * u / sigma, pi * (u * u - 1.0) * np.exp(z[2]) / sigma]
+        s = cls.minus_slope(u)
+        return [pi - alpha, pi * s / sigma, pi * (s * u - 1.0) * np.exp(z[2]) / sigma]
 
     @classmethod
     def draw(cls, z, min_scale, u, g):
-        """mu_k + sigma_k g, k the first whose cumulative alpha exceeds u (or the last, after rounding)."""
+        """mu_k + sigma_k g, k the first whose cumulative alpha exceeds u (or the last, after rounding); g is noise."""
         alpha, mu, sigma = cls.link(z, min_scale)
         above = np.flatnonzero(np.cumsum(alpha) > u)
         k = above[0] if above.size else alpha.size - 1
         return mu[k] + sigma[k] * g
 
 
+class Gaussian(Mixture):
+    """u ~ N(0, 1)"""
+
+    @staticmethod
+    def log_f(u):
+        return -0.5 * u * u - LOG_SQRT_2PI
+
+    @staticmethod
+    def minus_slope(u):
+        """-d log f / du"""
+        return u
+
+    @staticmethod
+    def cdf(u):
+        """P(U <= u), of a real array u"""
+        return 0.5 + 0.5 * np.vectorize(math.erf, otypes=[float])(u / np.sqrt(2.0))
+
+    @staticmethod
+    def noise(generator, shape):
+        """Draws of u."""
+        return generator.standard_normal(shape)
+
+
+class Laplace(Mixture):
+    """f(u) = exp(-|u|) / 2"""
+
+    @staticmethod
+    def log_f(u):
+        return -u * np.sign(np.real(u)) - np.log(2.0)  # |u|, on either side of the kink analytic
+
+    @staticmethod
+    def minus_slope(u):
+        return np.sign(np.real(u))  # at the kink 0
+
+    @staticmethod
+    def cdf(u):
+        return np.where(u < 0, np.exp(-np.abs(u)) / 2.0, 1.0 - np.exp(-np.abs(u)) / 2.0)
+
+    @staticmethod
+    def noise(generator, shape):
+        return generator.laplace(size=shape)
+
+
+class Logistic(Mixture):
+    """P(U <= u) = 1 / (1 + exp(-u))"""
+
+    @staticmethod
+    def log_f(u):
+        return log_sigmoid(u) + log_sigmoid(-u)
+
+    @staticmethod
+    def minus_slope(u):
+        return np.tanh(u / 2.0)
+
+    @staticmethod
+    def cdf(u):
+        return sigmoid(u)
+
+    @staticmethod
+    def noise(generator, shape):
+        return generator.logistic(size=shape)
+
+
 class Bernoulli:
     """p(x = 1) = sigmoid(z), x in {0, 1}: log p = x log s(z) + (1 - x) log s(-z)."""
 
+    mixture = False
     outputs = (("V", "b", "W_b"),)
     context = ("bias",)
 
@@ -216,11 +284,15 @@ class Bernoulli:
 
     @staticmethod
     def draw(z, min_scale, u, g):
-        """1 where u < p; the normal number g is not used."""
+        """1 where u < p; the noise g is not used."""
         return 1.0 if u < sigmoid(z[0]) else 0.0
 
+    @staticmethod
+    def noise(generator, shape):
+        return np.zeros(shape)
 
-HEADS = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+
+HEADS = {"gaussian": Gaussian, "laplace": Laplace, "logistic": Logistic, "bernoulli": Bernoulli}
 
 # ---- the model ---------------------------------------------------------------------------------------------
 
@@ -333,7 +405,7 @@ def draw(
     parameters,
     n_frames,
     uniforms,
-    normals,
+    noise,
     *,
     given=None,
     follow=None,
@@ -342,7 +414,7 @@ def draw(
     cell="sigmoid",
     min_scale=0.0,
 ):
-    """One sequence (n_frames, D) from uniforms and normals, each (n_frames, D), continuing `given` (T, D).
+    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).
 
     With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
     """
@@ -353,7 +425,7 @@ def draw(
     for t in range(n_frames):
 
         def value(d, z, t=t):
-            x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], normals[t, d])
+            x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], noise[t, d])
             return past[t, d]
 
         _frame(p, *_conditions(p, [state], None), value, head, activation)

@@ -90,7 +90,7 @@ def test_fit_passes_its_options_on(run, folder, tmp_path):
     output = tmp_path / "model.safetensors"
     options = "--components 2 --hidden 3 --recurrent 5 --cell lstm --context mu,hidden --transform var:1"
     more = "--dtype float64 --window 6 --batch-size 4 --epochs 1 --learning-rate 0.01 --seed 3 --jobs 1 --quiet"
-    argv = ["fit", folder / "data.npz", "-o", output, *options.split(), *more.split()]
+    argv = ["fit", folder / "data.npz", "-o", output, *options.split(), *more.split(), "--conditional", "laplace"]
     code, out, err = run(*argv, "--validation-data", folder / "named.npz")
     assert (code, err) == (0, "")
     model = rnnrnade.RNNRNADE.load(output)
@@ -101,6 +101,7 @@ def test_fit_passes_its_options_on(run, folder, tmp_path):
         "n_recurrent": 5,
         "cell": "lstm",
         "context": ("mu", "hidden"),
+        "conditional": "laplace",
     }
     expected |= {"dtype": "float64", "window": 6, "batch_size": 4, "max_epochs": 1, "learning_rate": 0.01}
     assert {name: params[name] for name in expected} == expected

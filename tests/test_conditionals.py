@@ -19,34 +19,90 @@ from helpers import (
     packed,
     walks,
 )
+from scipy import stats
 from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
 from rnnrnade import RNADE, Linear, _core, density, distributions
-from rnnrnade.distributions import FAMILIES, Bernoulli, MixtureOfGaussians
+from rnnrnade.distributions import Bernoulli, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
 from rnnrnade.heads import HEADS
 
 ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
+
+# Of each family the mixture, the same family of scipy, and its density and distribution function in mpmath.
+FAMILIES = {
+    "gaussian": (MixtureOfGaussians, stats.norm, lambda u, m: m.npdf(u), lambda u, m: m.erfc(-u / m.sqrt(2)) / 2),
+    "laplace": (
+        MixtureOfLaplaces,
+        stats.laplace,
+        lambda u, m: m.exp(-abs(u)) / 2,
+        lambda u, m: m.exp(u) / 2 if u < 0 else 1 - m.exp(-u) / 2,
+    ),
+    "logistic": (
+        MixtureOfLogistics,
+        stats.logistic,
+        lambda u, m: m.exp(-abs(u)) / (1 + m.exp(-abs(u))) ** 2,
+        lambda u, m: 1 / (1 + m.exp(-u)),
+    ),
+}
+every_family = pytest.mark.parametrize("family", FAMILIES)
 few_or_many = pytest.mark.parametrize("n", [2000, pytest.param(200_000, marks=pytest.mark.full)])
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
-def mixtures(n, K, seed=0):
+def test_every_family_is_here():
+    assert {name: row[0] for name, row in FAMILIES.items()} == {
+        name: head.distribution for name, head in HEADS.items() if head.mixture
+    }
+
+
+def mixtures(n, K, seed=0, family="gaussian"):
     """n mixtures of very different weights, distances and widths."""
     generator = np.random.default_rng(seed)
     mu = generator.standard_normal((n, K)) * generator.choice([0.1, 1.0, 10.0, 100.0], (n, 1))
-    return MixtureOfGaussians(
+    return FAMILIES[family][0](
         generator.dirichlet(np.full(K, 0.5), n), mu, np.exp(2 * generator.standard_normal((n, K)))
     )
 
 
-# ---- mixtures of Gaussians -----------------------------------------------------------------------------------------
+# ---- mixtures ------------------------------------------------------------------------------------------------------
+
+
+@every_family
+def test_components_are_those_of_scipy(family):
+    generator = np.random.default_rng(6)
+    mu, sigma, x = generator.normal(size=50), np.exp(generator.normal(size=50)), 5 * generator.normal(size=50)
+    one, same = FAMILIES[family][0](np.ones((50, 1)), mu[:, None], sigma[:, None]), FAMILIES[family][1](mu, sigma)
+    for ours, theirs in (
+        ("log_density", "logpdf"), ("cdf", "cdf"), ("sf", "sf"), ("log_cdf", "logcdf"), ("log_sf", "logsf"),
+    ):  # fmt: skip
+        assert_near(getattr(one, ours)(x), getattr(same, theirs)(x), 1e-13, ours)
+    assert_near(one.ppf(0.3), same.ppf(0.3), 1e-13)
+    assert_near(one.mean(), same.mean(), 1e-15)
+    assert_near(one.var(), same.var(), 1e-14)
+    assert_near(one.crps(x), [crps_by_quadrature(one[i], x[i]) for i in range(50)], 1e-9)
+    for dtype in DTYPES:
+        noise = FAMILIES[family][0].noise(np.random.default_rng(0), (4000,), np.dtype(dtype))
+        assert noise.dtype == dtype and kstest(noise, FAMILIES[family][1].cdf).pvalue > 0.001
+        assert abs(noise.var() / FAMILIES[family][0].unit_variance - 1) < 0.2
+
+
+def crps_by_quadrature(one, x):
+    """The integral of F^2 below x, and of (1 - F)^2 above."""
+    scale = float(np.sqrt(one.var()))
+    edges = np.concatenate([-np.geomspace(100, 0.1, 12), [0.0], np.geomspace(0.1, 100, 12)]) * scale + one.mean()
+    edges = np.unique(np.concatenate([edges, one.mu, [x]]))
+    pieces = itertools.pairwise(edges)
+    return sum(
+        quad(lambda s, F=one.cdf if b <= x else one.sf: float(F(s)) ** 2, a, b, epsabs=1e-12)[0] for a, b in pieces
+    )
 
 
 @few_or_many
 @pytest.mark.parametrize("K", [1, 2, 5, 20])
-def test_quantiles_invert_the_distribution_function(K, n):
-    mixture = mixtures(n, K)
+@every_family
+def test_quantiles_invert_the_distribution_function(family, K, n):
+    mixture = mixtures(n, K, family=family)
     generator = np.random.default_rng(1)
     for u in (generator.random(n), 10.0 ** generator.uniform(-300, 0, n), 1 - 10.0 ** generator.uniform(-16, 0, n)):
         x = mixture.ppf(u)
@@ -59,41 +115,44 @@ def test_quantiles_invert_the_distribution_function(K, n):
     assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
 
 
-def test_quantiles_of_the_ends_and_of_gaps():
-    mixture = MixtureOfGaussians([0.5, 0.0, 0.5], [-100.0, 0.0, 100.0], [1.0, 1.0, 1.0])
+@every_family
+def test_quantiles_of_the_ends_and_of_gaps(family):
+    Mixture = FAMILIES[family][0]
+    mixture = Mixture([0.5, 0.0, 0.5], [-100.0, 0.0, 100.0], [1.0, 1.0, 1.0])
     assert_same_bits(mixture.ppf([0.0, 1.0]), np.array([-np.inf, np.inf]))
     for u in (0.5, 0.5 - 1e-15, 0.5 + 1e-15, 0.25, 5e-324, 1e-310, 1 - 2**-53):
         assert abs(mixture.cdf(mixture.ppf(u)) - u) <= 1e-10
-    spike = MixtureOfGaussians([0.999, 0.001], [1.0, 0.0], [1e-6, 1e3])
+    spike = Mixture([0.999, 0.001], [1.0, 0.0], [1e-6, 1e3])
     u = np.linspace(0, 1, 1001)[1:-1]
     assert np.abs(spike.cdf(spike.ppf(u)) - u).max() <= 1e-9  # neighbouring numbers around 1 are 1e-10 of F apart
-    far = MixtureOfGaussians([0.3, 0.7], [0.0, 1e-3], [1e-12, 1e12])
+    far = Mixture([0.3, 0.7], [0.0, 1e-3], [1e-12, 1e12])
     assert np.abs(far.cdf(far.ppf(u)) - u).max() <= 1e-10
 
 
-def test_a_quantile_takes_few_steps(monkeypatch):
+@every_family
+def test_a_quantile_takes_few_steps(family, monkeypatch):
     """Bisection alone takes about 60, a wrong slope as many; the worst of these mixtures takes 19."""
     monkeypatch.setattr(distributions, "MOST_STEPS", 30)
     generator = np.random.default_rng(1)
     for K in (2, 5, 20):
-        mixture = mixtures(3000, K)
+        mixture = mixtures(3000, K, family=family)
         for z in (generator.standard_normal(3000), 100 * generator.standard_normal(3000)):
             assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
 
 
-def test_distribution_functions_are_those_of_high_precision():
+@every_family
+def test_distribution_functions_are_those_of_high_precision(family):
     mpmath = pytest.importorskip("mpmath")
-    mixture = mixtures(40, 3, seed=2)
+    _, _, f, F = FAMILIES[family]
+    mixture = mixtures(40, 3, seed=2, family=family)
     generator = np.random.default_rng(3)
     x = mixture.mean() + generator.standard_normal(40) * generator.choice([1.0, 30.0, 1e4], 40) * np.sqrt(mixture.var())
     with mpmath.workdps(60):
         for i in range(40):
             parts = [[mpmath.mpf(float(v)) for v in a[i]] for a in (mixture.alpha, mixture.mu, mixture.sigma)]
             terms = [(a, (mpmath.mpf(float(x[i])) - m) / s, s) for a, m, s in zip(*parts, strict=True)]
-            lower, upper = (
-                mpmath.fsum(a * mpmath.erfc(-sign * u / mpmath.sqrt(2)) / 2 for a, u, _ in terms) for sign in (1, -1)
-            )
-            density = mpmath.fsum(a * mpmath.npdf(u) / s for a, u, s in terms)
+            lower, upper = (mpmath.fsum(a * F(sign * u, mpmath) for a, u, _ in terms) for sign in (1, -1))
+            density = mpmath.fsum(a * f(u, mpmath) / s for a, u, s in terms)
             one = mixture[i]
             for found, exact in ((one.log_cdf, lower), (one.log_sf, upper), (one.log_density, density)):
                 assert_near(found(x[i]), float(mpmath.log(exact)), 1e-12)
@@ -107,13 +166,68 @@ def test_distribution_functions_are_those_of_high_precision():
             assert_near(float(exact), float(mpmath.log(tail)), 1e-11)
 
 
-def test_far_tails_are_finite():
-    mixture = mixtures(50, 4)
+@every_family
+def test_far_tails_are_finite(family):
+    mixture = mixtures(50, 4, family=family)
     for x in (1e8, -1e8, 1e150, -1e150):
         for value in (mixture.log_cdf(x), mixture.log_sf(x), mixture.log_density(x), mixture.normal_score(x)):
             assert not np.isnan(value).any()
         assert np.all(np.sign(mixture.normal_score(x)) == np.sign(x))
         assert np.isfinite(mixture.normal_score(x)).all()
+
+
+# E|m + s U - t U'| of each family in mpmath, and the relative error allowed.
+NEAR = [1.0, 1 + 1e-3, 1 + 1e-9, 1 + 1e-15, 1.5, 30.0, 1e6]
+MEAN_DIFFERENCES = {
+    "gaussian": (lambda m, s, t, mp: folded_normal(m, mp.hypot(s, t), mp), 1e-14),
+    "laplace": (lambda m, s, t, mp: mean_difference_of_laplaces(m, s, t, mp), 1e-14),
+    "logistic": (lambda m, s, t, mp: mean_difference_of_logistics(m, s, t, mp), 1e-10),
+}
+
+
+def folded_normal(m, s, mp):
+    return 2 * s * mp.npdf(m / s) + m * mp.erf(m / s / mp.sqrt(2))
+
+
+def mean_difference_of_laplaces(m, s, t, mp):
+    if s == t:
+        return abs(m) + (3 * s + abs(m)) / 2 * mp.exp(-abs(m) / s)
+    return abs(m) + (s**3 * mp.exp(-abs(m) / s) - t**3 * mp.exp(-abs(m) / t)) / (s**2 - t**2)
+
+
+def mean_difference_of_logistics(m, s, t, mp):
+    """The mean of E|m - t U' + s U| = s (abs(v) + 2 log(1 + exp(-abs(v)))), v = (m - t U') / s, over U'."""
+    s, t = max(s, t), min(s, t)
+
+    def term(u):
+        v = abs(m - t * u) / s
+        return s * (v + 2 * mp.log1p(mp.exp(-v))) / (4 * mp.cosh(u / 2) ** 2)
+
+    with mp.workdps(20):
+        edges = [-100, -30, -10, -3, 0, 3, 10, 30, 100]
+        return mp.quad(term, sorted(edges + ([m / t] if abs(m / t) < 99 else [])))
+
+
+@every_family
+def test_mean_differences_of_components_are_those_of_high_precision(family):
+    mpmath = pytest.importorskip("mpmath")
+    exact, tolerance = MEAN_DIFFERENCES[family]
+    with mpmath.workdps(60):
+        for m, ratio in itertools.product((0.0, 1e-9, 0.1, 1.0, 3.3, 7.0, 20.0, 700.0), NEAR):
+            s, t = 2.0 * ratio, 2.0
+            expected = exact(*(mpmath.mpf(v) for v in (m, s, t)), mpmath)
+            for signed, scales in itertools.product((m, -m), ((s, t), (t, s))):
+                found = FAMILIES[family][0]._mean_difference(*(np.array([v]) for v in (signed, *scales)))
+                assert abs(found[0] / expected - 1) < tolerance, (signed, scales)
+
+
+@every_family
+def test_crps_of_one_component_is_that_of_scoringrules(family):
+    scoringrules = pytest.importorskip("scoringrules")
+    one = mixtures(200, 1, family=family)
+    x = one.mu[:, 0] + 3 * np.random.default_rng(4).standard_normal(200) * one.sigma[:, 0]
+    crps = getattr(scoringrules, "crps_normal" if family == "gaussian" else f"crps_{family}")
+    assert_near(one.crps(x), crps(x, one.mu[:, 0], one.sigma[:, 0]), 1e-9)
 
 
 @few_or_many
@@ -126,21 +240,27 @@ def test_crps_is_that_of_scoringrules(K, n):
     assert_near(mixture.crps(x), expected, 1e-10)
 
 
-def test_crps_and_moments_are_their_integrals():
-    mixture = MixtureOfGaussians([2.0, 1.0, 1.0], [-1.0, 0.5, 3.0], [0.5, 1.0, 0.3])
+@every_family
+def test_crps_and_moments_are_their_integrals(family):
+    mixture = FAMILIES[family][0]([2.0, 1.0, 1.0], [-1.0, 0.5, 3.0], [0.5, 1.0, 0.3])
     for x in (-4.0, 0.2, 2.9, 7.0):
-        left = quad(lambda s: float(mixture.cdf(s)) ** 2, -12, x, epsabs=1e-13, limit=200, points=[-1, 0.5])[0]
-        right = quad(lambda s: float(mixture.sf(s)) ** 2, x, 14, epsabs=1e-13, limit=200)[0]
-        assert abs(mixture.crps(x) - left - right) < 1e-10
-    moments = [quad(lambda s, p=p: s**p * np.exp(mixture.log_density(s)), -12, 14, limit=200)[0] for p in range(3)]
+        assert abs(mixture.crps(x) - crps_by_quadrature(mixture, x)) < 1e-9
+    moments = [
+        sum(
+            quad(lambda s, p=p: s**p * np.exp(mixture.log_density(s)), a, b)[0]
+            for a, b in itertools.pairwise([-80, -20, -8, -4, -2, -1, 0.5, 1, 3, 5, 9, 20, 80])
+        )
+        for p in range(3)
+    ]
     assert abs(moments[0] - 1) < 1e-9
     assert abs(mixture.mean() - moments[1]) < 1e-9
     assert abs(mixture.var() - (moments[2] - moments[1] ** 2)) < 1e-8
 
 
-def test_a_change_of_units_of_a_mixture():
-    mixture = mixtures(500, 3)
-    other = MixtureOfGaussians(mixture.alpha, 4 * mixture.mu + 1, 4 * mixture.sigma)
+@every_family
+def test_a_change_of_units_of_a_mixture(family):
+    mixture = mixtures(500, 3, family=family)
+    other = FAMILIES[family][0](mixture.alpha, 4 * mixture.mu + 1, 4 * mixture.sigma)
     x, q = np.random.default_rng(0).standard_normal(500), np.linspace(0.001, 0.999, 500)
     assert_near(other.cdf(4 * x + 1), mixture.cdf(x), 1e-11)
     assert_near(other.crps(4 * x + 1), 4 * mixture.crps(x), 1e-12)
@@ -162,11 +282,6 @@ def test_bernoulli_is_its_definition():
     assert_near(one.var(), (1 - p) * p**2 + p * (1 - p) ** 2, 1e-15)
 
 
-def test_every_head_has_its_distribution():
-    """A new head of model.py needs a row in FAMILIES of conditionals.py, and its laws above."""
-    assert set(FAMILIES) == set(HEADS) == {"gaussian", "bernoulli"}
-
-
 # ---- conditionals of models ----------------------------------------------------------------------------------------
 
 CASES = [
@@ -177,7 +292,16 @@ CASES = [
     (Case(D=4, H=7, K=3, R=0, lengths=(24,), min_scale=1e-3), None, [3, 1, 0, 2]),
     (Case(D=4, H=7, K=3, R=0, lengths=(24,), min_scale=1e-3), Linear(covariance="full"), [3, 1, 0, 2]),
 ]
+CASES += [
+    (Case(D=4, H=7, K=3, R=R, lengths=lengths, head=head, min_scale=1e-3), transform, [2, 0, 3, 1])
+    for head in FAMILIES
+    if head != "gaussian"
+    for R, lengths, transform in ((5, (9, 1, 14), Linear(lags=2, covariance="full")), (0, (24,), Linear()))
+]
 every_case = pytest.mark.parametrize("case, transform, order", CASES, ids=[f"{i}" for i in range(len(CASES))])
+
+
+WITH_LAGS = [one for one in CASES if one[1] is not None and one[1].lags]
 
 
 def model_and_data(case, transform, order, dtype=FLOAT64, n=None):
@@ -191,7 +315,7 @@ def model_and_data(case, transform, order, dtype=FLOAT64, n=None):
 
 def parameters_of(model, X):
     """Mixtures in the units of X, by `predict_params` of each sequence: a list."""
-    return [MixtureOfGaussians(*model.predict_params(x)) for x in listed(X)]
+    return [HEADS[model.conditional].distribution(*model.predict_params(x)) for x in listed(X)]
 
 
 @dtypes
@@ -229,8 +353,9 @@ def test_rosenblatt_there_and_back(case, transform, order, dtype):
         assert_near(found, z, ROUND_TRIP[dtype])
 
 
-def test_rosenblatt_there_and_back_in_the_tails():
-    model, X = model_and_data(*CASES[2])
+@pytest.mark.parametrize("case, transform, order", WITH_LAGS, ids=ids(one[0] for one in WITH_LAGS))
+def test_rosenblatt_there_and_back_in_the_tails(case, transform, order):
+    model, X = model_and_data(case, transform, order)
     Z = [np.where(np.arange(x.size).reshape(x.shape) % 7 == 3, 30.0, -1.0) * np.ones(x.shape) for x in X]
     for found, z in zip(model.to_normal(model.from_normal(Z)), Z, strict=True):
         assert_near(found, z, 1e-8)
@@ -248,19 +373,20 @@ def test_a_static_model_of_normals_is_its_own_rosenblatt_transform():
 
 @few_or_many
 @pytest.mark.parametrize("K", [1, 2, 5, 20])
-def test_frames_of_normals_are_the_quantiles_of_the_mixtures(K, n):
+@every_family
+def test_frames_of_normals_are_the_quantiles_of_the_mixtures(family, K, n):
     """The core has its own search for roots.  Without hidden units each dimension is one mixture, in all rows."""
     D = 50
-    known = mixtures(D, K)
+    known = mixtures(D, K, family=family)
     log_alpha = np.log(known.alpha) * np.repeat([1, 80], D // 2)[:, None]  # some weights next to nothing
     parameters = {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D), "b_alpha": log_alpha}
     parameters |= {f"V_{q}": np.zeros((D, 0, K)) for q in ("alpha", "mu", "sigma")}
     parameters |= {"b_mu": known.mu, "b_sigma": np.log(known.sigma)}
-    model = RNADE.from_parameters(parameters)
+    model = RNADE.from_parameters(parameters, conditional=family)
     generator = np.random.default_rng(2)
     Z = generator.standard_normal((n // D, D)) * 10.0 ** generator.choice([0, 0, 1, 2, 4, 6], (n // D, 1))
     found = model.from_normal(Z)
-    mixture = MixtureOfGaussians(*model.predict_params(Z))
+    mixture = FAMILIES[family][0](*model.predict_params(Z))
     assert_near(mixture.normal_score(found), Z, 1e-10)
     assert_same_bits(model.from_normal(Z[3:4]), found[3:4])
 
@@ -285,8 +411,11 @@ def test_frames_of_normals_in_any_batch_and_for_any_number_of_threads(cell, dtyp
         assert_near(again, z, ROUND_TRIP[dtype])
 
 
+SOME = [CASES[2], *CASES[5:]]
+
+
 @pytest.mark.parametrize("n", [4000, pytest.param(100_000, marks=pytest.mark.full)])
-@pytest.mark.parametrize("case, transform, order", [CASES[2], CASES[5]], ids=["sequences", "vectors"])
+@pytest.mark.parametrize("case, transform, order", SOME, ids=ids(one[0] for one in SOME))
 def test_integral_transforms_of_own_samples_are_uniform(case, transform, order, n):
     model, _ = model_and_data(case, transform, order)
     draws = model.sample(n // 20, 20, random_state=0) if case.R else model.sample(n, random_state=0)
@@ -298,8 +427,8 @@ def test_integral_transforms_of_own_samples_are_uniform(case, transform, order, 
     assert kstest(np.concatenate(listed(normals)).ravel(), "norm").pvalue > 0.001
 
 
-def test_normals_become_samples():
-    case, transform, order = CASES[2]
+@pytest.mark.parametrize("case, transform, order", WITH_LAGS, ids=ids(one[0] for one in WITH_LAGS))
+def test_normals_become_samples(case, transform, order):
     model, _ = model_and_data(case, transform, order)
     generator = np.random.default_rng(7)
     draws = model.from_normal(generator.standard_normal((150, 8, 4)))
@@ -318,6 +447,12 @@ def test_slices_leave_the_bits(case, transform, order, dtype, monkeypatch):
     for frames in (1, 2, 10):
         monkeypatch.setattr(density, "SLICE", frames * case.D * 3 * case.K)
         assert_same_bits(everything(), expected, f"slices of {frames} frames")
+
+
+def test_a_head_without_quantiles_is_refused_by_the_core():
+    model, _, offsets = Case(D=3, H=4, K=1, R=0, lengths=(2,), head="bernoulli").core()
+    with pytest.raises(ValueError, match="no quantiles in the core"):
+        model.from_normal(np.zeros((2, 3)), offsets)
 
 
 @pytest.mark.parametrize("call", ["cdf", "ppf", "crps", "mean", "var", "to_normal", "from_normal"])

@@ -245,7 +245,7 @@ def test_other_values_are_refused():
     for row in (-1, 8, 2**62):
         refused("states", found["states"] | {"rows": np.array([1, row])}, "rows must be among the frames 0 ... 7")
     refused("adam", found["adam"] | {"step": 0}, "step must be at least 1")
-    refused("apply", found["apply"] | {"function": "foo"}, "function must be one of exp, log")
+    refused("apply", found["apply"] | {"function": "foo"}, "function must be one of exp, expm1, log")
     for sizes in ({"D": 0}, {"H": -1}):
         layout = model_of("float64").layout
         for name, value in sizes.items():

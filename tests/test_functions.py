@@ -1,4 +1,4 @@
-"""exp, log, sigmoid and tanh of every row of the kernel table, in units in the last place."""
+"""exp, expm1, log, sigmoid and tanh of every row of the kernel table, in units in the last place."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ RANGES = {np.float32: (-87.0, 88.0), np.float64: (-708.0, 709.0)}
 # As stated in kernels/vec.h, and a little: in units in the last place of the value, and in those of 1.
 LARGEST_ERROR = {
     "exp": (lambda x: 1.3, None),
+    "expm1": (lambda x: 2.6, None),
     "log": (lambda x: 1.1, None),
     "sigmoid": (lambda x: 2.7 + 1.2 * np.abs(x), 0.82),
     "tanh": (None, 1.6),
@@ -22,6 +23,9 @@ def arguments(function, dtype):
     low, high = RANGES[dtype]
     if function == "log":
         near, far = generator.uniform(0.5, 2, N // 2), np.exp(generator.uniform(0.9 * low, 0.9 * high, N // 2))
+    elif function == "expm1":
+        near = np.exp(generator.uniform(low / 2, 0, N // 2)) * generator.choice([-1, 1], N // 2)
+        far = generator.uniform(low / 20, high / 20, N // 2)
     else:
         near, far = generator.uniform(-2, 2, N // 2), generator.uniform(low, high, N // 2)
     return np.concatenate([near, far]).astype(dtype)
@@ -35,6 +39,7 @@ def apply(function, x):
 
 TRUE = {
     "exp": np.exp,
+    "expm1": np.expm1,
     "log": np.log,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "tanh": np.tanh,

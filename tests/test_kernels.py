@@ -14,6 +14,7 @@ from helpers import (
     FLOAT64,
     GATED,
     LARGE,
+    MIXTURES,
     TOLERANCE,
     Case,
     assert_near,
@@ -67,9 +68,9 @@ def test_conditionals_equal_the_definition(case, dtype, row):
     model, X = case.model(dtype)
     parameters, sequences = case.make(dtype)
     expected = [reference.conditionals(parameters, x, **case.choices) for x in sequences]
-    if case.head == "bernoulli":
+    if not case.mixture:
         expected = [(p,) for p in expected]
-    names = ("alpha", "mu", "sigma") if case.head == "gaussian" else ("p",)
+    names = ("alpha", "mu", "sigma") if case.mixture else ("p",)
     found = model.predict_params(X)
     for name, part, values in zip(names, found, zip(*expected, strict=True), strict=True):
         for one, value in zip(listed(part), listed(case.X(values)), strict=True):
@@ -88,15 +89,15 @@ def check_sample(case, dtype, n=19, n_frames=4):
     parameters, _ = case.make(dtype)
     generator = np.random.default_rng(case.seed)
     uniforms = generator.random((n, n_frames, case.D)).astype(dtype)
-    normals = generator.standard_normal((n, n_frames, case.D)).astype(dtype)
-    draws = model.sample(uniforms, normals)
+    noise = reference.HEADS[case.head].noise(generator, (n, n_frames, case.D)).astype(dtype)
+    draws = model.sample(uniforms, noise)
     assert draws.shape == uniforms.shape and draws.dtype == dtype
     for i in (0, n - 1):
-        expected = reference.draw(parameters, n_frames, uniforms[i], normals[i], follow=draws[i], **case.choices)
+        expected = reference.draw(parameters, n_frames, uniforms[i], noise[i], follow=draws[i], **case.choices)
         assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
     assert np.isnan(draws).mean() < 0.1  # rectified units that nobody trained can run away
     for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
-        found, expected = model.sample(uniforms[:few], normals[:few]), draws[:few]
+        found, expected = model.sample(uniforms[:few], noise[:few]), draws[:few]
         overflown = np.isnan(expected)
         assert np.array_equal(np.isnan(found), overflown)
         assert_same_bits(np.where(overflown, 0, found), np.where(overflown, 0, expected), f"{few} alone")
@@ -130,10 +131,12 @@ def test_many_samples_equal_the_definition(case, dtype, row):
 
 
 @dtypes
+@pytest.mark.parametrize("head", MIXTURES)
 @pytest.mark.parametrize("size", [30.0, 1e3])
-def test_outliers_keep_their_digits(size, dtype, row):
+def test_outliers_keep_their_digits(size, head, dtype, row):
     """A frame far from every component, where float32 could lose what comes after it."""
-    case = Case(D=9, H=7, K=3, R=4, lengths=(6, 3), context=("alpha", "mu", "sigma", "hidden"), min_scale=1e-3)
+    context = ("alpha", "mu", "sigma", "hidden")
+    case = Case(D=9, H=7, K=3, R=4, lengths=(6, 3), head=head, context=context, min_scale=1e-3)
     model, X = case.model(dtype)
     parameters, _ = case.make(dtype)
     for x in X:
@@ -141,7 +144,7 @@ def test_outliers_keep_their_digits(size, dtype, row):
         x[-1, 5] = -size
     for found, x in zip(model.score_dims(X), X, strict=True):
         expected = reference.log_density_dims(parameters, x, **case.choices)
-        assert np.min(expected) < -100
+        assert np.min(expected) < -size / 10
         assert_near(found, expected, 10 * TOLERANCE["score"][dtype], "log p")
     total, gradient = model.log_likelihood_and_gradient(X)
     expected_total, expected = reference.gradient(parameters, X, **case.choices)
@@ -153,7 +156,7 @@ def test_outliers_keep_their_digits(size, dtype, row):
 def test_saturated_units_and_vanishing_components(dtype, row):
     """Raw outputs so large that exp of them overflows: log-sum-exp and sigmoid must not."""
     for head in reference.HEADS:
-        case = Case(D=3, H=5, K=4, R=3, lengths=(5, 2), head=head, min_scale=0.1 if head == "gaussian" else 0.0)
+        case = Case(D=3, H=5, K=4, R=3, lengths=(5, 2), head=head, min_scale=0.1 * (head in MIXTURES))
         model, X = case.model(dtype)
         parameters, _ = case.make(dtype)
         for name in ("c", "b_r", "b_alpha", "b"):
@@ -166,6 +169,22 @@ def test_saturated_units_and_vanishing_components(dtype, row):
         _, gradient = model.log_likelihood_and_gradient(X)
         _, expected = reference.gradient(parameters, X, **case.choices)
         assert_near_gradient(gradient, expected, 10 * TOLERANCE["gradient"][dtype])
+
+
+@dtypes
+@pytest.mark.parametrize("head", MIXTURES)
+def test_slopes_keep_their_digits_near_and_far(head, dtype, row):
+    """A standard component: the gradient by its mu is minus the slope of log f, to relative precision, 0 at 0."""
+    x = np.array([0.0, 1e-30, 1e-8, 1e-3, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0, 20.0, 100.0, 1e4], dtype)
+    x = np.concatenate([x, -x])[:, None]
+    layout = rnnrnade.layout.Layout(head, D=1, H=0, K=1)
+    model = Model(layout, np.zeros(layout.size, dtype))
+    family = reference.HEADS[head]
+    for weight, u in zip(np.eye(len(x), dtype=dtype), np.float64(x[:, 0]), strict=True):
+        gradient, _ = model.gradient(x, np.arange(len(x) + 1), weight)
+        views, s = layout.views(gradient), family.minus_slope(u)
+        assert abs(views["b_mu"][0, 0] - s) <= 8 * np.finfo(dtype).eps * abs(s)
+        assert_near(views["b_sigma"][0, 0], s * u - 1, 8 * np.finfo(dtype).eps)
 
 
 def python(code, **environment):
@@ -203,6 +222,32 @@ def test_the_definition_has_every_member_of_the_lists():
         ("activation", rnnrnade.layout.ACTIVATIONS, reference.ACTIVATIONS),
     ):
         assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"
+
+
+def test_the_lists_in_python_are_those_of_the_core():
+    for ours, places in (
+        (rnnrnade.heads.HEADS, _core.HEADS),
+        (rnnrnade.layout.CELLS, _core.CELLS),
+        (rnnrnade.layout.ACTIVATIONS, _core.ACTIVATIONS),
+    ):
+        assert set(ours) == set(places) and sorted(places.values()) == list(range(len(places)))
+    assert set(_core.FAMILIES) == {name for name, head in rnnrnade.heads.HEADS.items() if head.mixture}
+
+
+@dtypes
+@pytest.mark.parametrize("head", reference.HEADS)
+def test_not_a_number_goes_through_into_its_own_frame(head, dtype, row):
+    model, x, offsets = Case(D=5, H=3, K=3, R=0, lengths=(1,) * 40, head=head).core(dtype)
+    y = x.copy()
+    y[7, 2] = np.nan
+    dims, expected = (model.log_density(frames, offsets, dims=True).dims for frames in (y, x))
+    assert np.isnan(dims[7, 2:]).all()
+    assert_same_bits(dims[7, :2], expected[7, :2])
+    assert_same_bits(np.delete(dims, 7, 0), np.delete(expected, 7, 0))
+    gradient, _ = model.gradient(y, offsets, np.ones(len(y), dtype))
+    views = model.layout.views(gradient)
+    for name in ("b_alpha", "b_mu", "b_sigma") if head in MIXTURES else ("b",):
+        assert np.isfinite(views[name][:2]).all() and np.isnan(views[name][2:]).all()
 
 
 # ---- the seam between states and frames --------------------------------------------------------------------

@@ -11,6 +11,7 @@ from helpers import (
     FLOAT32,
     FLOAT64,
     LARGE,
+    MIXTURES,
     Case,
     assert_near,
     assert_same_bits,
@@ -38,9 +39,15 @@ MODELS = [
     Case(D=9, H=11, K=1, R=9, lengths=LENGTHS, head="bernoulli", cell="gru"),
     Case(D=9, H=11, K=1, R=0, lengths=LENGTHS, head="bernoulli"),
 ]
+MODELS += [  # of each other family a recurrent and a static one
+    Case(D=5, H=7, K=3, R=R, lengths=LENGTHS, head=head, min_scale=1e-3)
+    for head in MIXTURES
+    if head != "gaussian"
+    for R in (9, 0)
+]
 every_model = pytest.mark.parametrize("case", MODELS, ids=ids(MODELS))
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
-GAUSSIAN_SEQUENCES = [case for case in MODELS if case.R and case.head == "gaussian"]
+MIXTURES_OF_SEQUENCES = [case for case in MODELS if case.R and case.mixture]
 
 N_JOBS = (1, 2, 3, 4, 8, 16)
 
@@ -67,6 +74,35 @@ def test_the_density_of_a_vector_integrates_to_one(D, activation, row):
     model, _ = Case(D=D, H=4, K=3, R=0, lengths=(1,), activation=activation, min_scale=0.2).model()
     points, weights = grid(D)
     assert abs(weights @ np.exp(model.score_samples(points)) - 1) < 1e-7
+
+
+def between(edges, n=16):
+    """Nodes and weights of Gauss's rule on each of the pieces between edges."""
+    x, w = np.polynomial.legendre.leggauss(n)
+    middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    return (middle[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
+
+
+def around(mu, sigma):
+    """Nodes and weights for the density of a mixture that may have kinks at its components' mu, each (K,)."""
+    steps = np.concatenate([[0.0], np.geomspace(0.5, 40, 8)]) * sigma.max()
+    return between(np.unique(np.concatenate([mu, mu.max() + steps, mu.min() - steps, np.linspace(*mu, 5)])))
+
+
+@pytest.mark.parametrize("head", MIXTURES)
+def test_the_density_of_a_vector_of_each_family_integrates_to_one(head, row):
+    model, _ = Case(D=2, H=4, K=2, R=0, lengths=(1,), head=head, min_scale=0.2).model()
+
+    def components(x, d):
+        _, mu, sigma = model.predict_params(x)
+        return mu[:, d], sigma[:, d]
+
+    first, weights = around(*(part[0] for part in components(np.zeros((1, 2)), 0)))
+    mu, sigma = components(np.stack([first, np.zeros_like(first)], 1), 1)  # of the second number given each first
+    second = [around(*parts) for parts in zip(mu, sigma, strict=True)]
+    points = np.concatenate([np.stack([np.full_like(x, a), x], 1) for a, (x, _) in zip(first, second, strict=True)])
+    weights = np.concatenate([w * v for w, (_, v) in zip(weights, second, strict=True)])
+    assert abs(weights @ np.exp(model.score_samples(points)) - 1) < 1e-9
 
 
 @pytest.mark.parametrize("D", [1, 2])
@@ -264,7 +300,7 @@ few_or_many = pytest.mark.parametrize("n", [100, pytest.param(3000, marks=pytest
 
 @few_or_many
 @dtypes
-@pytest.mark.parametrize("case", GAUSSIAN_SEQUENCES, ids=ids(GAUSSIAN_SEQUENCES))
+@pytest.mark.parametrize("case", MIXTURES_OF_SEQUENCES, ids=ids(MIXTURES_OF_SEQUENCES))
 @pytest.mark.parametrize("lags", [None, 2])
 def test_drawn_sequences_have_uniform_integral_transforms(lags, case, dtype, n, row):
     data = walks(D=case.D)
@@ -279,7 +315,7 @@ def test_drawn_sequences_have_uniform_integral_transforms(lags, case, dtype, n, 
 @dtypes
 @pytest.mark.parametrize("lags", [None, 2])
 def test_continuations_have_uniform_integral_transforms(lags, dtype, n, row):
-    case = GAUSSIAN_SEQUENCES[0]
+    case = MIXTURES_OF_SEQUENCES[0]
     data = walks(D=case.D)
     transform = None if lags is None else Linear(lags=lags, covariance="full").fit(*packed(data))
     model, _ = case.model(dtype, transform=transform)
@@ -293,8 +329,9 @@ def test_continuations_have_uniform_integral_transforms(lags, dtype, n, row):
 @few_or_many
 @dtypes
 @pytest.mark.parametrize("covariance", [None, "diagonal", "full"])
-def test_drawn_vectors_have_uniform_integral_transforms(covariance, dtype, n, row):
-    case = Case(D=5, H=11, K=3, R=0, lengths=(1,), min_scale=0.1)
+@pytest.mark.parametrize("head", MIXTURES)
+def test_drawn_vectors_have_uniform_integral_transforms(head, covariance, dtype, n, row):
+    case = Case(D=5, H=11, K=3, R=0, lengths=(1,), head=head, min_scale=0.1)
     data = walks(D=case.D)
     transform = None if covariance is None else Linear(covariance=covariance).fit(*packed(data))
     model, _ = case.model(dtype, transform=transform)

@@ -1,8 +1,10 @@
 """Missing values: gaps at the end exactly, others without bias, imputations from the conditional; by quadrature."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from helpers import DTYPES, FLOAT32, FLOAT64, Case, assert_near, assert_same_bits
+from helpers import DTYPES, FLOAT32, FLOAT64, MIXTURES, Case, assert_near, assert_same_bits
 from scipy.stats import kstest
 
 import rnnrnade
@@ -124,6 +126,17 @@ def test_the_likelihood_is_estimated_without_bias(pattern, transform, n_particle
     model, X = model_of(SEQUENCES, transform)
     x = with_gaps(X[0], *PATTERNS[pattern])
     found, error = model.log_likelihood_missing([x], n_particles, n_repeats=3000)
+    ratio = np.exp(found[0] - quadrature(model, x))
+    assert 0 < error[0] < 0.1
+    assert abs(ratio - 1) < 3 * error[0] * ratio
+
+
+@pytest.mark.parametrize("pattern", ["first dimension", "frame"])
+@pytest.mark.parametrize("head", [head for head in MIXTURES if head != "gaussian"])
+def test_the_likelihood_of_each_family_is_estimated_without_bias(head, pattern):
+    model, X = model_of(replace(SEQUENCES, head=head))
+    x = with_gaps(X[0], *PATTERNS[pattern])
+    found, error = model.log_likelihood_missing([x], 5, n_repeats=3000)
     ratio = np.exp(found[0] - quadrature(model, x))
     assert 0 < error[0] < 0.1
     assert abs(ratio - 1) < 3 * error[0] * ratio

@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 from rnnrnade import RNADE, RNNRNADE, SequenceBatch, plotting
+from rnnrnade.heads import HEADS
 
 
 class Model:
@@ -188,6 +189,8 @@ def test_calibration(report, tmp_path):
 
 class Mixtures(Model):
     """Conditionals of two dimensions: a normal, and a mixture of two."""
+
+    _head = HEADS["gaussian"]
 
     def predict_params(self, X):
         assert X.shape[1] == 2

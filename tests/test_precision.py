@@ -1,12 +1,25 @@
-"""Log-densities of random and of extreme conditionals against mpmath at 60 digits."""
+"""Log-densities of random and of extreme mixtures against mpmath at 60 digits."""
 
 import numpy as np
 import pytest
+from helpers import MIXTURES
 
 from rnnrnade import RNADE
 
 mpmath = pytest.importorskip("mpmath")
 K = 3
+
+# log f(u) of each family, but for the constant, and the constant
+FAMILIES = {
+    "gaussian": (lambda u: -u * u / 2, lambda: mpmath.log(2 * mpmath.pi) / 2),
+    "laplace": (lambda u: -abs(u), lambda: mpmath.log(2)),
+    "logistic": (lambda u: -abs(u) - 2 * mpmath.log1p(mpmath.exp(-abs(u))), lambda: 0),
+}
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def test_every_family_is_here():
+    assert set(FAMILIES) == set(MIXTURES)
 
 
 def conditionals(n, seed):
@@ -23,38 +36,38 @@ def conditionals(n, seed):
     return alpha, mu, sigma, x
 
 
-def log_densities(alpha, mu, sigma, x, min_scale):
+def log_densities(alpha, mu, sigma, x, min_scale, family):
     """Of n conditionals, as the n dimensions of one frame of a model without hidden units."""
     n = len(x)
     parameters = {"W": np.zeros((0, n)), "c": np.zeros(0), "rho": np.ones(n)}
     for name, b in (("alpha", alpha), ("mu", mu), ("sigma", sigma)):
         parameters |= {f"V_{name}": np.zeros((n, 0, K)), f"b_{name}": b}
-    return RNADE.from_parameters(parameters, min_scale=min_scale).score_dims(x[None])[0]
+    return RNADE.from_parameters(parameters, min_scale=min_scale, conditional=family).score_dims(x[None])[0]
 
 
-def exact(alpha, mu, sigma, x, min_scale):
+def exact(alpha, mu, sigma, x, min_scale, family):
     """log p(x), and the largest size of a term of the sums: an mpf and a float."""
-    mpf = mpmath.mpf
+    mpf, (log_kernel, constant) = mpmath.mpf, FAMILIES[family]
     terms, weights, sizes = [], [], [1.0]
     for a, m, z in zip(alpha, mu, sigma, strict=True):
         scale = mpmath.exp(mpf(z)) + mpf(min_scale)
         u, log_scale = (mpf(x) - mpf(m)) / scale, mpmath.log(scale)
-        terms.append(mpf(a) - u * u / 2 - log_scale)
+        terms.append(mpf(a) + log_kernel(u) - log_scale)
         weights.append(mpf(a))
     top = max(terms)
     total = top + mpmath.log(sum(mpmath.exp(t - top) for t in terms))
     top_weight = max(weights)
-    total -= top_weight + mpmath.log(sum(mpmath.exp(a - top_weight) for a in weights)) + mpmath.log(2 * mpmath.pi) / 2
+    total -= top_weight + mpmath.log(sum(mpmath.exp(a - top_weight) for a in weights)) + constant()
     return total, float(max(sizes[0], abs(top), abs(top_weight)))
 
 
-def errors(n, seed, min_scale):
+def errors(n, seed, min_scale, family):
     """|error| in units in the last place of max(1, the largest term that enters a log-sum-exp), (n,)"""
     drawn = conditionals(n, seed)
-    found = log_densities(*drawn, min_scale)
+    found = log_densities(*drawn, min_scale, family)
     assert not np.isnan(found).any() and not (found == np.inf).any()
     with mpmath.workdps(60):
-        wanted = [exact(*row, min_scale) for row in zip(*drawn, strict=True)]
+        wanted = [exact(*row, min_scale, family) for row in zip(*drawn, strict=True)]
         return np.array(
             [float(abs(mpmath.mpf(f) - w)) / np.spacing(s) for f, (w, s) in zip(found, wanted, strict=True)]
         )
@@ -62,21 +75,21 @@ def errors(n, seed, min_scale):
 
 @pytest.mark.parametrize("n", [200, pytest.param(10_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("min_scale", [0.0, 1e-3])
-def test_log_densities_against_60_digits(n, min_scale, row):
-    ulp = errors(n, 0, min_scale)
-    print(
-        f"{n} conditionals, min_scale {min_scale:g}, {row}: median {np.median(ulp):.2f} ulp, worst {ulp.max():.1f} ulp"
-    )
+@every_family
+def test_log_densities_against_60_digits(family, n, min_scale, row):
+    ulp = errors(n, 0, min_scale, family)
+    print(f"{n} {family}, min_scale {min_scale:g}, {row}: median {np.median(ulp):.2f} ulp, worst {ulp.max():.1f} ulp")
     assert np.median(ulp) <= 2 and ulp.max() <= 32
 
 
 @pytest.mark.parametrize("min_scale", [0.0, 1e-3])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_extreme_outputs_give_no_nan(dtype, min_scale, row):
+@every_family
+def test_extreme_outputs_give_no_nan(family, dtype, min_scale, row):
     """Whatever the network puts out, up to 1e8 either way: a finite number or minus infinity."""
     extremes = np.array([-1e8, -750.0, -700.0, -88.0, -1.0, 0.0, 1.0, 88.0, 700.0, 750.0, 1e8], dtype)
     rng = np.random.default_rng(1)
     alpha, mu, sigma = rng.choice(extremes, size=(3, 3000, K))
     x = rng.choice(extremes, size=3000)
-    found = log_densities(alpha, mu, sigma, x, min_scale)
+    found = log_densities(alpha, mu, sigma, x, min_scale, family)
     assert not np.isnan(found).any() and not (found == np.inf).any()

@@ -6,6 +6,8 @@ import reference
 from helpers import (
     EDGES,
     EVERY_CONTEXT,
+    MIXTURES,
+    STEP,
     Case,
     assert_near,
     assert_near_gradient,
@@ -16,9 +18,10 @@ from helpers import (
     ids,
     random_direction,
 )
-from scipy.special import ndtr
+from scipy import stats
 from scipy.stats import kstest
 
+SCIPY = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}  # the same families
 TINY = [
     Case(
         D=D,
@@ -31,7 +34,10 @@ TINY = [
         cell=cell,
         min_scale=min_scale,
     )
-    for D, K, head, min_scale in ((1, 1, "gaussian", 0.0), (3, 2, "gaussian", 0.1), (3, 1, "bernoulli", 0.0))
+    for D, K, head, min_scale in (
+        *((D, K, head, min_scale) for head in MIXTURES for D, K, min_scale in ((1, 1, 0.0), (3, 2, 0.1))),
+        (3, 1, "bernoulli", 0.0),
+    )
     for R, cell in ((0, "sigmoid"), *((2, cell) for cell in reference.CELLS))
     for activation in reference.ACTIVATIONS
 ]
@@ -107,23 +113,35 @@ def test_probabilities_of_binary_frames_add_up_to_one():
     assert abs(total - 1) < 1e-14
 
 
-def test_conditionals_give_the_log_density():
-    case = Case(D=3, H=4, K=3, R=2, lengths=(6,), min_scale=0.1)
+@pytest.mark.parametrize("head", MIXTURES)
+def test_conditionals_give_the_log_density(head):
+    case = Case(D=3, H=4, K=3, R=2, lengths=(6,), head=head, min_scale=0.1)
     parameters, (x,) = case.make()
     alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
     assert alpha.shape == mu.shape == sigma.shape == (6, 3, 3)
-    density = alpha * np.exp(-0.5 * ((x[..., None] - mu) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+    density = alpha * SCIPY[head].pdf(x[..., None], mu, sigma)
     assert_near(np.log(density.sum(-1)), reference.log_density_dims(parameters, x, **case.choices), 1e-13)
 
 
-def test_draws_have_uniform_probability_integral_transforms():
-    case = Case(D=2, H=4, K=3, R=3, lengths=(400,), min_scale=0.1)
+@pytest.mark.parametrize("head", MIXTURES)
+def test_functions_of_the_families(head):
+    family, u = reference.HEADS[head], np.linspace(-7, 7, 57) + 0.01
+    assert_near(np.exp(family.log_f(u)), SCIPY[head].pdf(u), 1e-14)
+    assert_near(family.cdf(u), SCIPY[head].cdf(u), 1e-15)
+    assert_near(family.minus_slope(u), -np.imag(family.log_f(u + 1j * STEP)) / STEP, 1e-14)
+    assert kstest(family.noise(np.random.default_rng(0), 1000), SCIPY[head].cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("head", MIXTURES)
+def test_draws_have_uniform_probability_integral_transforms(head):
+    case = Case(D=2, H=4, K=3, R=3, lengths=(400,), head=head, min_scale=0.1)
     parameters, _ = case.make()
     generator = np.random.default_rng(0)
     shape = (400, 2)
-    x = reference.draw(parameters, 400, generator.random(shape), generator.standard_normal(shape), **case.choices)
+    noise = reference.HEADS[head].noise(generator, shape)
+    x = reference.draw(parameters, 400, generator.random(shape), noise, **case.choices)
     alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
-    pit = (alpha * ndtr((x[..., None] - mu) / sigma)).sum(-1)
+    pit = (alpha * SCIPY[head].cdf(x[..., None], mu, sigma)).sum(-1)
     assert kstest(pit.ravel(), "uniform").pvalue > 0.01
 
 
@@ -133,11 +151,11 @@ def test_a_draw_continues_what_is_given(head, cell):
     case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head, cell=cell)
     parameters, _ = case.make()
     generator = np.random.default_rng(0)
-    uniforms, normals = generator.random((9, 2)), generator.standard_normal((9, 2))
-    whole = reference.draw(parameters, 9, uniforms, normals, **case.choices)
-    rest = reference.draw(parameters, 5, uniforms[4:], normals[4:], given=whole[:4], **case.choices)
+    uniforms, noise = generator.random((9, 2)), reference.HEADS[head].noise(generator, (9, 2))
+    whole = reference.draw(parameters, 9, uniforms, noise, **case.choices)
+    rest = reference.draw(parameters, 5, uniforms[4:], noise[4:], given=whole[:4], **case.choices)
     assert_near(rest, whole[4:], 0)
-    followed = reference.draw(parameters, 9, uniforms, normals, follow=whole, **case.choices)
+    followed = reference.draw(parameters, 9, uniforms, noise, follow=whole, **case.choices)
     assert_near(followed, whole, 0)
 
 

@@ -260,7 +260,7 @@ def test_energy_score_is_its_definition():
 
 @pytest.mark.parametrize("rounds", [400, pytest.param(20_000, marks=pytest.mark.full)])
 def test_energy_score_is_unbiased_and_in_one_dimension_the_crps(rounds):
-    from rnnrnade.conditionals import MixtureOfGaussians
+    from rnnrnade.distributions import MixtureOfGaussians
 
     generator = np.random.default_rng(0)
     truth = np.linspace(-2, 2, 5)

@@ -3,8 +3,8 @@
 # instead.  The chains are the same, so the bits are too.
 #
 # A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives
-# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), gates and end
-# (the next state).  With a panel for every thread, each takes its own through all frames and none waits for another.
+# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), gates and
+# end (the next state).  With a panel for every thread, each takes its own through all frames, none waits for another.
 # With fewer panels than threads, the others work out the context of the next stage of blocks while one begins the frame
 # or draws this stage, and the gates are shared.
 
@@ -119,7 +119,8 @@ cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* pane
 
 cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
                      Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """x_d of some blocks of dimensions, each given those before it; after the last the frame as rows T * D apart, out."""
+    """x_d of some blocks of dimensions, each given those before it; after the last the frame goes to out, rows T * D
+    apart."""
     cdef Py_ssize_t d, P = net.P, B = at.B, W = width_of(net.row, theta)
     cdef real *x = panel + at.x
     cdef real *uniform = panel + at.uniform
@@ -169,11 +170,12 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
         frame_end(net, at, panel, state, valid)
 
 
-cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform, const real* noise,
-                     real* state, Py_ssize_t N, Py_ssize_t T, int n_threads) except -1:
+cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform,
+                     const real* noise, real* state, Py_ssize_t N, Py_ssize_t T, int n_threads) except -1:
     """x (N, T, D).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
     cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
-    cdef Py_ssize_t p, t, i, k, first, n, block, stage, n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
+    cdef Py_ssize_t n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
+    cdef Py_ssize_t p, t, i, k, first, n, block, stage
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST

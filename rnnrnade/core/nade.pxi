@@ -1,6 +1,6 @@
-# ---- the conditioner of the RNADE: (3) to (7) ------------------------------------------------------------------------
-# How the raw outputs of dimension d come to know x_<d and the row of context of their frame.  Where the rows come from is
-# not known here: given the rows, all frames are independent.  A conditioner is one file that provides
+# ---- the conditioner of the RNADE: (3) to (7) ----------------------------------------------------------------------
+# How the raw outputs of dimension d come to know x_<d and the row of context of their frame.  Where the rows come from
+# is not known here: given the rows, all frames are independent.  A conditioner is one file that provides
 #
 #     nade_forward          log-densities of all frames and of their dimensions, and the conditional parameters
 #     nade_gradient         the same log-densities, the gradient of its parameters, and that of the rows of context
@@ -9,9 +9,10 @@
 #     nade_draw_context     and the raw outputs of a dimension once the one before is known
 #     nade_draw_outputs
 #
-# The first two are called by `forward` and `gradient` (_core.pyx), the draw by frame_begin, frame_context and
-# frame_outputs (draws.pxi).  x (M, D), context (M, Cs), of which the first C numbers of a row are read; its gradient has
-# the same shape, and Cp numbers of a row are written.  In the equations r is the row of context.
+# The first two are called by `forward` and `gradient` (_core.pyx), the size by draw_layout, the rest of the draw by
+# frame_begin, frame_context and frame_outputs (draws.pxi).  Frames are x (M, D) and context (M, Cs), of which the first
+# C numbers of a row are read; its gradient has the same shape, and Cp numbers of a row are written.  In the equations
+# r is the row of context.
 
 # ---- forward --------------------------------------------------------------------------------------------------------
 
@@ -63,8 +64,8 @@ cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const re
     cdef Py_ssize_t W = width_of(net.row, theta)
     hidden_forward(net.row, a, h, a_prev, x_prev, theta + net.W + (d - 1) * net.H, theta[net.rho + d],
                    net.activation, net.H, L)
-    product(net.row, z, W, theta + net.V + d * net.P * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
-            net.P, L, 1, net.H)
+    product(net.row, z, W, theta + net.V + d * net.J * net.Hp, 0, net.Hp, 1, h, 0, W, <const real*>NULL,
+            net.J, L, 1, net.H)
 
 
 cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
@@ -115,12 +116,14 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
                 frames[at + l] += sums[l]
 
 
-cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters, const real* theta,
-                      const real* x, const real* context, Py_ssize_t M, int n_threads) except -1:
-    """Log-densities of frames (M,); where they are not NULL, of dimensions (M, D), and conditional parameters (M, D, P)."""
+cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters,
+                      const real* theta, const real* x, const real* context, Py_ssize_t M, int n_threads) except -1:
+    """Log-densities of frames (M,); where they are not NULL, of dimensions (M, D), and conditional parameters
+    (M, D, P)."""
     cdef Py_ssize_t W = width_of(net.row, theta), of_panel = (net.D + net.H + net.C) * W, of_thread, g
     cdef Py_ssize_t at_once = max(1, CACHE // <Py_ssize_t>((net.H + net.C + 1) * W * sizeof(real)))
-    cdef Py_ssize_t halves = pieces(2 * M, W), n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
+    cdef Py_ssize_t halves = pieces(2 * M, W)
+    cdef Py_ssize_t n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
     cdef real* buffers
     cdef int* team = &memory.team
     at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
@@ -218,7 +221,8 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
     memset(sums, 0, W * sizeof(double))
     for e in range(n):
         hidden_and_outputs(net, a + e * H * W, h + e * H * W, dz + e * P * W, theta,
-                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e, W)
+                           a + (e - 1) * H * W if e > 0 else start, x + (e - 1) * W if e > 0 else <real*>NULL, d0 + e,
+                           W)
         for j in range(at.strips):
             unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
         head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
@@ -228,7 +232,7 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
         d = d0 + e
         panel[at.drho + slot + e] = hidden_backward(
             net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
-            x + e * W, theta + net.V + d * P * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, P)
+            x + e * W, theta + net.V + d * net.J * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, net.J)
     if Q == P:                                                # dr^{t-1} += U_d' dz
         product(net.row, panel + at.dcontext, W, theta + net.U + d0 * P * net.Cp, 0, 1, net.Cp, dz, 0, W,
                 <const real*>NULL, net.C, W, 1, n * P)
@@ -265,11 +269,11 @@ cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dcont
 
 cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
                         Py_ssize_t d0, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where it
-    is not NULL."""
+    """dV_d += dz h' over the frames of a group, for one dimension and one strip of hidden units; from `start` on where
+    it is not NULL."""
     cdef Py_ssize_t W = width_of(net.row, grad), e = piece // at.strips, j = piece % at.strips * W
-    product(net.row, grad + net.V + (d0 + e) * net.P * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W, 1,
-            panels + at.h_rows + piece * W * W, at.size, W, start, net.P, min(W, net.Hp - j), n_panels, W)
+    product(net.row, grad + net.V + (d0 + e) * net.J * net.Hp + j, net.Hp, panels + at.dz + e * net.P * W, at.size, W,
+            1, panels + at.h_rows + piece * W * W, at.size, W, start, net.J, min(W, net.Hp - j), n_panels, W)
 
 
 cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
@@ -317,8 +321,8 @@ cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* p
         add(dc + j * W, panels + p * at.size + at.da + j * W, min(<Py_ssize_t>OUTPUTS, net.H - j) * W)
 
 
-cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* frames, real* dcontext, real* db, real* dc,
-                         real* panels, double* sums, real* buffers, Py_ssize_t of_thread, const real* start,
+cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* frames, real* dcontext, real* db,
+                         real* dc, real* panels, double* sums, real* buffers, Py_ssize_t of_thread, const real* start,
                          const real* theta, const real* x, const real* context, const real* weight, Py_ssize_t M,
                          Py_ssize_t first, Py_ssize_t n, int n_threads, int* team) noexcept nogil:
     """A group of n panels from panel `first` on, span of blocks by span, the last one first, each in phases A and B.
@@ -363,8 +367,8 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
 
 cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* frames, real* dcontext, const real* theta,
                        const real* x, const real* context, const real* weight, Py_ssize_t M, int n_threads) except -1:
-    """Log-densities of frames (M,), the same bits as nade_forward, the gradient of sum_i weight_i log p_i by the parameters
-    of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
+    """Log-densities of frames (M,), the same bits as nade_forward, and the gradient of sum_i weight_i log p_i by the
+    parameters of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, W = width_of(net.row, theta), n_panels = pieces(M, W), first, i
     cdef int* team = &memory.team
     # Panels that are in flight together, and blocks from one barrier to the next.
@@ -386,7 +390,7 @@ cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* fra
     memset(zeros, 0, max(P, <Py_ssize_t>OUTPUTS) * sizeof(real))
     memset(grad, 0, net.V * sizeof(real))
     if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
-        memset(grad + net.V, 0, D * P * net.Hp * sizeof(real))
+        memset(grad + net.V, 0, D * net.J * net.Hp * sizeof(real))
     memset(grad + net.b, 0, padded(D * P) * sizeof(real))
     if net.hidden_context:
         memset(grad + net.W_c, 0, H * net.Cp * sizeof(real))
@@ -409,7 +413,8 @@ cdef inline Py_ssize_t nade_draw_size(const Net* net, Py_ssize_t B) noexcept nog
     return 2 * net.Hp * B
 
 
-cdef void nade_draw_begin(const Net* net, real* own, const real* context, const real* theta, Py_ssize_t B) noexcept nogil:
+cdef void nade_draw_begin(const Net* net, real* own, const real* context, const real* theta,
+                          Py_ssize_t B) noexcept nogil:
     """a_1 = c (+ W_c r).  context: (C, B)."""
     if B > 1:
         hidden_start(net, own, theta, context, B)
@@ -446,4 +451,4 @@ cdef void nade_draw_outputs(const Net* net, real* z, real* own, const real* x, c
         return
     hidden_one(net.row, own, h, x[d - 1] if d > 0 else 0, theta + net.W + (d - 1 if d > 0 else 0) * net.H,
                theta[net.rho + d], net.activation, net.H)
-    product_one(net.row, z, theta + net.V + d * net.P * net.Hp, net.Hp, h, net.P, net.H)
+    product_one(net.row, z, theta + net.V + d * net.J * net.Hp, net.Hp, h, net.J, net.H)

@@ -1,3 +1,11 @@
+# ---- the kernels' lists: names, and the places of their members -----------------------------------------------------
+
+HEADS = FAMILIES | {"bernoulli": <int>BERNOULLI}
+CELLS = {"sigmoid": <int>SIGMOID_CELL, "tanh": <int>TANH_CELL, "gru": <int>GRU_CELL, "lstm": <int>LSTM_CELL}
+ACTIVATIONS = {"sigmoid": <int>SIGMOID_UNIT, "relu": <int>RELU_UNIT}
+PADDING = <int>PAD                  # the last axis of a parameter is padded to a multiple of it
+
+
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
 
 cdef enum:
@@ -8,7 +16,7 @@ cdef enum:
 
 
 cdef struct Net:
-    Py_ssize_t D, H, P, Q, Hp     # of a frame
+    Py_ssize_t D, H, P, J, Q, Hp  # of a frame
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
     Py_ssize_t in_block           # dimensions of a block
     Py_ssize_t R, Rp, G, Gp, Sp, Ap
@@ -26,9 +34,9 @@ cdef class Network:
 
     def __cinit__(self, layout):
         net = &self.net
-        net.D, net.H, net.P, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.Q, layout.Hp
+        net.D, net.H, net.P, net.J, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.J, layout.Q, layout.Hp
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
-        if net.D < 1 or net.P < 1 or min(net.Q, net.H, net.C, layout.R) < 0:
+        if net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.J <= net.P or min(net.H, net.C, layout.R) < 0:
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
         net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
         net.R, net.Rp, net.G, net.Gp, net.Sp, net.Ap = (
@@ -40,6 +48,7 @@ cdef class Network:
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
+        net.at.family = net.head
         offsets = layout.offsets
         net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
         net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (

@@ -2,12 +2,10 @@
 # compiler.  It is held against the C rows by test, to rounding (they fuse multiply and add, it does not).
 # WIDTH frames lie in the lanes of a panel; they are independent, so every loop over `l` is over separate frames.
 
-from libc.math cimport exp, fabs, log, sqrt, tanh
+from libc.math cimport exp, expm1, fabs, log, sqrt, tanh
 
 cdef enum:
     WIDTH = 16
-
-cdef double LOG_SQRT_2PI = 0.91893853320467274178
 
 
 cdef void plain_product(real* C, Py_ssize_t c_m, const real* A, Py_ssize_t a_o, Py_ssize_t a_m, Py_ssize_t a_i,
@@ -107,7 +105,7 @@ cdef real plain_hidden_backward(real* da, real* dw, const real* a, const real* h
     return drho
 
 
-# ---- mixture of Gaussians: (6) and (7) ---------------------------------------------------------------------------
+# ---- mixtures of a family (families.pxi): (6) and (7) --------------------------------------------------------------
 
 cdef inline double bounded_exp(double z) noexcept nogil:
     """exp(z), never 0 nor infinite, as in the C rows: x = mu at sigma = 0 would be NaN, an x that is too far from all
@@ -117,7 +115,8 @@ cdef inline double bounded_exp(double z) noexcept nogil:
 
 cdef double mixture_terms(double* largest, const real* z, real x, const outputs* at,
                           bint prior) noexcept nogil:
-    """logsumexp over k of z^alpha_k (prior) or z^alpha_k - u_k^2 / 2 - log sigma_k, without its largest term."""
+    """logsumexp over k of z^alpha_k (prior) or z^alpha_k + log f(u_k) - log sigma_k, without its largest term and the
+    constant of f."""
     cdef Py_ssize_t k
     cdef double total = 0, term
     largest[0] = -1e30                                   # finite: all terms -inf give no NaN
@@ -135,7 +134,7 @@ cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssi
     if not prior:
         sigma = at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH])
         u = (x - z[(at.mu + k) * WIDTH]) / sigma
-        term += -0.5 * u * u - log(sigma)
+        term += families[at.family].log_kernel(u) - log(sigma)
     return term
 
 
@@ -146,20 +145,20 @@ cdef void plain_mixture_log_density(real* log_density, real* scratch, real* z, c
     for l in range(WIDTH):
         s0 = mixture_terms(&m0, z + l, x[l], at, True)
         s1 = mixture_terms(&m1, z + l, x[l], at, False)
-        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - LOG_SQRT_2PI)
+        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - families[at.family].log_norm)
 
 
 cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, const real* x, const real* weight,
                                  const outputs* at) noexcept nogil:
     cdef Py_ssize_t k, l
-    cdef double m0, m1, s0, s1, alpha, pi, e, sigma, u
+    cdef double m0, m1, s0, s1, alpha, pi, e, sigma, u, s
     cdef real *z_alpha
     cdef real *z_mu
     cdef real *z_sigma
     for l in range(WIDTH):
         s0 = mixture_terms(&m0, z + l, x[l], at, True)
         s1 = mixture_terms(&m1, z + l, x[l], at, False)
-        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - LOG_SQRT_2PI)
+        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - families[at.family].log_norm)
         for k in range(at.K):
             z_alpha = z + (at.alpha + k) * WIDTH + l
             z_mu = z + (at.mu + k) * WIDTH + l
@@ -169,12 +168,13 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
             e = bounded_exp(z_sigma[0])
             sigma = at.min_scale + e
             u = (x[l] - z_mu[0]) / sigma
+            s = families[at.family].minus_slope(u)
             z_alpha[0] = <real>(weight[l] * (pi - alpha))                  # dz^alpha = pi - alpha
-            z_mu[0] = <real>(weight[l] * pi * u / sigma)                   # dz^mu = pi (x - mu) / sigma^2
-            z_sigma[0] = <real>(weight[l] * pi * (u * u - 1) * e / sigma)  # dz^sigma = pi (u^2 - 1) e / sigma
+            z_mu[0] = <real>(weight[l] * pi * s / sigma)                   # dz^mu = pi s / sigma
+            z_sigma[0] = <real>(weight[l] * pi * (s * u - 1) * e / sigma)  # dz^sigma = pi (s u - 1) e / sigma
 
 
-cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
+cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* noise,
                              const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t k, l
     cdef double m0, s0, cumulative
@@ -186,7 +186,7 @@ cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* 
             if cumulative > uniform[l] * s0 or k == at.K - 1:
                 break
         x[l] = <real>(z[(at.mu + k) * WIDTH + l]
-                      + (at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l])) * normal[l])
+                      + (at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l])) * noise[l])
 
 
 cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
@@ -219,7 +219,7 @@ cdef void plain_bernoulli_gradient(real* log_density, real* scratch, real* z, co
         z[l] = <real>(weight[l] * (x[l] - 1 / (1 + exp(-z[l]))))     # dz = x - p
 
 
-cdef void plain_bernoulli_draw(real* x, real* scratch, const real* z, const real* uniform, const real* normal,
+cdef void plain_bernoulli_draw(real* x, real* scratch, const real* z, const real* uniform, const real* noise,
                                const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t l
     for l in range(lanes):
@@ -343,6 +343,8 @@ cdef void plain_elementwise(real* out, const real* x, int function, Py_ssize_t n
     for i in range(n):
         if function == EXPONENTIAL:
             out[i] = <real>exp(x[i])
+        elif function == EXPM1:
+            out[i] = <real>expm1(x[i])
         elif function == LOGARITHM:
             out[i] = <real>log(x[i])
         elif function == SIGMOID:
@@ -366,10 +368,11 @@ plain_f32.hidden_forward, plain_f64.hidden_forward = &plain_hidden_forward[float
 plain_f32.hidden_one, plain_f64.hidden_one = &plain_hidden_one[float], &plain_hidden_one[double]
 plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[float], &plain_hidden_backward[double]
 plain_f32.elementwise, plain_f64.elementwise = &plain_elementwise[float], &plain_elementwise[double]
-plain_f32.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f32(
-    &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
-plain_f64.heads[MIXTURE_OF_GAUSSIANS] = head_kernels_f64(
-    &plain_mixture_log_density[double], &plain_mixture_gradient[double], &plain_mixture_draw[double], &plain_mixture_link[double])
+for _family in range(N_FAMILIES):
+    plain_f32.heads[<int>_family] = head_kernels_f32(
+        &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
+    plain_f64.heads[<int>_family] = head_kernels_f64(
+        &plain_mixture_log_density[double], &plain_mixture_gradient[double], &plain_mixture_draw[double], &plain_mixture_link[double])
 plain_f32.heads[BERNOULLI] = head_kernels_f32(
     &plain_bernoulli_log_density[float], &plain_bernoulli_gradient[float], &plain_bernoulli_draw[float], &plain_bernoulli_link[float])
 plain_f64.heads[BERNOULLI] = head_kernels_f64(

@@ -1,85 +1,69 @@
 # ---- frames of given normal scores: the inverse of the Rosenblatt transform -----------------------------------------
 # As a draw, but for dimension d the root of F(e_d) = Phi(score_d), in double precision for any type of the network:
-# that of MixtureOfGaussians.from_normal_score, in the lower half by its mirror, where F is precise.  Most of
+# that of Mixture.from_normal_score, in the lower half by its mirror, where F is precise.  Most of
 # the time is that of erfc.
 
 cdef:
-    double SQRT_HALF = 0.7071067811865476
-    double SQRT_2PI = 2.5066282746310002
-    double FAR = -37                # from here on down Phi is near the smallest numbers, and by its asymptotic series
     double UNDERFLOW = 1e-280       # of F: below, its logarithm
     double PRECISION = 1e-14        # of a normal score, relative to max(1, |score|)
     int MOST_STEPS = 200            # of the search for a root; bisection alone needs about 60
     double COST_OF_ROOT = 400       # of a component, in multiply-adds
 
 
-cdef inline double mills_series(double u) noexcept nogil:
-    """-u Phi(u) / phi(u) for u <= FAR"""
-    cdef double s = 1 / (u * u)
-    return 1 - s * (1 - 3 * s * (1 - 5 * s * (1 - 7 * s * (1 - 9 * s))))
-
-
-cdef double log_Phi(double u) noexcept nogil:
-    if u > 0:
-        return log1p(-0.5 * erfc(u * SQRT_HALF))
-    if u > FAR:
-        return log(0.5 * erfc(-u * SQRT_HALF))
-    return -0.5 * u * u - log(-u * SQRT_2PI) + log(mills_series(u))
-
-
-cdef double log_cdf(double* slope, const real* of_lane, Py_ssize_t W, Py_ssize_t K, double sign, double e) noexcept nogil:
-    """log sum_k alpha_k Phi(u_k), u_k = (e - sign mu_k) / sigma_k, and its derivative by e.  of_lane: alpha, mu, sigma,
+cdef double log_cdf(double* slope, const Family* f, const real* of_lane, Py_ssize_t W, Py_ssize_t K, double sign,
+                    double e) noexcept nogil:
+    """log sum_k alpha_k F(u_k), u_k = (e - sign mu_k) / sigma_k, and its derivative by e.  of_lane: alpha, mu, sigma,
     W apart."""
     cdef Py_ssize_t k
     cdef double F = 0, density = 0, top = -INFINITY, alpha, sigma, u, term
     for k in range(K):
         alpha, sigma = of_lane[k * W], of_lane[(2 * K + k) * W]
         u = (e - sign * of_lane[(K + k) * W]) / sigma
-        F += alpha * 0.5 * erfc(-u * SQRT_HALF)
-        density += alpha * exp(-0.5 * u * u) / sigma
+        F += alpha * f.cdf(u)
+        density += alpha * exp(f.log_kernel(u)) / sigma
     if F > UNDERFLOW:
-        slope[0] = density / (SQRT_2PI * F)
+        slope[0] = density / (f.norm * F)
         return log(F)
     for k in range(K):
         alpha, u = of_lane[k * W], (e - sign * of_lane[(K + k) * W]) / of_lane[(2 * K + k) * W]
         if alpha > 0:
-            top = max(top, log(alpha) + log_Phi(u))
+            top = max(top, log(alpha) + f.log_cdf(u))
     F = density = 0
     for k in range(K):
         alpha, sigma = of_lane[k * W], of_lane[(2 * K + k) * W]
         u = (e - sign * of_lane[(K + k) * W]) / sigma
         if alpha > 0:
-            term = exp(log(alpha) + log_Phi(u) - top)
+            term = exp(log(alpha) + f.log_cdf(u) - top)
             F += term
-            density += term / sigma * (-u / mills_series(u) if u <= FAR else
-                                       exp(-0.5 * u * u) / (SQRT_2PI * 0.5 * erfc(-u * SQRT_HALF)))
+            density += term / sigma * f.rate(u)
     slope[0] = density / F
     return top + log(F)
 
 
-cdef double quantile(const real* of_lane, Py_ssize_t W, Py_ssize_t K, double score) noexcept nogil:
+cdef double quantile(const Family* f, const real* of_lane, Py_ssize_t W, Py_ssize_t K, double score) noexcept nogil:
     """The e with F(e) = Phi(score), score finite: Newton's method on log F between the smallest and the largest quantile
     of the components, with bisection where it would leave them or be slow."""
     cdef Py_ssize_t k
     cdef int step
-    cdef double sign = -1 if score > 0 else 1, z = sign * score, low = INFINITY, high = -INFINITY
+    cdef double sign = -1 if score > 0 else 1, z = sign * score, unit = f.quantile(z)
+    cdef double low = INFINITY, high = -INFINITY
     cdef double alpha, mu, sigma, total = 0, mean = 0, square = 0, slope = 0
     cdef double e, target, tolerance, error, newton, before, spacing, following
     for k in range(K):
         alpha, mu, sigma = of_lane[k * W], sign * of_lane[(K + k) * W], of_lane[(2 * K + k) * W]
         if alpha > 0:
-            low, high = min(low, mu + sigma * z), max(high, mu + sigma * z)
+            low, high = min(low, mu + sigma * unit), max(high, mu + sigma * unit)
         total += alpha
         mean += alpha * mu
         square += alpha * (sigma * sigma + mu * mu)
     mean /= total
     if not low < high:
         return sign * low
-    e = min(max(mean + z * sqrt(max(square / total - mean * mean, 0.)), low), high)
+    e = min(max(mean + unit * sqrt(max(square / total - mean * mean, 0.)), low), high)
     target, tolerance = log_Phi(z) + log(total), PRECISION * max(1., z * z)
     before = high - low
     for step in range(MOST_STEPS):
-        error = log_cdf(&slope, of_lane, W, K, sign, e) - target
+        error = log_cdf(&slope, f, of_lane, W, K, sign, e) - target
         if error < 0:
             low = e
         elif error > 0:
@@ -109,7 +93,7 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
         head_link(net.row, net.head, parameters, z_d, &net.at)
         for l in range(valid):
             i = rows[l] * D + d
-            e[i] = quantile(parameters + l, W, net.at.K, score[i])
+            e[i] = quantile(&families[net.head], parameters + l, W, net.at.K, score[i])
             x[d * B + l] = <real>e[i]
 
 
@@ -138,21 +122,22 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
 
 cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const real* theta, const double* score,
                             const Packed* packed, const real* initial, int n_threads) except -1:
-    """e (M, D): the frames with the normal scores `score`.  initial (N, Sp): the first state of the sequences that are not
-    fresh."""
+    """e (M, D): the frames with the normal scores `score`.  initial (N, Sp): the first state of the sequences that are
+    not fresh."""
     cdef Py_ssize_t N = packed.N, M = packed.M, W = width_of(net.row, theta), p, first, n
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
     cdef int* team = &memory.team
+    if net.head >= N_FAMILIES or isnan(families[net.head].quantile(-1)):
+        raise ValueError("from_normal: this head has no quantiles in the core.")
     n_threads = worth_threads(n_threads, multiply_adds(net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)
     cdef real* panels = <real*>memory.take(n_threads * size * sizeof(real))
     cdef real* state = <real*>NULL
     if net.R:
-        state = <real*>memory.take(N * net.Sp * sizeof(real))                          # (N, Sp), the longest sequence first
+        state = <real*>memory.take(N * net.Sp * sizeof(real))                          # (N, Sp), the longest first
         for p in range(N):
-            n = packed.by_length[p]
-            memcpy(state + p * net.Sp, theta + net.r0 if packed.fresh == NULL or packed.fresh[n] else initial + n * net.Sp,
+            memcpy(state + p * net.Sp, first_state(net, packed, initial, theta, packed.by_length[p]),
                    net.Sp * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:

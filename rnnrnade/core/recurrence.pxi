@@ -1,6 +1,7 @@
-# ---- the recurrence (2): states forward, and back through time -------------------------------------------------------
+# ---- the recurrence (2): states forward, and back through time -----------------------------------------------------
 # What the past gives a frame.  states_forward makes the rows r (M, Sp), of which the frames read the front as their
-# context; states_gradient takes back the gradient dr of these rows.  Of frames and their densities nothing is known here.
+# context; states_gradient takes back the gradient dr of these rows.  Nothing is known here of frames and their
+# densities.
 
 cdef enum:
     LOCKSTEP = 24                   # sequences that advance side by side
@@ -29,6 +30,12 @@ cdef Py_ssize_t make_groups(Group* groups, Py_ssize_t N, int n_threads) noexcept
         groups[g].first = N * g // n
         groups[g].n = N * (g + 1) // n - groups[g].first
     return n
+
+
+cdef inline const real* first_state(const Net* net, const Packed* packed, const real* initial, const real* theta,
+                                    Py_ssize_t s) noexcept nogil:
+    """(Sp,): the one that conditions the first frame of sequence s."""
+    return theta + net.r0 if packed.fresh == NULL or packed.fresh[s] else initial + s * net.Sp
 
 
 cdef inline Py_ssize_t group_space(const Net* net) noexcept nogil:
@@ -82,8 +89,7 @@ cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* 
     cdef real* swap
     for i in range(group.n):
         s = members[i]
-        memcpy(now + i * Sp, theta + net.r0 if packed.fresh == NULL or packed.fresh[s] else initial + s * Sp,
-               Sp * sizeof(real))
+        memcpy(now + i * Sp, first_state(net, packed, initial, theta, s), Sp * sizeof(real))
     while active > 0:
         if net.G == 1:
             active_gates = then
@@ -120,8 +126,8 @@ cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* 
 
 cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, real* last, const real* theta,
                         const real* x, const Packed* packed, const real* initial, int n_threads) except -1:
-    """All states, r (M + 1, Sp), and gates (M + 1, Ap); last (N, Sp), where it is not NULL, the one after each sequence.
-    With one gate gates is r.  initial (N, Sp): the first state of the sequences that are not fresh."""
+    """All states, r (M + 1, Sp), and gates (M + 1, Ap); last (N, Sp), where it is not NULL, the one after each
+    sequence.  With one gate gates is r.  initial (N, Sp): the first state of the sequences that are not fresh."""
     cdef Py_ssize_t g, i, n_groups, N = packed.N, M = packed.M
     cdef int* team = &memory.team
     cdef real* space = <real*>memory.take(n_threads * group_space(net) * sizeof(real))
@@ -133,7 +139,8 @@ cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, 
         for i in prange(pieces(M - 1, ROWS), schedule="static"):
             input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, packed, groups[g], initial)
+            group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, packed, groups[g],
+                          initial)
     return 0
 
 
@@ -190,9 +197,10 @@ cdef void gradient_of_rows(const Net* net, real* dC, const real* rows, Py_ssize_
 cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr, real* gates, const real* r,
                          const real* theta, const real* x, const real* mask, const Packed* packed,
                          int n_threads) except -1:
-    """Back through time from dr (M, Sp), the gradient of each state by the frame it conditions, which is overwritten; and
-    the gradient of the parameters of the recurrence.  x (M, D): what it has read.  mask (M, Rp): the factors between the
-    states and what the frames have read, or NULL.  gates: from states_forward, overwritten; with one gate it is not read."""
+    """Back through time from dr (M, Sp), the gradient of each state by the frame it conditions, which is overwritten;
+    and the gradient of the parameters of the recurrence.  x (M, D): what it has read.  mask (M, Rp): the factors
+    between the states and what the frames have read, or NULL.  gates: from states_forward, overwritten; with one gate
+    it is not read."""
     cdef Py_ssize_t D = net.D, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R, N = packed.N, M = packed.M
     cdef Py_ssize_t i, j, g, n_groups, W = width_of(net.row, theta)
     cdef Py_ssize_t n_rec = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
@@ -263,7 +271,8 @@ cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogi
 
 cdef void advance_gates(const Net* net, const real* state, real* space, const real* theta, const real* x,
                         Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Some of the gates that lead from n states past the frames x (n, D), `stride` numbers apart.  space: advance_space."""
+    """Some of the gates that lead from n states past the frames x (n, D), `stride` numbers apart.  space:
+    advance_space."""
     cdef Py_ssize_t i
     for i in range(n):
         memcpy(space + i * net.Ap + begin, theta + net.b_r + begin, (end - begin) * sizeof(real))

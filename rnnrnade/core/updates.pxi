@@ -7,8 +7,8 @@ cdef enum:
 
 cdef inline void step_piece(real* theta, real* average, const real* direction, const real* strength, real rate,
                             real share, Py_ssize_t n) noexcept nogil:
-    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average).  strength, average:
-    NULL where there is none."""
+    """theta <- theta - rate (direction + strength theta);  average <- average + share (theta - average).  strength,
+    average: NULL where there is none."""
     cdef Py_ssize_t i
     if strength == NULL:
         for i in range(n):
@@ -31,7 +31,8 @@ cdef inline void adam_piece(real* direction, real* m, real* v, const real* gradi
         direction[i] = m[i] * scale_m / (<real>sqrt(v[i] * scale_v) + epsilon)
 
 
-cdef inline void momentum_piece(real* direction, real* v, const real* gradient, real decay, Py_ssize_t n) noexcept nogil:
+cdef inline void momentum_piece(real* direction, real* v, const real* gradient, real decay,
+                                Py_ssize_t n) noexcept nogil:
     """direction = v, where v <- decay v + gradient."""
     cdef Py_ssize_t i
     for i in range(n):
@@ -40,8 +41,8 @@ cdef inline void momentum_piece(real* direction, real* v, const real* gradient, 
 
 
 cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real* v, const real* gradient,
-                     const real* strength, double beta1, double beta2, double epsilon, int step, double rate, double share,
-                     Py_ssize_t n, int n_threads) except -1:
+                     const real* strength, double beta1, double beta2, double epsilon, int step, double rate,
+                     double share, Py_ssize_t n, int n_threads) except -1:
     cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon, rate_ = <real>rate, share_ = <real>share
     cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
     cdef Py_ssize_t p, i, k
@@ -59,8 +60,9 @@ cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real
     return 0
 
 
-cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, const real* gradient, const real* strength,
-                         double decay, double rate, double share, Py_ssize_t n, int n_threads) except -1:
+cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, const real* gradient,
+                         const real* strength, double decay, double rate, double share, Py_ssize_t n,
+                         int n_threads) except -1:
     cdef real decay_ = <real>decay, rate_ = <real>rate, share_ = <real>share
     cdef Py_ssize_t p, i, k
     n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))

@@ -152,6 +152,7 @@ static void elementwise(real *out, const real *x, int function, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec v = load(x + i);
         store(out + i, function == EXPONENTIAL ? exp_(v)
+                       : function == EXPM1     ? expm1_(v)
                        : function == LOGARITHM ? log_(v)
                        : function == SIGMOID   ? sigmoid_(v)
                                                : tanh_(v));

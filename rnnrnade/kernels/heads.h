@@ -1,130 +1,5 @@
-/* The densities of one number x given its P raw outputs z.  Each head is four functions in fixed order: log
-   density, gradient, draw, link.  The list is the last lines.
-
-   Layout: panels (P, W), a frame in each lane, so that maxima and sums over components are elementwise.  The loop over the
-   vectors of a panel is outside, those over components inside, twice forward (the terms and their maxima, then the sums)
-   and once more backward; all run in ascending k.  The gradient keeps what it needs in z itself.  With min_scale = 0, the
-   paper's link, log sigma is z: without that branch the forward pass takes 1.02 to 1.03 times as long. */
-
-#define LOG_SQRT_2PI 0.91893853320467274178
-
-/* ---- mixture of Gaussians: support R, P = 3 K ------------------------------------------------------------------
-   (6)  alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
-   (7)  log p(x) = logsumexp_k(z^alpha_k - u_k^2 / 2 - log sigma_k) - logsumexp_k(z^alpha_k) - log(2 pi) / 2,
-        u_k = (x - mu_k) / sigma_k */
-
-/* The largest exponent starts at a finite number: where every term is -inf the result is finite, not NaN. */
-#define LOWEST ((real)-1e30)
-
-struct scale { vec inverse, log, slope; };   /* 1 / sigma, log sigma, exp(z) / sigma */
-
-INLINE struct scale scale_link(vec z, real min_scale) {
-    vec e = exp_(z);
-    if (min_scale == 0) return (struct scale){1 / e, z, splat(1)};     /* the paper's link needs no logarithm */
-    vec sigma = e + min_scale, inverse = 1 / sigma;
-    return (struct scale){inverse, log_(sigma), e * inverse};
-}
-
-/* log p(x), and the two sums of exp(. - maximum), s0 over z^alpha and s1 over q, the exponent of each term, which scratch
-   holds.  With `keep`, the terms of the sums replace z^alpha and q, z^mu <- u, z^sigma <- e / sigma (e = exp(z^sigma)),
-   and the second K rows of scratch <- 1 / sigma: the gradient at D = 2 takes 0.97 of the time without more exponentials. */
-struct mixture { vec log_density, s0, s1; };
-
-INLINE struct mixture mixture_sums(const int keep, real *scratch, real *z, vec x, const struct outputs *at) {
-    const ptrdiff_t K = at->K;
-    real *z_alpha = z + at->alpha * WIDTH, *z_mu = z + at->mu * WIDTH, *z_sigma = z + at->sigma * WIDTH;
-    vec m0 = splat(LOWEST), m1 = splat(LOWEST), s0 = splat(0), s1 = splat(0);
-    for (ptrdiff_t k = 0; k < K; k++) {
-        struct scale scale = scale_link(load(z_sigma + k * WIDTH), at->min_scale);
-        vec alpha_k = load(z_alpha + k * WIDTH);
-        vec u = (x - load(z_mu + k * WIDTH)) * scale.inverse;
-        vec q = fused(splat(-0.5) * u, u, alpha_k) - scale.log;
-        store(scratch + k * WIDTH, q);
-        m0 = larger(m0, alpha_k);
-        m1 = larger(m1, q);
-        if (keep) {
-            store(z_mu + k * WIDTH, u);
-            store(z_sigma + k * WIDTH, scale.slope);
-            store(scratch + (K + k) * WIDTH, scale.inverse);
-        }
-    }
-    for (ptrdiff_t k = 0; k < K; k++) {
-        vec e0 = exp_beside_one(load(z_alpha + k * WIDTH) - m0), e1 = exp_beside_one(load(scratch + k * WIDTH) - m1);
-        s0 += e0;
-        s1 += e1;
-        if (keep) {
-            store(z_alpha + k * WIDTH, e0);
-            store(scratch + k * WIDTH, e1);
-        }
-    }
-    return (struct mixture){(m1 - m0) + log_(s1 / s0) - (real)LOG_SQRT_2PI, s0, s1};
-}
-
-static void mixture_log_density(real *log_density, real *scratch, real *z, const real *x, const struct outputs *at) {
-    for (int v = 0; v < WIDTH; v += LANES)
-        store(log_density + v, mixture_sums(0, scratch + v, z + v, load(x + v), at).log_density);
-}
-
-static void mixture_gradient(real *log_density, real *scratch, real *z, const real *x, const real *weight,
-                             const struct outputs *at) {
-    const ptrdiff_t K = at->K;
-    for (int v = 0; v < WIDTH; v += LANES) {
-        real *z_alpha = z + at->alpha * WIDTH + v, *z_mu = z + at->mu * WIDTH + v, *z_sigma = z + at->sigma * WIDTH + v;
-        struct mixture s = mixture_sums(1, scratch + v, z + v, load(x + v), at);
-        store(log_density + v, s.log_density);
-        vec w = load(weight + v), w0 = w / s.s0, w1 = w / s.s1;
-        for (ptrdiff_t k = 0; k < K; k++) {
-            vec u = load(z_mu + k * WIDTH), slope = load(z_sigma + k * WIDTH);
-            vec inverse = load(scratch + v + (K + k) * WIDTH);
-            vec pi = load(scratch + v + k * WIDTH) * w1, alpha = load(z_alpha + k * WIDTH) * w0;
-            vec pi_u = pi * u;
-            store(z_alpha + k * WIDTH, pi - alpha);                      /* dz^alpha = pi - alpha */
-            store(z_mu + k * WIDTH, pi_u * inverse);                     /* dz^mu = pi (x - mu) / sigma^2 */
-            store(z_sigma + k * WIDTH, fused(pi_u, u, -pi) * slope);     /* dz^sigma = pi (u^2 - 1) e / sigma */
-        }
-    }
-}
-
-/* Component: the first k whose cumulative weight exceeds uniform times the total. */
-static void mixture_draw(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
-                         const struct outputs *at, ptrdiff_t lanes) {
-    const ptrdiff_t K = at->K;
-    for (int v = 0; v < lanes; v += LANES) {
-        const real *z_alpha = z + at->alpha * WIDTH + v, *z_mu = z + at->mu * WIDTH + v, *z_sigma = z + at->sigma * WIDTH + v;
-        real *cumulative = scratch + v;
-        vec m0 = splat(LOWEST), s0 = splat(0);
-        for (ptrdiff_t k = 0; k < K; k++) m0 = larger(m0, load(z_alpha + k * WIDTH));
-        for (ptrdiff_t k = 0; k < K; k++) {
-            s0 += exp_(load(z_alpha + k * WIDTH) - m0);
-            store(cumulative + k * WIDTH, s0);
-        }
-        vec threshold = load(uniform + v) * s0, mu = splat(0), z_chosen = splat(0);
-        ivec undecided = splat_int(-1);
-        for (ptrdiff_t k = 0; k < K; k++) {                                  /* the last one takes what is left */
-            ivec past = k == K - 1 ? splat_int(-1) : (ivec)(load(cumulative + k * WIDTH) > threshold);
-            ivec take = undecided & past;
-            mu = (vec)((ivec)mu | (take & (ivec)load(z_mu + k * WIDTH)));
-            z_chosen = (vec)((ivec)z_chosen | (take & (ivec)load(z_sigma + k * WIDTH)));
-            undecided &= ~past;
-        }
-        store(x + v, fused(exp_(z_chosen) + (real)at->min_scale, load(normal + v), mu));
-    }
-}
-
-static void mixture_link(real *parameters, const real *z, const struct outputs *at) {
-    const ptrdiff_t K = at->K;
-    for (int v = 0; v < WIDTH; v += LANES) {
-        vec m0 = splat(LOWEST), s0 = splat(0);
-        for (ptrdiff_t k = 0; k < K; k++) m0 = larger(m0, load(z + (at->alpha + k) * WIDTH + v));
-        for (ptrdiff_t k = 0; k < K; k++) s0 += exp_(load(z + (at->alpha + k) * WIDTH + v) - m0);
-        for (ptrdiff_t k = 0; k < K; k++) {
-            store(parameters + k * WIDTH + v, exp_(load(z + (at->alpha + k) * WIDTH + v) - m0) / s0);
-            store(parameters + (K + k) * WIDTH + v, load(z + (at->mu + k) * WIDTH + v));
-            store(parameters + (2 * K + k) * WIDTH + v,
-                  exp_(load(z + (at->sigma + k) * WIDTH + v)) + (real)at->min_scale);
-        }
-    }
-}
+/* The heads: the density of one number x given its P raw outputs z.  Each is four functions in fixed order: log density,
+   gradient, draw, link.  The list is the last lines: the mixtures of each family (mixture.h), then the heads below. */
 
 /* ---- Bernoulli: support {0, 1}, P = 1 --------------------------------------------------------------------------
    p(x = 1) = sigmoid(z),  log p(x) = -softplus((1 - 2 x) z),  softplus(t) = max(t, 0) + log(1 + exp(-|t|)) */
@@ -144,9 +19,9 @@ static void bernoulli_gradient(real *log_density, real *scratch, real *z, const 
         store(z + v, load(weight + v) * (load(x + v) - sigmoid_(load(z + v))));
 }
 
-static void bernoulli_draw(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
+static void bernoulli_draw(real *x, real *scratch, const real *z, const real *uniform, const real *noise,
                            const struct outputs *at, ptrdiff_t lanes) {
-    (void)scratch, (void)normal, (void)at;
+    (void)scratch, (void)noise, (void)at;
     for (int v = 0; v < lanes; v += LANES)
         store(x + v, (vec)((ivec)(load(uniform + v) < sigmoid_(load(z + v))) & (ivec)splat(1)));
 }
@@ -157,6 +32,7 @@ static void bernoulli_link(real *parameters, const real *z, const struct outputs
 }
 
 /* ---- the list, in the order of `enum head` ---- */
-#define HEADS                                                                                          \
-    [MIXTURE_OF_GAUSSIANS] = {mixture_log_density, mixture_gradient, mixture_draw, mixture_link},      \
+#define MIXTURE(NAME, name) [NAME] = {name##_log_density, name##_gradient, mixture_draw, mixture_link},
+#define HEADS         \
+    FAMILIES(MIXTURE) \
     [BERNOULLI] = {bernoulli_log_density, bernoulli_gradient, bernoulli_draw, bernoulli_link}

@@ -1,16 +1,16 @@
 /* The table of kernels for one type.  Included twice by kernels.h, with `real` and TYPED(name) defined. */
 
 /* A head: the density of one number x given its P raw outputs z (link, log density, gradient, draw).
-   z, scratch: (P, W).  x, log_density, weight, uniform, normal: (W). */
+   z, scratch: (P, W).  x, log_density, weight, uniform, noise: (W). */
 struct TYPED(head_kernels) {
     /* log_density = log p(x | z); may overwrite z */
     void (*log_density)(real *log_density, real *scratch, real *z, const real *x, const struct outputs *at);
     /* the same bits of log_density, and z <- weight * d log p / d z */
     void (*gradient)(real *log_density, real *scratch, real *z, const real *x, const real *weight,
                      const struct outputs *at);
-    /* x ~ p(. | z), from one uniform on [0, 1) and one standard normal a lane, for the first `lanes` of them at
-       least */
-    void (*draw)(real *x, real *scratch, const real *z, const real *uniform, const real *normal,
+    /* x ~ p(. | z), from one uniform on [0, 1) and, of a mixture, one standard number of its family a lane, for the
+       first `lanes` of them at least */
+    void (*draw)(real *x, real *scratch, const real *z, const real *uniform, const real *noise,
                  const struct outputs *at, ptrdiff_t lanes);
     /* the parameters of the density in natural order (mixture: alpha, mu, sigma, K rows each; Bernoulli: p) */
     void (*link)(real *parameters, const real *z, const struct outputs *at);

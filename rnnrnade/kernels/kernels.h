@@ -27,14 +27,21 @@ enum { PAD = 16 };
 
 enum activation { SIGMOID_UNIT, RELU_UNIT, N_ACTIVATIONS };
 enum cell { SIGMOID_CELL, TANH_CELL, GRU_CELL, LSTM_CELL, N_CELLS };
-enum function { EXPONENTIAL, LOGARITHM, SIGMOID, TANH };
-enum head { MIXTURE_OF_GAUSSIANS, BERNOULLI, N_HEADS };
+enum function { EXPONENTIAL, EXPM1, LOGARITHM, SIGMOID, TANH };
+
+/* The heads: the families of components, each with its mixtures (families.h), then those of their own (heads.h). */
+#define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace) EACH(LOGISTIC, logistic)
+#define NUMBERED(NAME, name) NAME,
+enum head { FAMILIES(NUMBERED) N_FAMILIES, BERNOULLI = N_FAMILIES, N_HEADS };
+#undef NUMBERED
 
 /* What a head needs to know of the P raw outputs: the number of components and the row at which each of its
-   quantities begins (the rows that the recurrent state drives stand first, so the order depends on `context`). */
+   quantities begins (the rows that the recurrent state drives stand first, so the order depends on `context`).
+   family: of a mixture, for kernels that are not compiled once for each. */
 struct outputs {
     ptrdiff_t K, alpha, mu, sigma;
     double min_scale;
+    int family;
 };
 
 /* One table for each type.  kernel_table.h declares `struct kernels_f32` and `struct kernels_f64`. */

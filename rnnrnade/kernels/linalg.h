@@ -3,8 +3,8 @@
    product: a tile of ROWS outputs by VECTORS vectors stays in registers over the whole contraction; A is read one
    number at a time and broadcast, B a vector at a time, so any M, K and stride costs the same and nothing is
    copied or padded.  Twelve sums hide the latency of a multiply-add, and 16 registers hold them: tiles of 12 rows in
-   the 32 registers of AVX-512 gained nothing.  One output alone (a recurrent net on one sequence) takes WIDE vectors, or
-   each multiply-add would wait for the one before it. */
+   the 32 registers of AVX-512 gained nothing.  One output alone (a recurrent net on one sequence) takes WIDE vectors,
+   or each multiply-add would wait for the one before it. */
 
 enum { ROWS = 6, WIDE = 8, LINE = 64 /* bytes */ };
 

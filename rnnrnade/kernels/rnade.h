@@ -1,9 +1,10 @@
 /* The hidden units of the RNADE: one step forward over a dimension, and the same step backward.
 
-   Layout: panels (H, W), a frame in each lane.  Forward the loop runs over the units, its body over the two vectors of a
-   panel; a is read and written once, and a panel whose frames fit one vector touches one.  Backward it runs over tiles of
-   ROWS units, inside over the P outputs: dh = V' dz stays in registers until da has it.  Sums over lanes come last, those
-   of a tile by one tree.  Tiles outside and dimensions of a block inside would keep da in the first cache, but cost more. */
+   Layout: panels (H, W), a frame in each lane.  Forward the loop runs over the units, its body over the two vectors of
+   a panel; a is read and written once, and a panel whose frames fit one vector touches one.  Backward it runs over tiles
+   of ROWS units, inside over the P outputs: dh = V' dz stays in registers until da has it.  Sums over lanes come last,
+   those of a tile by one tree.  Tiles outside and dimensions of a block inside would keep da in the first cache, but
+   cost more. */
 
 /* s(rho a) */
 INLINE vec unit(real rho, vec a, const int activation) {

@@ -5,6 +5,8 @@
 #include "vec.h"
 #include "linalg.h"
 #include "rnade.h"
+#include "families.h"
+#include "mixture.h"
 #include "heads.h"
 #include "cells.h"
 

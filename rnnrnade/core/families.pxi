@@ -1,0 +1,143 @@
+# The families of components in double precision, for the row "plain" and for the roots of quantiles.pxi: functions of
+# u = (x - mu) / sigma, symmetric about 0, with the formulas of kernels/families.h.  A family is its functions, in this
+# order, and its row in the table, under its name in FAMILIES.
+
+from libc.math cimport NAN, atanh, erf, erfc, exp, fabs, log, log1p, tanh
+
+cdef extern from "kernels/kernels.h" nogil:
+    enum:
+        GAUSSIAN
+        LAPLACE
+        LOGISTIC
+        N_FAMILIES
+
+FAMILIES = {"gaussian": <int>GAUSSIAN, "laplace": <int>LAPLACE, "logistic": <int>LOGISTIC}
+
+ctypedef double (*function_of_one)(double) noexcept nogil
+
+cdef struct Family:
+    function_of_one log_kernel        # log f(u), but for the constant
+    function_of_one minus_slope       # -d log f / du
+    function_of_one cdf               # F(u), to relative precision for u < 0
+    function_of_one log_cdf           # log F(u)
+    function_of_one rate              # f(u) / F(u)
+    function_of_one quantile          # the u with F(u) = Phi(z), for z <= 0
+    double norm, log_norm             # f(u) = exp(log_kernel(u)) / norm
+
+
+# ---- Gaussian ----------------------------------------------------------------------------------------------------
+
+cdef:
+    double SQRT_HALF = 0.7071067811865476
+    double SQRT_2PI = 2.5066282746310002
+    double LOG_SQRT_2PI = 0.91893853320467274178
+    double FAR = -37                # from here on down Phi is near the smallest numbers, and by its asymptotic series
+
+
+cdef inline double mills_series(double u) noexcept nogil:
+    """-u Phi(u) / phi(u) for u <= FAR"""
+    cdef double s = 1 / (u * u)
+    return 1 - s * (1 - 3 * s * (1 - 5 * s * (1 - 7 * s * (1 - 9 * s))))
+
+
+cdef double gaussian_log_kernel(double u) noexcept nogil:
+    return -0.5 * u * u
+
+
+cdef double gaussian_minus_slope(double u) noexcept nogil:
+    return u
+
+
+cdef double Phi(double u) noexcept nogil:
+    return 0.5 * erfc(-u * SQRT_HALF)
+
+
+cdef double log_Phi(double u) noexcept nogil:
+    if u > 0:
+        return log1p(-0.5 * erfc(u * SQRT_HALF))
+    if u > FAR:
+        return log(0.5 * erfc(-u * SQRT_HALF))
+    return -0.5 * u * u - log(-u * SQRT_2PI) + log(mills_series(u))
+
+
+cdef double gaussian_rate(double u) noexcept nogil:
+    if u <= FAR:
+        return -u / mills_series(u)
+    return exp(-0.5 * u * u) / (SQRT_2PI * 0.5 * erfc(-u * SQRT_HALF))
+
+
+cdef double gaussian_quantile(double z) noexcept nogil:
+    return z
+
+
+# ---- Laplace -----------------------------------------------------------------------------------------------------
+
+cdef double LOG_2 = 0.69314718055994530942
+
+
+cdef double laplace_log_kernel(double u) noexcept nogil:
+    return -fabs(u)
+
+
+cdef double laplace_minus_slope(double u) noexcept nogil:
+    return (u > 0) - (u < 0)
+
+
+cdef double laplace_cdf(double u) noexcept nogil:
+    return 0.5 * exp(u) if u < 0 else 1 - 0.5 * exp(-u)
+
+
+cdef double laplace_log_cdf(double u) noexcept nogil:
+    return u - LOG_2 if u < 0 else log1p(-0.5 * exp(-u))
+
+
+cdef double laplace_rate(double u) noexcept nogil:
+    return 1 if u < 0 else 0.5 * exp(-u) / (1 - 0.5 * exp(-u))
+
+
+cdef double laplace_quantile(double z) noexcept nogil:
+    return log1p(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) + LOG_2
+
+
+# ---- logistic ----------------------------------------------------------------------------------------------------
+
+cdef double logistic_log_kernel(double u) noexcept nogil:
+    return -fabs(u) - 2 * log1p(exp(-fabs(u)))
+
+
+cdef double logistic_minus_slope(double u) noexcept nogil:
+    return tanh(0.5 * u)
+
+
+cdef double logistic_cdf(double u) noexcept nogil:
+    return 1 / (1 + exp(-u))
+
+
+cdef double logistic_log_cdf(double u) noexcept nogil:
+    return min(u, 0.) - log1p(exp(-fabs(u)))
+
+
+cdef double logistic_rate(double u) noexcept nogil:
+    return 1 / (1 + exp(u))
+
+
+cdef double logistic_quantile(double z) noexcept nogil:
+    return 2 * atanh(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) - log_Phi(-z)
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------
+
+cdef double unknown(double u) noexcept nogil:
+    return NAN
+
+
+cdef Family[N_FAMILIES] families
+
+for _family in range(N_FAMILIES):     # one that is in kernels.h and not here gives NaN, and from_normal refuses it
+    families[<int>_family] = Family(&unknown, &unknown, &unknown, &unknown, &unknown, &unknown, NAN, NAN)
+families[GAUSSIAN] = Family(&gaussian_log_kernel, &gaussian_minus_slope, &Phi, &log_Phi, &gaussian_rate, &gaussian_quantile,
+                            SQRT_2PI, LOG_SQRT_2PI)
+families[LAPLACE] = Family(&laplace_log_kernel, &laplace_minus_slope, &laplace_cdf, &laplace_log_cdf, &laplace_rate,
+                           &laplace_quantile, 2, LOG_2)
+families[LOGISTIC] = Family(&logistic_log_kernel, &logistic_minus_slope, &logistic_cdf, &logistic_log_cdf, &logistic_rate,
+                            &logistic_quantile, 1, 0)
