@@ -5,10 +5,10 @@ beside its equation; here are its public calls.  Equation numbers are those of N
 Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
-dimension, J <= P of them driven by the hidden units (they stand first), C numbers of a row of context, Q <= J raw
-outputs driven by it (first of all), M frames of a batch, W lanes of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a
-multiple of PAD; what stands between is zero, in parameters and gradients.  Sp numbers of a row of states, Ap of a row
-of gates (kernel_table.h), Cs from one row of context to the next.
+dimension, J <= P of them driven by the hidden units (they stand first), C numbers of a row of context, Q <= J raw outputs
+driven by it (first of all), M frames of a batch, W lanes of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp
+and Gp are H, C, R and G R rounded up to a multiple of PAD; what stands between is zero, in parameters and gradients.  Sp
+numbers of a row of states, Ap of a row of gates (kernel_table.h), Cs from one row of context to the next.
 
 *States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
 its row, and gives back the gradient of it (nade.pxi).  Today the rows are the states that condition the frames: C = R,

@@ -19,8 +19,8 @@ from helpers import (
     complex_step_gradient,
     ids,
     listed,
+    walks,
 )
-from test_laws import toy_sequences
 
 import rnnrnade
 from rnnrnade import RNADE, RNNRNADE, Linear, plotting
@@ -83,7 +83,7 @@ FITTED = {
 
 def fitted_to(head, name):
     cls, options = FITTED[name]
-    X = toy_sequences()
+    X = walks()
     X = X if cls is RNNRNADE else np.concatenate(X)
     options = {"n_components": 2, "n_hidden": 4, "max_epochs": 3, "random_state": 0, "dtype": FLOAT32} | options
     return cls(conditional=head, missing="marginalize", mean_gradient=True, **options).fit(X), X
@@ -134,13 +134,13 @@ def test_a_family_through_all_calls(head, name, tmp_path):
 
 @every_mixture
 def test_training_raises_the_score_of_every_family(head):
-    X = np.concatenate(toy_sequences())
+    X = np.concatenate(walks(24, shortest=15, longest=30))
     model = RNADE(conditional=head, n_components=3, n_hidden=6, max_epochs=15, random_state=0).fit(X)
     assert model.history_["validation_score"][-1] > model.history_["validation_score"][0]
 
 
 def test_an_unknown_family_is_refused_with_the_list():
-    X = np.concatenate(toy_sequences())
+    X = np.concatenate(walks())
     with pytest.raises(ValueError, match=r"'conditional' parameter of RNADE must be a str among .*'gaussian'"):
         RNADE(conditional="cauchy").fit(X)
     model = RNADE(max_epochs=1, n_components=2, n_hidden=2).fit(X)
@@ -202,7 +202,7 @@ def test_what_no_net_drives_equals_the_definition_without_its_weights(undriven, 
     del expected["V_sigma"]
     assert_near(total, expected_total, TOLERANCE["score"][dtype], "total")
     assert_near_gradient(gradient, expected, TOLERANCE["gradient"][dtype])
-    core = model._model
+    core = model._density.model
     uniform, noise = HEADS["gaussian"].numbers(np.random.default_rng(0), (19, 3, case.D), core.dtype)
     for n in (1, 19):
         draws = core.sample(uniform[:n], noise[:n])
@@ -231,7 +231,7 @@ def test_other_calls_where_no_net_drives_an_output(undriven, all_threads):
         assert_near(found, x, 1e-8)
     for part in listed(model.predict_params(X).sigma):  # the same in every frame
         assert_same_bits(part, np.broadcast_to(part[:1], part.shape))
-    core, frames = model._model, np.concatenate(sequences)
+    core, frames = model._density.model, np.concatenate(sequences)
     offsets, weight = np.cumsum([0, *case.lengths]), np.ones(len(frames))
     expected = core.gradient(frames, offsets, weight, n_threads=1)
     assert_same_bits(core.gradient(frames, offsets, weight, n_threads=3), expected, "three threads")

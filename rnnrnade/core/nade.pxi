@@ -4,10 +4,13 @@
 #
 #     nade_forward          log-densities of all frames and of their dimensions, and the conditional parameters
 #     nade_gradient         the same log-densities, the gradient of its parameters, and that of the rows of context
-#     nade_draw_size        one frame, dimension by dimension, each given those before it, B sequences in the lanes or
-#     nade_draw_begin       one alone: memory, the start of the frame, what the context gives to a block of dimensions,
-#     nade_draw_context     and the raw outputs of a dimension once the one before is known
-#     nade_draw_outputs
+#
+# and for a draw, dimension by dimension, each given those before it, with B sequences in the lanes or one alone (B = 1)
+#
+#     nade_draw_size        numbers that it keeps from one dimension to the next
+#     nade_draw_begin       the start of a frame
+#     nade_draw_context     what the context gives to the raw outputs of a block of dimensions
+#     nade_draw_outputs     the raw outputs of a dimension, once the dimension before it is known
 #
 # The first two are called by `forward` and `gradient` (_core.pyx), the size by draw_layout, the rest of the draw by
 # frame_begin, frame_context and frame_outputs (draws.pxi).  Frames are x (M, D) and context (M, Cs), of which the first
