@@ -6,11 +6,11 @@ Everything else is as it is by default: RNADE on the UCI tables, RNNRNADE on seq
 own scale, so that of Laplace is the Gaussian's over sqrt(2), that of the logistic times sqrt(3) / pi: the smallest
 standard deviation is the same.  Each model is fitted to the training part and stops on the validation part;
 "validation" is the score that it reports there, and the same model is scored on the test part.  Folds and units of the
-data are those of the sections above (where tables and utterances are fitted again to training and validation data:
-their figures are higher there), of motion capture split (a); trajectories have 500 sequences to train on.  Recordings
-in files of one's own are cut like motion capture and standardised: fx.npz (daily log-returns of five currencies) and
-stocks10.npz (daily returns of ten shares) in the folder of RNNRNADE_DATA, with the arrays train_frames (T, D) and
-test_frames, which go on where training ends.
+data are those of the sections above (in which defaults are fitted again, to training and validation data of tables and
+utterances together), of motion capture split (a); trajectories have 500 sequences to train on.  Recordings in files of
+one's own are cut like motion capture and standardised: fx.npz (daily log-returns of five currencies) and stocks10.npz
+(daily returns of ten shares) in the folder of RNNRNADE_DATA, with the arrays train_frames (T, D) and test_frames, which
+go on where training ends.
 
 "less Gaussian" is the mean difference in the log-density of the same frames (rows) from the Gaussian fit of the same
 fold and seed, in nats, with its standard error over what the table says: folds, test sequences, or blocks of about 25
@@ -67,7 +67,7 @@ class Set:
     load: Callable
     splits: tuple = (1, 1)
     seeds: tuple = (1, 1)
-    epochs: int = 10
+    epochs: int = 5
     unit: str = "sequences"
     block: int | None = None
 
@@ -107,8 +107,8 @@ SETS = {
     "white wine": table_set(vectors.random_folds(load_white_wine)),
     "parkinsons": table_set(vectors.random_folds(load_parkinsons)),
     "Japanese vowels": Set(RNNRNADE, lambda n, quick: speech.folds(range(n)), seeds=(8, 1), unit="utterances"),
-    "motion capture, split (a)": recorded(lambda n, quick: mocap.folds("a", range(n)), seeds=(3, 1), epochs=5),
-    "stochastic trajectories": Set(RNNRNADE, moving, seeds=(3, 1), epochs=6),
+    "motion capture, split (a)": recorded(lambda n, quick: mocap.folds("a", range(n)), seeds=(3, 1), epochs=3),
+    "stochastic trajectories": Set(RNNRNADE, moving, seeds=(3, 1)),
     "fx": recorded(recording("fx"), seeds=(10, 1)),
     "stocks10": recorded(recording("stocks10"), seeds=(10, 1)),
 }
