@@ -18,7 +18,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("no benchmarks beside the tests", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.quality import baselines, common, document, prediction  # noqa: E402
+from benchmarks.quality import baselines, common, document, families, prediction  # noqa: E402
 from benchmarks.quality import options as options_script  # noqa: E402
 
 TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
@@ -173,6 +173,75 @@ def test_options_are_compared_fold_by_fold_and_set_by_set():
     text = document.table_text(table, choice=False)
     assert "|  | a | b | min_scale | seconds |" in text  # and no column of validation, which is a mean over sets
     assert "| K=5 | 1.00 (0.50) | not finite | 0.1 | 1.0 |" in text
+
+
+def test_errors_of_differences_are_over_independent_units():
+    values = np.random.default_rng(0).normal(size=12)
+    mean, error = families.clustered(values, np.arange(12))
+    assert mean == pytest.approx(values.mean())
+    assert error == pytest.approx(values.std(ddof=1) / 12**0.5)
+    # Copies of a number say no more than one of it.
+    assert families.clustered(np.repeat(values, 5), np.repeat(np.arange(12), 5)) == pytest.approx((mean, error))
+    assert families.clustered(values, np.zeros(12))[1] is None
+    part = common.Part([np.zeros((8, 1)), np.zeros((5, 1))], (2, 4))
+    assert families.units(part).tolist() == [0] * 6 + [1]
+    assert families.units(part, block=3).tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_families_are_paired_by_fold_and_seed():
+    # Two splits, two seeds: all splits first, then all again.
+    base = [np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)]
+    ours = [np.array([1.0, 1.0]), np.array([3.0, 3.0]), np.array([2.0, 2.0]), np.array([4.0, 4.0])]
+    difference, seeds = families.paired(ours, base, 2, [np.zeros(2), np.ones(2)])
+    assert difference == {"mean": 2.5, "standard_error": 1.0, "folds": [1.0, 3.0, 2.0, 4.0]}
+    assert seeds["mean"] == pytest.approx(0.5)  # of 2 and 3
+    assert families.over_splits([1, 3, 2, 4], 2)["standard_error"] == 1.0
+    assert families.over_splits([1, None], 1)["mean"] is None
+    difference, _ = families.paired([np.array([np.inf])], [np.zeros(1)], 1, [np.zeros(1)])
+    assert difference["mean"] is None
+
+
+def test_families_are_run_compared_and_chosen_on_validation(monkeypatch, tmp_path):
+    sequences = autoregression(12, 8, seed=0)
+    parts = sequences[:8], common.Part(sequences[8:10]), common.Part(sequences[10:])
+
+    def load(n, quick):
+        return [common.Fold(*parts, sequences[:10])]
+
+    written = {}
+    monkeypatch.setattr(families, "SETS", {"toy": families.Set(RNNRNADE, load, seeds=(3, 2), epochs=2)})
+    monkeypatch.setattr(families, "NAMES", {"Gaussian": "gaussian", "twin": "gaussian", "another": "gaussian"})
+    monkeypatch.setattr(families, "write", lambda name, options, tables, began: written.update({name: tables}))
+    families.main(["--threads", "1"])
+    (table,) = written["families"]
+    first, twin, _ = table["rows"]
+    assert list(first["figures"]) == ["nats"] and len(first["figures"]["nats"]["folds"]) == 2
+    assert twin["figures"]["less Gaussian"]["folds"] == [0.0, 0.0]
+    assert list(twin["figures"]) == ["nats", "less Gaussian", "over seeds", "the same on validation"]
+    # What test data say chooses nothing.
+    twin["validation"] = {"mean": 1.0, "standard_error": 0.0, "folds": [-100.0, 100.0]}
+    twin["figures"]["less Gaussian"] = {"mean": -5.0, "standard_error": 1.0}
+    twin["figures"]["nats"]["folds"] = [value - 5.0 for value in first["figures"]["nats"]["folds"]]
+    line = families.choices([table], quick=True)[0]
+    assert line == ["toy", "twin", "0.00 (0.00)", "-5.00 (1.00)", "Gaussian 1, twin 1 of 2", "-2.50 (2.50)"]
+    found = {"experiment": "families", "size": "reduced", "seed": 0, "seconds": 1.0, "machine": common.described(1)}
+    (tmp_path / "quality-families.json").write_text(json.dumps(found | {"tables": [table]}, allow_nan=False))
+    assert " | ".join(line) in document.document(tmp_path, reduced=True)
+
+
+def test_a_recording_of_ones_own_is_cut_like_motion_capture(monkeypatch, tmp_path):
+    monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="a recording of one"):
+        families.recording("mine")(1, True)
+    X = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 2))
+    np.savez(tmp_path / "mine.npz", train_frames=X[:40], test_frames=X[40:])
+    (fold,) = families.recording("mine")(1, True)
+    assert [len(x) for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [36, 40, 50]
+    assert fold.valid.context == (36,) and fold.test.context == (40,) and fold.ends
+    assert np.allclose(fold.everything[0].mean(axis=0), 0) and np.allclose(fold.everything[0].std(axis=0), 1)
+    model, _ = common.fit(RNNRNADE, TINY, fold)
+    reported = model.history_["validation_score"][model.history_["update"].index(model.best_update_)]
+    assert common.nats(model, fold.valid) == pytest.approx(reported, rel=1e-5)
 
 
 def test_absent_data_leave_a_table_out(capsys):

@@ -264,7 +264,7 @@ def run_tables(tables, options, *, after=None):
         except FileNotFoundError as error:
             print(f"{table.title}: left out. {error}\n")
             continue
-        records, rows = [], [row for row in table.rows if wanted(row, options.rows)]
+        records, rows = [], [row for row in table.rows if wanted(row.name, options.rows)]
         n_fits = len(folds) * sum(len(row.candidates(options.quick)) for row in rows)
         with tqdm(total=n_fits, desc=table.title, unit="fit") as bar:
             for row in rows:
@@ -294,9 +294,9 @@ def run_tables(tables, options, *, after=None):
     return done
 
 
-def wanted(row, names):
-    """Whether a row is among those asked for (parts of names, separated by commas; empty: all)."""
-    return not names or any(name.strip().lower() in row.name.lower() for name in names.split(","))
+def wanted(own, names):
+    """Whether a name is among those asked for (parts of names, separated by commas; empty: all)."""
+    return not names or any(name.strip().lower() in own.lower() for name in names.split(","))
 
 
 def number(found, digits=2):

@@ -15,9 +15,10 @@ from ..machine import headline
 from ..report import RESULTS
 from .common import cells, number
 from .defaults import HEADER, compared
+from .families import CHOICES, choices
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "experiments.md"
-EXPERIMENTS = ("vectors", "speech", "trajectories", "mocap", "stability", "balls", "options")
+EXPERIMENTS = ("vectors", "speech", "trajectories", "mocap", "stability", "balls", "options", "families")
 OPENING = """# Experiments
 
 Written by `python -m benchmarks.quality.document` from the results in `benchmarks/results/`; do not edit. All
@@ -29,7 +30,7 @@ on a machine that did other work too and at times stood still: no measure of spe
 """
 
 
-WITHOUT_CHOICE = ("stability", "options")  # their rows are compared, none is chosen
+WITHOUT_CHOICE = ("stability", "options", "families")  # their rows are compared, none is chosen
 
 
 def markdown(header, lines, rule="---:"):
@@ -105,6 +106,8 @@ def more(found):
         best = [max(pair)[1] for pair in better.values()]
         ahead = ", ".join(f"{unit} in {best.count(unit)}" for unit in diverged)
         parts.append(f"Diverged runs: {counts}. Better on validation data, of {len(best)} ways to train: {ahead}.")
+    if found["experiment"] == "families":
+        parts.append(markdown(CHOICES, choices(found["tables"], found["size"] == "reduced")))
     return parts
 
 

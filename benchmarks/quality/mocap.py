@@ -115,8 +115,8 @@ def recordings(split):
     return data.frames, train, n_test
 
 
-def folds(split, seeds):
-    whole, train, n_test = recordings(split)
+def cut(whole, train, n_test, seeds):
+    """A fold for each seed, of recordings, their training parts and the numbers of their test frames."""
     # The frames that an estimator with this validation_fraction holds out itself.
     kept = [len(x) - max(1, round(VALIDATION * len(x))) for x in train]
     tested = [(x, len(x) - n) for x, n in zip(whole, n_test, strict=True) if n]
@@ -131,6 +131,10 @@ def folds(split, seeds):
         )
         for seed in seeds
     ]
+
+
+def folds(split, seeds):
+    return cut(*recordings(split), seeds)
 
 
 def measure(n_draws):
