@@ -13,7 +13,7 @@ OFFSETS = np.array([0, 3, 4, 8])
 
 # Public names that read no arrays.
 OTHERS = {
-    "Workspace", "effective_threads", "free_workspace", "has_openmp", "kernel_row_names", "last_team_size",
+    "Workspace", "effective_threads", "free_workspace", "has_openmp", "kernel_row_names", "last_team_size", "of_family",
     "row_in_use", "use_all_threads", "use_kernels",
 }  # fmt: skip
 

@@ -1,7 +1,11 @@
-"""exp, expm1, log, sigmoid and tanh of every row of the kernel table, in units in the last place."""
+"""exp, expm1, log, sigmoid and tanh of every row of the kernel table, in units in the last place; the families of the
+core in double precision."""
 
 import numpy as np
 import pytest
+import reference
+from helpers import MIXTURES, assert_near
+from scipy import stats
 
 from rnnrnade import _core
 
@@ -77,3 +81,19 @@ def test_far_arguments_stay_finite(row, dtype):
         out = apply(function, x)
         assert np.isfinite(out).all()
         np.testing.assert_allclose(out[2:4], 1)
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_families_of_the_core_in_double_precision(family):
+    same = getattr(stats, {"gaussian": "norm"}.get(family, family))
+    for u in (-30.0, -3.3, -1.0, -1e-9, 0.0, 1e-9, 0.7, 1.0, 5.0, 30.0):
+        found = _core.of_family(family, u)
+        assert_near(found["log_f"], same.logpdf(u), 1e-15)
+        assert found["f"] == pytest.approx(same.pdf(u), rel=1e-14, abs=0)
+        assert found["minus_slope"] == pytest.approx(reference.HEADS[family].minus_slope(u), rel=1e-15)
+        assert found["cdf"] == pytest.approx(same.cdf(u), rel=1e-13, abs=0)
+        assert found["log_cdf"] == pytest.approx(same.logcdf(u), rel=1e-13, abs=0)
+        assert found["rate"] == pytest.approx(np.exp(same.logpdf(u) - same.logcdf(u)), rel=1e-13, abs=0)
+        assert_near(same.logcdf(found["quantile"]), stats.norm.logcdf(-abs(u)), 1e-14)
+    with pytest.raises(ValueError, match="name must be one of gaussian"):
+        _core.of_family("cauchy", 0.0)

@@ -141,3 +141,12 @@ families[LAPLACE] = Family(&laplace_log_kernel, &laplace_minus_slope, &laplace_c
                            &laplace_quantile, 2, LOG_2)
 families[LOGISTIC] = Family(&logistic_log_kernel, &logistic_minus_slope, &logistic_cdf, &logistic_log_cdf, &logistic_rate,
                             &logistic_quantile, 1, 0)
+
+
+def of_family(str name, double u):
+    """The functions of a family at u, by name; that of its quantile at -abs(u).  For tests of their accuracy."""
+    if name not in FAMILIES:
+        raise ValueError(f"name must be one of {', '.join(FAMILIES)}. Got {name!r} instead.")
+    cdef const Family* f = &families[<int>FAMILIES[name]]
+    return {"log_f": f.log_kernel(u) - f.log_norm, "f": exp(f.log_kernel(u)) / f.norm, "minus_slope": f.minus_slope(u),
+            "cdf": f.cdf(u), "log_cdf": f.log_cdf(u), "rate": f.rate(u), "quantile": f.quantile(-fabs(u))}
