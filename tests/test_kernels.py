@@ -84,7 +84,8 @@ def test_gradient_equals_the_definition(case, dtype, row):
 
 
 def check_sample(case, dtype, n=19, n_frames=4):
-    """Each number is what the definition draws given the numbers before it."""
+    """Each number is what the definition draws given the numbers before it, up to the first that the type cannot hold:
+    rectified units that nobody trained can run away, the sooner the heavier the tails of the noise."""
     model, _, _ = case.core(dtype)
     parameters, _ = case.make(dtype)
     generator = np.random.default_rng(case.seed)
@@ -93,9 +94,14 @@ def check_sample(case, dtype, n=19, n_frames=4):
     draws = model.sample(uniforms, noise)
     assert draws.shape == uniforms.shape and draws.dtype == dtype
     for i in (0, n - 1):
-        expected = reference.draw(parameters, n_frames, uniforms[i], noise[i], follow=draws[i], **case.choices)
-        assert_near(draws[i], expected, TOLERANCE["sample"][dtype], "x")
-    assert np.isnan(draws).mean() < 0.1  # rectified units that nobody trained can run away
+        with np.errstate(over="ignore", invalid="ignore"):
+            expected = reference.draw(parameters, n_frames, uniforms[i], noise[i], follow=draws[i], **case.choices)
+        largest, found, expected = np.finfo(dtype).max, draws[i].ravel(), expected.ravel()
+        held = np.abs(expected) <= largest
+        n_held = held.size if held.all() else held.argmin()
+        assert_near(found[:n_held], expected[:n_held], TOLERANCE["sample"][dtype], "x")
+        assert not (np.abs(found[n_held : n_held + 1]) < np.sqrt(largest)).any()  # the kernels cut the scale
+    assert np.isfinite(draws).all(axis=(1, 2)).mean() > 0.5  # most are compared to their end
     for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
         found, expected = model.sample(uniforms[:few], noise[:few]), draws[:few]
         overflown = np.isnan(expected)
