@@ -17,7 +17,8 @@ draw.  The mean weight is an unbiased estimate of the likelihood for any number 
 about half the squared standard error.  Frames before the first gap are computed once and exactly.
 
 *Bits.*  Random numbers come from the seed and the bytes of the sequence itself, so a sequence's score is the same
-alone, in any batch, and for any number of threads, and the errors of different sequences are independent.
+alone, in any batch, and for any number of threads.  Where several sequences hold the same, how many came before counts
+too: the errors of all sequences, and what they are filled with, are independent.
 """
 
 from typing import NamedTuple
@@ -64,7 +65,10 @@ class MissingValues:
         -------
         LikelihoodEstimate
             log_likelihood and standard_error, each (N,): one for each sequence or row.  The standard error is that of
-            the likelihood relative to it, to first order that of its logarithm.
+            the likelihood relative to it, to first order that of its logarithm.  It is estimated from `n_repeats`
+            filters, so an interval takes the quantiles of Student's t with n_repeats - 1 degrees of freedom: 95 % of 10
+            filters lie within 2.26 standard errors, scipy.stats.t.ppf(0.975, 9).  Errors of different sequences are
+            independent, so that of a total is the root of the sum of squares.
 
         Raises
         ------

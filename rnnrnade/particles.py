@@ -10,6 +10,7 @@ particles.
 """
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Gaps:
         front = density.front
         self.density, self.n_threads = density, n_threads
         self.offsets, self.seed = data.offsets, int(generator.integers(2**63))
+        self.occurred = Counter()  # how often each content was met
         frames = front.ordered(data.frames)
         self.missing = np.isnan(frames)
         typical = front.map.unstandardized(np.zeros(frames.shape[1]))
@@ -86,11 +88,16 @@ class Gaps:
         return bool(first >= end - 1 and missing[missing.argmax() :].all())
 
     def filter(self, s, n_particles, n_groups):
-        """Particles of sequence s before its first gap."""
+        """Particles of sequence s before its first gap.
+
+        Random numbers come from the seed and from what the sequence holds, and where others before it held the same,
+        from their number: each is filled independently of the others."""
         a, b = self.offsets[s : s + 2]
         x, missing, held = self.x[a:b], self.missing[a:b], slice(self.end[s])
         content = hashlib.sha256(np.where(missing, np.nan, x)[held].tobytes()).digest()
-        generator = np.random.default_rng([self.seed, int.from_bytes(content, "little")])
+        numbers = [self.seed, int.from_bytes(content, "little")]
+        generator = np.random.default_rng(numbers + [self.occurred[content]] * (content in self.occurred))
+        self.occurred[content] += 1
         offsets, row = np.array([0, b - a], np.int64), np.array([self.first[s]], np.int64)
         state = self.density.model.states(self.e[a:b], offsets, row, n_threads=self.n_threads)
         return Filter(self, x, self.e[a:b], missing, state, n_groups, n_particles, generator)

@@ -240,6 +240,36 @@ def test_the_same_bits_for_any_number_of_threads_and_in_any_batch(all_threads):
     assert_same_bits(results[1:], [results[0]] * 2)
 
 
+def test_equal_rows_are_filled_independently():
+    """Rows and sequences that hold the same, and are equally good guesses of each other, get different numbers."""
+    model, _ = model_of(VECTORS)
+    rows = np.full((300, 2), [1.0, NAN])
+    filled = model.impute(rows, 1, 0)[0, :, 1]
+    assert len(np.unique(filled)) == 300
+    assert kstest(filled, model.impute(rows[:1], 300, 1)[:, 0, 1]).pvalue > 1e-3
+    once = np.array([[0.3, NAN]])
+    assert_same_bits(model.impute(np.r_[rows, once], 2, 0)[:, -1], model.impute(once, 2, 0)[:, 0], "what occurs once")
+    assert_same_bits(filled[:1], model.impute(rows[:1], 1, 0)[0, :, 1], "the first")
+
+    model, X = model_of(SEQUENCES)
+    x = with_gaps(X[0], (1, 0))
+    filled = np.stack(model.impute([x, x, x[:3], x], 1, 0)[::3])[:, 0, 1, 0]
+    assert len(np.unique(filled)) == 2
+
+
+def test_errors_of_equal_rows_are_independent():
+    """The standard error of a total is the root of the sum of squares."""
+    model, _ = replace(BITS, R=0, context=()).model(missing="marginalize")
+    row = np.array([NAN, 1.0, NAN])
+    complete = np.array([[a, 1.0, b] for a in (0, 1) for b in (0, 1)])
+    truth = np.logaddexp.reduce(model.score_samples(complete))
+    scaled = []
+    for seed in range(40):
+        found, error = model.log_likelihood_missing(np.tile(row, (50, 1)), n_particles=20, random_state=seed)
+        scaled.append((found.sum() - 50 * truth) / np.sqrt((error**2).sum()))
+    assert np.std(scaled) < 2  # 8.6, when all rows had one error
+
+
 def test_many_particles_are_scored_in_pieces(monkeypatch):
     model, X = model_of(Case(D=2, H=4, K=2, R=3, lengths=(30,)), FULL)
     x = with_gaps(X[0], (1, 0), (20, 1))
