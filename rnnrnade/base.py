@@ -16,17 +16,19 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
 from .checks import as_generator, check_counts
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
-from .io import ModelFileError, read_file, write_file
-from .options import TRANSFORMS, documented
+from .io import ModelFileError, holds, read_file, write_file
+from .options import OPTIONS, TRANSFORMS, documented
 from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors
 from .training import Trainer, Training, weight_decays
 from .transforms import Linear
 
+FEW = 10  # rows for each dimension, below which a transform should not be fitted for good
 HELD_OUT_WHOLE = 10  # sequences or rows from which on some are held out; of fewer sequences the ends are
 ONE_ORDER = (
     "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask one of "
@@ -58,7 +60,7 @@ def load_estimator(path, kind=None):
         As `open` raises them.
     """
     name, state, arrays, version = read_file(path)
-    file_name, written = repr(os.fspath(path)), f"written by rnnrnade {version}"
+    file_name, written = repr(os.fsdecode(path)), f"written by rnnrnade {version}"
     if name == CHECKPOINT:
         raise ModelFileError(
             f"{file_name} is a checkpoint of a fit, no model: go on with fit(..., checkpoint={file_name}, resume=True)."
@@ -201,11 +203,15 @@ class Estimator(DensityMixin, BaseEstimator):
         )
         return Front(order, transform, self.dtype).fit(data, weight)
 
-    def _put(self, densities, trainers=None):
-        """Keep what was fitted: one density, or one for each order; trainers with which `partial_fit` goes on."""
-        self._density = densities[0] if self.n_orders == 1 else Ensemble(densities)
-        self._trainers = trainers or [None] * len(densities)
+    def _put(self, density, trainers=None):
+        """Keep what was fitted, a Density or an Ensemble, and the trainers with which `partial_fit` goes on."""
+        self._density, self._trainers = density, trainers
 
+    def _in_orders(self, densities):
+        """The density of several orders, or of the one that the options ask for."""
+        return densities[0] if self.n_orders == 1 else Ensemble(densities)
+
+    @fitting
     @documented
     def fit(
         self, X, y=None, *, lengths=None, sample_weight=None, validation_data=None, checkpoint=None, every=60.0,
@@ -240,7 +246,7 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError, TypeError
             For bad options or data; the message names the option, or the sequence and position.
         """
-        return self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
     def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
         before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
@@ -278,8 +284,7 @@ class Estimator(DensityMixin, BaseEstimator):
                     break
         finally:
             checkpoint.flush()
-        self._put(densities)
-        return self
+        self._put(self._in_orders(densities))
 
     def _about_fit(self, data, weight, held_out, before, generator):
         """What decides how a fit goes on, by name: options, digests of data, the first parameters if not random."""
@@ -324,15 +329,17 @@ class Estimator(DensityMixin, BaseEstimator):
             f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
             "Pass validation_data, or validation_fraction=0 to silence this.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return (data, weight), None
 
+    @fitting
     def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
         """Go on training for one epoch over X; the first call starts a new model.
 
-        Options set since the last call hold from now on.  The parameters are those after the last update, not their
-        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+        Options set since the last call hold from now on, but for those of the network, which stays what it is.  The
+        parameters are those after the last update, not their moving average, and the learning rate does not fall: when
+        training ends is for the caller to know.  The first call fits the transform, which stays: give it many rows.
 
         Parameters
         ----------
@@ -342,51 +349,90 @@ class Estimator(DensityMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, and for an option of the network (a size, `cell`, `dtype`, ...) that was changed since.
         """
-        return self._partial_fit(X, lengths, sample_weight)
+        self._partial_fit(X, lengths, sample_weight)
 
     def _partial_fit(self, X, lengths, sample_weight):
         first = not self.__sklearn_is_fitted__()
         n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=first)
         options = self._training()
-
-        def new_trainer(density):
-            return Trainer(density.model, options, as_generator(self.random_state), n_threads, averages=False)
-
         if first:
+            self._warn_of_few(data)
             generator = as_generator(self.random_state)
             densities, trainers = [], []
             for k in range(self.n_orders):
-                density = Density.untrained(self._new_front(k, data, weight, generator), layout, generator)
-                trainers.append(new_trainer(density))
-                densities.append(Density(density.front, density.model, Record.of(trainers[k])))
-            self._put(densities, trainers)
+                densities.append(Density.untrained(self._new_front(k, data, weight, generator), layout, generator))
+                trainers.append(self._new_trainer(densities[k], options, n_threads))
+            self._put(self._in_orders(densities), trainers)
         members = list(self._density.members)
+        self._refuse_another_network(members, layout)
+        trainers = self._trainers or [None] * len(members)
         for k, density in enumerate(members):
-            trainer = self._trainers[k] = self._trainers[k] or new_trainer(density)
+            trainer = trainers[k]
+            if trainer is None or trainer.model is not density.model:
+                trainer = self._new_trainer(density, options, n_threads)
             trainer.follow(options, n_threads)
-            if self._one_epoch(trainer, density.training_data(data, weight)):
-                members[k] = Density(density.front, density.model, Record.of(trainer))
-            else:
-                self._trainers[k] = None  # its moments may not be finite
-        self._density = Ensemble(members) if isinstance(self._density, Ensemble) else members[0]
-        return self
+            made = self._one_epoch(trainer, density.training_data(data, weight))
+            trainers[k] = trainer if made else None  # its moments may not be finite
+            if made or first:
+                members[k] = Density(density.front, trainer.model, Record.of(trainer))
+        self._put(Ensemble(members) if isinstance(self._density, Ensemble) else members[0], trainers)
+
+    def _new_trainer(self, density, options, n_threads):
+        """A trainer of `partial_fit`, which cannot know when training ends: it does not average."""
+        return Trainer(density.model, options, as_generator(self.random_state), n_threads, averages=False)
+
+    def _warn_of_few(self, data):
+        """Of a transform that the first call of `partial_fit` fits to few rows."""
+        wanted = FEW * data.n_features
+        if self._option("transform") is not None and data.n_frames < wanted:
+            what = "frames" if self._recurrent else "rows"
+            warnings.warn(
+                f"the first call of partial_fit fits the transform to its {data.n_frames} {what}, and later calls "
+                f"leave it as it is: {data.n_features} features ask for {wanted} or more. Gather them for the first "
+                "call, or pass transform=None.",
+                stacklevel=5,
+            )
+
+    def _refuse_another_network(self, members, layout):
+        """ValueError for options that ask for another network than the one that was fitted."""
+        now = self._network_options(layout, self.dtype, self.n_orders)
+        for density in members:
+            model = density.model
+            was = self._network_options(model.layout, model.dtype.name, len(members))
+            differ = [f"{name} was {was[name]!r}, is {now[name]!r}" for name in was if was[name] != now[name]]
+            if differ:
+                raise ValueError(
+                    f"partial_fit goes on with the network that was fitted, but {'; '.join(differ)}. Set it back, or "
+                    "begin anew with fit."
+                )
+
+    @staticmethod
+    def _network_options(layout, dtype, n_orders):
+        """The options that make a network, by name."""
+        of_layout = {OPTIONS.get(name, name): value for name, value in layout.choices.items()}
+        return of_layout | {"dtype": dtype, "n_orders": n_orders}
 
     @staticmethod
     def _one_epoch(trainer, data):
         """One epoch of `partial_fit`; whether it was made."""
-        began, theta = time.perf_counter(), trainer.model.theta
+        began = time.perf_counter()
         try:
             for _ in trainer.epoch(data):
                 pass
-            if not np.isfinite(theta).all():
+            if not np.isfinite(trainer.model.theta).all():
                 raise FloatingPointError
         except FloatingPointError:
-            theta[...] = trainer.epoch_start[0]
+            trainer.model = trainer.model.with_theta(trainer.epoch_start[0])
             warnings.warn(
                 "the loss was not finite: the parameters stay as they were. A smaller learning_rate helps.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             return False
         seconds = sum(trainer.history["seconds"][-1:])
@@ -416,7 +462,7 @@ class Estimator(DensityMixin, BaseEstimator):
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 setattr(member, name, getattr(self, name))
-        member._put([density])
+        member._put(density)
         return member
 
     parameters_ = _of_one_order("parameters_", lambda density: density.model.parameters)
@@ -429,7 +475,6 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _one_density(self, why=ONE_ORDER):
         """The density, where it is one; of an ensemble ValueError, which says why."""
-        check_is_fitted(self)
         density = self._density
         if isinstance(density, Ensemble):
             n = len(density.members)
@@ -442,11 +487,10 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _scored(self, X, lengths=None):
         """(data, log-density of each frame)."""
-        check_is_fitted(self)
-        density = self._density
         data = self._check(X, lengths)
-        return data, density.frames(data, self._n_threads())
+        return data, self._density.frames(data, self._n_threads())
 
+    @reading
     def score_samples(self, X, *, lengths=None):
         """Exact log-density of each item of X's first axis, in nats (with missing values: `rnnrnade.missing`).
 
@@ -464,6 +508,7 @@ class Estimator(DensityMixin, BaseEstimator):
         data, frames = self._scored(X, lengths)
         return data.per_item(frames)
 
+    @reading
     def score(self, X, y=None, *, lengths=None):
         """Mean log-density per frame, in nats.
 
@@ -480,13 +525,13 @@ class Estimator(DensityMixin, BaseEstimator):
         return float(np.mean(self._scored(X, lengths)[1]))
 
     def _generator(self, random_state, **counts):
-        """The generator of draws, after a check that the estimator is fitted and that counts are positive ints."""
-        check_is_fitted(self)
+        """The generator of draws, after a check that counts are positive ints."""
         check_counts(**counts)
         return as_generator(self.random_state if random_state is None else random_state)
 
     # ---- files --------------------------------------------------------------------------------------------------
 
+    @reading
     def save(self, path):
         """Write the fitted estimator to a file, whole or not at all.
 
@@ -500,8 +545,11 @@ class Estimator(DensityMixin, BaseEstimator):
             For an option that cannot be written.
         OSError
             Where the file cannot be written.
+        ModelFileError
+            Where the path holds a checkpoint, from which a fit may go on.
         """
-        check_is_fitted(self)
+        if holds(path, CHECKPOINT):
+            raise ModelFileError(f"{os.fsdecode(path)!r} holds a checkpoint of a fit: give the model another path.")
         write_file(path, *self._to_file())
 
     @classmethod
@@ -541,6 +589,7 @@ class Estimator(DensityMixin, BaseEstimator):
         options = self._options_for_files()
         transform = options.pop("transform")
         state = {"options": options, "n_features_in": self.n_features_in_, "members": []}
+        state["ensemble"] = isinstance(self._density, Ensemble)
         state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
         state["transform_option"] = transform
         arrays = {}
@@ -567,11 +616,17 @@ class Estimator(DensityMixin, BaseEstimator):
             raise ValueError("the names of the features do not fit their number")
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
-        densities, layout = [], self._layout(D)
+        densities = []
         for k, of_member in enumerate(state["members"]):
             own = {name.removeprefix(f"{k}."): a for name, a in arrays.items() if name.startswith(f"{k}.")}
-            densities.append(Density.from_file(of_member, own, layout, self.dtype))
-        if not densities or (self.n_orders == 1 and len(densities) > 1):
-            raise ValueError(f"it holds {len(densities)} models, but n_orders is {self.n_orders}")
-        self._put(densities)
+            if "layout" not in of_member:  # files of before: that of the options
+                of_member = of_member | {"layout": self._layout(D).choices}
+            densities.append(Density.from_file(of_member, own, D))
+            layout = densities[k].model.layout
+            if bool(layout.R) != cls._recurrent or densities[k].head.binary != self._head.binary:
+                raise ValueError(f"its network is none of {cls.__name__}")
+        ensemble = state.get("ensemble", self.n_orders > 1)
+        if not densities or (len(densities) > 1 and not ensemble):
+            raise ValueError(f"it holds {len(densities)} models, but {'is' if ensemble else 'is no'} ensemble")
+        self._put(Ensemble(densities) if ensemble else densities[0])
         return self

@@ -75,7 +75,7 @@ class Checkpoint:
     def _read(self, resume):
         from . import __version__
 
-        name = repr(os.fspath(self.path))
+        name = repr(os.fsdecode(self.path))
         kind, state, arrays, version = read_file(self.path)
         if kind != CHECKPOINT:
             raise ModelFileError(f"{name} holds a {kind}, no checkpoint: give another path.")
@@ -100,7 +100,7 @@ class Checkpoint:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ModelFileError(
-                f"{os.fspath(self.path)!r} does not hold the state of a fit: {what}. It was changed after it was "
+                f"{os.fsdecode(self.path)!r} does not hold the state of a fit: {what}. It was changed after it was "
                 "written: take a copy, or begin anew with resume=False, which replaces it."
             ) from error
 
@@ -113,7 +113,7 @@ class Checkpoint:
             if differ:
                 what = "; ".join(_difference(self.about, about, name) for name in differ)
                 raise ModelFileError(
-                    f"{os.fspath(self.path)!r} is a checkpoint of another fit: {what}. Resume it as it was begun, or "
+                    f"{os.fsdecode(self.path)!r} is a checkpoint of another fit: {what}. Resume it as it was begun, or "
                     "begin anew with resume=False, which replaces it."
                 )
             with self._refusing():
@@ -154,7 +154,7 @@ class Checkpoint:
             if not self.warned:
                 self.warned = True
                 warnings.warn(
-                    f"the checkpoint {os.fspath(self.path)!r} could not be written ({error}): training goes on, and "
+                    f"the checkpoint {os.fsdecode(self.path)!r} could not be written ({error}): training goes on, and "
                     "the file stays as it was. It is tried again at later validations, without another warning.",
                     stacklevel=2,
                 )

@@ -43,9 +43,12 @@ def names_of_features(estimator, n_features, given=None):
 
 
 def as_generator(random_state):
-    """A NumPy Generator from None, a seed, a RandomState or a Generator."""
+    """A NumPy Generator from None, a seed, a RandomState or a Generator; None is NumPy's global RandomState, as in
+    scikit-learn."""
     if isinstance(random_state, np.random.Generator):
         return random_state
+    if random_state is None:
+        random_state = np.random.mtrand._rand
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
     try:

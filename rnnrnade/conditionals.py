@@ -3,6 +3,7 @@
 import numpy as np
 
 from .calibration import calibration
+from .calls import reading
 from .checks import as_probabilities, names_of_features, naming
 from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
 from .surprise import alarm_threshold, explain, index_of
@@ -19,6 +20,7 @@ class Conditionals:
 
     # ---- distribution functions, scores, moments ----------------------------------------------------------------
 
+    @reading
     def cdf(self, X, *, lengths=None):
         """Probability integral transform: P(X_d <= x_d) given the dimensions before it and the past.  Exact.
 
@@ -40,6 +42,7 @@ class Conditionals:
         """
         return self._in_form_of_X(X, lengths, lambda part: part.family.cdf(part.e))
 
+    @reading
     def ppf(self, X, q, *, lengths=None):
         """Quantiles of every conditional given the true past and the true dimensions before it.  Exact.
 
@@ -67,6 +70,7 @@ class Conditionals:
 
         return self._in_form_of_X(X, lengths, value, q.shape)
 
+    @reading
     def crps(self, X, *, lengths=None):
         """Continuous ranked probability score of every conditional at x_d, in the units of X.  Exact, closed form.
 
@@ -88,6 +92,7 @@ class Conditionals:
         """
         return self._in_form_of_X(X, lengths, lambda part: part.scale * part.family.crps(part.e))
 
+    @reading
     def mean(self, X, *, lengths=None):
         """Mean of every conditional given the true past and the true dimensions before it.  Exact.
 
@@ -102,6 +107,7 @@ class Conditionals:
         """
         return self._in_form_of_X(X, lengths, lambda part: part.location + part.scale * part.family.mean())
 
+    @reading
     def var(self, X, *, lengths=None):
         """Variance of every conditional given the true past and the true dimensions before it.  Exact.
 
@@ -118,6 +124,7 @@ class Conditionals:
 
     # ---- Rosenblatt ---------------------------------------------------------------------------------------------
 
+    @reading
     def to_normal(self, X, *, lengths=None):
         """Rosenblatt transform: frames to numbers that are independent standard normals under the model.  Exact.
 
@@ -144,6 +151,7 @@ class Conditionals:
         self._refuse_binary("to_normal")
         return self._in_form_of_X(X, lengths, lambda part: part.family.normal_score(part.e))
 
+    @reading
     def from_normal(self, Z, *, lengths=None):
         """Inverse of `to_normal`: the frames whose normal scores are Z.  Exact.
 
@@ -173,6 +181,7 @@ class Conditionals:
 
     # ---- surprise and calibration -------------------------------------------------------------------------------
 
+    @reading
     def explain(self, X, top=10, *, n_dims=1, lengths=None):
         """The most surprising frames, and in each the dimensions to blame.  Exact.
 
@@ -201,6 +210,7 @@ class Conditionals:
         names = names_of_features(self, data.n_features)
         return explain(density, data, names, index_of(X), top, n_dims, self._n_threads())
 
+    @reading
     def alarm_threshold(self, X, rate=0.01, *, confidence=0.95, lengths=None):
         """The log-density of a frame below which to raise an alarm, at a given rate of false alarms.
 
@@ -231,6 +241,7 @@ class Conditionals:
         """
         return alarm_threshold(self._scored(X, lengths)[1], rate, confidence)
 
+    @reading
     def calibration(self, X, *, n_bins=10, lengths=None):
         """Whether the conditionals are as wide as they should be: a report on their integral transforms.  Exact.
 

@@ -22,7 +22,7 @@ import numpy as np
 from .checks import OutOfRange
 from .front import Front, Reader
 from .heads import HEADS
-from .layout import initial_parameters
+from .layout import Layout, initial_parameters
 from .model import Model, Scores
 from .sequences import check_leading
 from .training import Data
@@ -272,40 +272,46 @@ class Density:
         """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
         front, record = self.front, self.record or Record()
         state = {
+            "layout": self.model.layout.choices,
             "order": None if front.order is None else [int(i) for i in front.order],
-            # Without the time that training took: equal fits give equal files.
-            "history": {name: list(map(float, record.history[name])) for name in record.history if name != "seconds"},
+            "history": [name for name in record.history if name != "seconds"],  # equal fits give equal files
             "best_epoch": record.best_epoch,
             "best_update": record.best_update,
             "transform": None,
         }
         arrays = {"theta": self.model.theta}
+        arrays["history"] = np.array([record.history[name] for name in state["history"]], np.float64)
         if front.transform is not None:
             state["transform"] = front.transform.get_params()
             arrays |= {f"transform.{name}": a for name, a in front.transform.to_arrays().items()}
         return state, arrays
 
     @classmethod
-    def from_file(cls, state, arrays, layout, dtype):
-        """ValueError, TypeError or KeyError where the parts do not fit together."""
-        D, order, transform = layout.D, state["order"], None
+    def from_file(cls, state, arrays, D):
+        """ValueError, TypeError or KeyError where the parts do not fit together, or to D dimensions."""
+        layout, order, transform, theta = Layout.from_file(state["layout"]), state["order"], None, arrays["theta"]
+        if layout.D != D or theta.shape != (layout.size,) or theta.dtype not in (np.float32, np.float64):
+            raise ValueError("the parameters do not fit the options")
+        if not np.isfinite(theta).all():
+            raise ValueError("the parameters hold NaN or infinity")
         if order is not None:
-            if sorted(order) != list(range(D)):
+            if len(order) != D or sorted(order) != list(range(D)):
                 raise ValueError("the order of dimensions is no permutation")
             order = np.array(order, np.intp)
         if state["transform"] is not None:
-            fitted = {name.removeprefix("transform."): a for name, a in arrays.items() if name != "theta"}
+            begin = "transform."
+            fitted = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
             transform = Linear.from_arrays(state["transform"], fitted, D)
-        theta = arrays["theta"]
-        if theta.shape != (layout.size,) or theta.dtype != np.dtype(dtype):
-            raise ValueError("the parameters do not fit the options")
-        history = {name: [float(value) for value in column] for name, column in state["history"].items()}
+        history = state["history"]
+        if not isinstance(history, dict):  # as it was in files of before
+            history = dict(zip(history, arrays["history"].tolist(), strict=True))
+        history = {name: [float(value) for value in column] for name, column in history.items()}
         for name in ("epoch", "update"):
             history[name] = [int(value) for value in history.get(name, [])]
         if len({len(column) for column in history.values()}) > 1:
             raise ValueError("the columns of its history have several lengths")
         record = Record(history, int(state["best_epoch"]), int(state["best_update"]))
-        return cls(Front(order, transform, dtype), Model(layout, np.array(theta)), record)
+        return cls(Front(order, transform, theta.dtype), Model(layout, np.array(theta)), record)
 
     @classmethod
     def untrained(cls, front, layout, generator):

@@ -7,9 +7,9 @@ import re
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
 
 from .base import Estimator
+from .calls import fitting, reading
 from .checkpoints import Checkpoint
 from .checks import naming
 from .conditionals import Conditionals
@@ -116,7 +116,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = self._layout(D)
         self.n_features_in_ = D
         theta = flat_parameters(layout, arrays, self.dtype, owner)
-        self._put([Density(Front(self._order(D), transform, self.dtype), Model(layout, theta))])
+        self._put(Density(Front(self._order(D), transform, self.dtype), Model(layout, theta)))
         return self
 
     # ---- scores -------------------------------------------------------------------------------------------------
@@ -131,10 +131,10 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         return Scores(self._density.frames(data, n_threads))
 
     def _scored(self, X, lengths=None):
-        check_is_fitted(self)
         data = self._check(X, lengths, gaps=True)
         return data, self._scores(data).frames
 
+    @reading
     def score_frames(self, X, *, lengths=None):
         """Exact log-density of each frame given its past, in nats.
 
@@ -150,6 +150,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         data, frames = self._scored(X, lengths)
         return data.split(frames)
 
+    @reading
     def score_dims(self, X, *, lengths=None):
         """Exact log-density of each dimension of each frame, given the dimensions before it and the past, in nats.
 
@@ -167,6 +168,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         data = self._check(X, lengths, gaps=True)
         return data.split(self._scores(data, dims=True).dims)
 
+    @reading
     def predict_params(self, X, *, lengths=None):
         """Parameters of every one-dimensional conditional, in the units of X.
 
@@ -186,6 +188,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         found = density.parameters(data, self._n_threads())
         return type(found)(*map(data.split, found))
 
+    @reading
     def log_likelihood_and_gradient(self, X, *, lengths=None):
         """Total log-likelihood of X and its exact gradient, the transform held fixed.
 
@@ -222,6 +225,7 @@ class SequenceEstimator(ExactDensity):
 
     _recurrent = True
 
+    @reading
     def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None):
         """Draw sequences from the model, exactly.
 
@@ -249,6 +253,7 @@ class SequenceEstimator(ExactDensity):
         data = None if given is None else self._one_sequence(given)
         return self._draw(n_samples, n_frames, generator, data, leading)
 
+    @reading
     def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
         """Draw what follows each sequence: `sample` with `given`.
 
@@ -269,6 +274,7 @@ class SequenceEstimator(ExactDensity):
         each = [data.subset([i]) for i in range(data.n_sequences)]
         return data.each([self._draw(n_samples, horizon, generator, one) for one in each])
 
+    @reading
     def stream(self, X=None):
         """A sequence to be read frame by frame, in constant memory.
 
@@ -345,6 +351,7 @@ def _for_vectors(cls):
 class VectorEstimator(ExactDensity):
     """Calls of estimators of vectors, each of which is a sequence of one frame."""
 
+    @fitting
     @documented
     def fit(
         self, X, y=None, *, sample_weight=None, validation_data=None, checkpoint=None, every=60.0, resume=False
@@ -373,13 +380,15 @@ class VectorEstimator(ExactDensity):
         ValueError, TypeError
             For bad options or data; the message names the option, or the row and dimension.
         """
-        return self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
+    @fitting
     def partial_fit(self, X, y=None, *, sample_weight=None):
         """Go on training for one epoch over X; the first call starts a new model.
 
-        Options set since the last call hold from now on.  The parameters are those after the last update, not their
-        moving average, and the learning rate does not fall: when training ends is for the caller to know.
+        Options set since the last call hold from now on, but for those of the network, which stays what it is.  The
+        parameters are those after the last update, not their moving average, and the learning rate does not fall: when
+        training ends is for the caller to know.  The first call fits the transform, which stays: give it many rows.
 
         Parameters
         ----------
@@ -389,9 +398,15 @@ class VectorEstimator(ExactDensity):
         Returns
         -------
         self
-        """
-        return self._partial_fit(X, None, sample_weight)
 
+        Raises
+        ------
+        ValueError
+            As in `fit`, and for an option of the network (a size, `activation`, `dtype`, ...) that was changed since.
+        """
+        self._partial_fit(X, None, sample_weight)
+
+    @reading
     def score_samples(self, X):
         """Exact log-density of each row, in nats.
 
@@ -405,6 +420,7 @@ class VectorEstimator(ExactDensity):
         """
         return self._scored(X)[1]
 
+    @reading
     def score(self, X, y=None):
         """Mean log-density per row, in nats.
 
@@ -419,6 +435,7 @@ class VectorEstimator(ExactDensity):
         """
         return float(np.mean(self.score_samples(X)))
 
+    @reading
     def score_frames(self, X):
         """The same as `score_samples`: each row is a frame.
 
@@ -432,6 +449,7 @@ class VectorEstimator(ExactDensity):
         """
         return self.score_samples(X)
 
+    @reading
     def sample(self, n_samples=1, random_state=None, *, leading=None):
         """Draw vectors from the model, exactly.
 

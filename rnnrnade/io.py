@@ -11,18 +11,23 @@ The SHA-256 is that of the whole file with 64 zeros in its own place. So ANY cha
 depends on how another release of safetensors orders or pads a header. It is a check against damage, not a
 signature: who can write a file can write its hash.
 
-Loading runs no code of the file: it parses JSON, and copies bytes into arrays. The
-size of the file is compared with its header before the arrays are read, and the package compares each array's shape
-with its bytes, so that nothing larger than the file is allocated. The header's metadata we parse ourselves: the package
-gives them only for a path, not for bytes, and a second look at the path may find another file.
+Loading runs no code of the file: it parses JSON, and copies bytes into arrays. Before anything is parsed, the size of
+the file is compared with the last byte that its header speaks of, and its SHA-256 with the one that it holds; both are
+found as text. A header has at most 4 MiB, and the package compares each array's shape with its bytes, so that nothing
+much larger than the file is allocated. The header's metadata we parse ourselves: the package gives them only for a
+path, not for bytes, and a second look at the path may find another file.
 
-Writing is atomic: a temporary file in the same folder, fsync, then a rename over the old file.
+Writing is atomic: a temporary file in the same folder, fsync, then a rename over the old file, whose mode it takes. A
+temporary file is locked while it is written. One that is not was left by a process that was killed; the next writing
+under the same name removes it.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 from typing import NamedTuple
@@ -36,7 +41,10 @@ __all__ = ["Content", "ModelFileError", "as_json", "read_file", "write_file"]
 FORMAT = 2  # 1: files of versions before ensembles and checkpoints
 _KEY = "rnnrnade"
 _ZEROS = "0" * 64
-_MAX_HEADER = 100_000_000  # the package reads no longer one
+_MAX_HEADER = 2**22  # bytes
+_CLASS = r'\"class\":\"{}\"'  # how these stand in the header, JSON inside a JSON string
+_SHA256 = re.compile(rb'\\"sha256\\":\\"([0-9a-f]{64})\\"')
+_END = re.compile(rb'"data_offsets"\s*:\s*\[\s*\d{1,19}\s*,\s*(\d{1,19})\s*\]')
 _TYPE_CODES = "?bBhHiIlLqQefd"  # NumPy's, of bool, integers and float16 to float64
 
 
@@ -90,8 +98,17 @@ def write_file(path, kind, state, arrays):
     length = int.from_bytes(data[:8], "little")
     if length > _MAX_HEADER:
         raise ValueError(f"the options are too large to be saved: a header of {length} bytes.")
-    begin, end = _place_of_hash(data[: 8 + length], _ZEROS)
+    begin, end = _place_of_hash(data[: 8 + length])
     _write_atomically(path, [data[:begin], _digest(data, begin, end).encode(), data[end:]])
+
+
+def holds(path, kind):
+    """Whether a file says that it is one of `write_file` of this kind."""
+    try:
+        with open(path, "rb") as file:
+            return _CLASS.format(kind).encode() in _head(file)
+    except (OSError, ValueError):
+        return False
 
 
 def read_file(path):
@@ -112,7 +129,7 @@ def read_file(path):
     FileNotFoundError, PermissionError
         As `open` raises them.
     """
-    file_name = repr(os.fspath(path))
+    file_name = repr(os.fsdecode(path))
     if not stat.S_ISREG(os.stat(path).st_mode):  # not opened: a pipe would wait for ever
         raise ModelFileError(f"{file_name} is not a regular file: give the path of a file that save() wrote.")
     with open(path, "rb") as file:
@@ -154,18 +171,16 @@ def _contiguous(name, array):
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")).reshape(array.shape)
 
 
-def _place_of_hash(head, sha256):
+def _place_of_hash(head):
     """(begin, end) of the hash in the first bytes of a file, where it is an entry of JSON inside a JSON string.
 
-    Such text within a string of the options has more backslashes; only a second key "sha256" of the same value, or
-    an array of such a name, would put the place in doubt, and is refused.
+    Such text within a string of the options has more backslashes; only a second key "sha256", or an array of such a
+    name, would put the place in doubt, and is refused.
     """
-    head = bytes(head)
-    entry = json.dumps(f'"sha256":"{sha256}"')[1:-1].encode()  # as it stands inside a JSON string
-    if head.count(entry) != 1:
-        raise ValueError(f"its header has {head.count(entry)} places for the SHA-256, not one")
-    begin = head.index(entry) + entry.index(sha256.encode())
-    return begin, begin + len(sha256)
+    found = list(_SHA256.finditer(head))
+    if len(found) != 1:
+        raise ValueError(f"its header has {len(found)} places for the SHA-256, not one")
+    return found[0].span(1)
 
 
 def _digest(data, begin, end):
@@ -176,16 +191,30 @@ def _digest(data, begin, end):
     return digest.hexdigest()
 
 
-def _read(file):
-    """(content, arrays) of an open file; an exception where a byte is not as `write_file` wrote it."""
-    size = os.fstat(file.fileno()).st_size
+def _head(file):
+    """The length of the header and the header of an open file."""
     head = file.read(8)
     length = int.from_bytes(head, "little")
-    if length > min(size - 8, _MAX_HEADER):
-        raise ValueError("it is cut short or begins with no header")
-    head += file.read(length)
-    header = json.loads(head[8:])
-    metadata = header.pop("__metadata__", {})
+    if len(head) < 8 or length > min(os.fstat(file.fileno()).st_size - 8, _MAX_HEADER):
+        raise ValueError("it is cut short or begins with no header of ours")
+    return head + file.read(length)
+
+
+def _read(file):
+    """(content, arrays) of an open file; an exception where a byte is not as `write_file` wrote it."""
+    head = _head(file)
+    if f'"{_KEY}"'.encode() not in head:
+        raise ValueError("it is a safetensors file of something else")
+    size = os.fstat(file.fileno()).st_size
+    expected = len(head) + max((int(found[1]) for found in _END.finditer(head)), default=0)
+    if size != expected:
+        raise ValueError(f"it has {size} bytes, but its header describes {expected}")
+    begin, end = _place_of_hash(head)
+    data = head + file.read(size - len(head))
+    if data[begin:end] != _digest(memoryview(data), begin, end).encode():
+        raise ValueError("its content does not have the SHA-256 that was written with it")
+
+    metadata = json.loads(head[8:]).get("__metadata__", {})
     if list(metadata) != [_KEY]:
         raise ValueError("it is a safetensors file of something else")
     content = json.loads(metadata[_KEY])
@@ -194,13 +223,6 @@ def _read(file):
     for key, kind in (("class", str), ("options", dict), ("sha256", str)):
         if not isinstance(content.get(key), kind):
             raise ValueError("its metadata are not those of a model")
-    expected = len(head) + max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    if size != expected:
-        raise ValueError(f"it has {size} bytes, but its header describes {expected}")
-
-    data = head + file.read(size - len(head))
-    if content["sha256"] != _digest(memoryview(data), *_place_of_hash(head, content["sha256"])):
-        raise ValueError("its content does not have the SHA-256 that was written with it")
     arrays = safetensors.numpy.load(data)
     for name, array in arrays.items():
         if array.dtype.char not in _TYPE_CODES:
@@ -210,23 +232,26 @@ def _read(file):
 
 def _write_atomically(path, chunks):
     """Write a file whole or not at all: whoever looks sees the old one or the new one."""
-    path = os.path.realpath(os.fspath(path))  # through a link, so that the link stays
-    folder = os.path.dirname(path)
+    path = os.path.realpath(os.fsdecode(path))  # through a link, so that the link stays
+    folder, name = os.path.split(path)
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"there is no folder {folder!r} to write {os.path.basename(path)!r} into.")
-    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no folder {folder!r} to write {name!r} into.")
+    exists = os.path.exists(path)
+    if exists and not os.path.isfile(path):
         raise (IsADirectoryError if os.path.isdir(path) else OSError)(f"{path!r} is not a regular file.")
-    temporary = os.path.join(folder, f".{secrets.token_hex(8)}.tmp")
+    file = _temporary(folder, name)
     try:
-        with open(temporary, "xb") as file:
+        with file:
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
+            if exists:
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(path).st_mode))
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(file.name, path)
     except BaseException:  # Ctrl-C too must leave nothing behind
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            os.unlink(file.name)
         raise
     with contextlib.suppress(OSError):  # the rename itself; not every system can sync a folder
         descriptor = os.open(folder, os.O_RDONLY)
@@ -234,3 +259,37 @@ def _write_atomically(path, chunks):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    _remove_left(folder, name)
+
+
+def _temporary(folder, name):
+    """A new file, open and locked."""
+    while True:
+        file = open(os.path.join(folder, f"{_left(name)}{secrets.token_hex(8)}.tmp"), "xb")  # noqa: SIM115
+        _lock(file)
+        if os.path.exists(file.name):  # else another process took it for a left one
+            return file
+        file.close()
+
+
+def _left(name):
+    """How the names of temporary files begin."""
+    return f".{name[:200]}."
+
+
+def _lock(file, wait=True):
+    """Whether this process alone has an open file; True too where the system has no locks and it need not be known."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return wait
+    return True
+
+
+def _remove_left(folder, name):
+    """Remove the temporary files that processes left when they were killed."""
+    for other in os.listdir(folder):
+        if re.fullmatch(re.escape(_left(name)) + r"[0-9a-f]{16}\.tmp", other):
+            with contextlib.suppress(OSError), open(os.path.join(folder, other), "rb") as file:
+                if _lock(file, wait=False):
+                    os.unlink(file.name)

@@ -9,7 +9,7 @@ that the recurrent state drives stand first, and those that no net drives last, 
 one with the hidden units serve all that have them, whatever `context` is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import prod
 
 import numpy as np
@@ -99,6 +99,27 @@ class Layout:
             size += padded(prod(shape))
         for name, value in (("shapes", shapes), ("offsets", offsets), ("size", size)):
             object.__setattr__(self, name, value)
+
+    @property
+    def choices(self):
+        """What decides all else, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+
+    @classmethod
+    def from_file(cls, choices):
+        """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
+        choices = choices | {"context": tuple(choices["context"])}
+        self = cls(**choices)
+        known = choices["head"] in HEADS and choices["activation"] in ACTIVATIONS and choices["cell"] in CELLS
+        sizes = [choices[name] for name in "DHKR"]
+        if (
+            not known
+            or not all(type(size) is int and size >= least for size, least in zip(sizes, (1, 0, 1, 0), strict=True))
+            or not set(self.context) <= {*HEADS[self.head].context, "hidden"}
+            or not 0 <= self.min_scale < np.inf
+        ):
+            raise ValueError("its network is none that this version has")
+        return self
 
     @property
     def quantities(self):

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .calls import reading
 from .particles import PARTICLES, Gaps, marginal_scores
 
 __all__ = ["LikelihoodEstimate", "MissingValues"]
@@ -43,6 +44,7 @@ class LikelihoodEstimate(NamedTuple):
 class MissingValues:
     """What estimators do with missing values, NaN, where the option `missing` is "marginalize"."""
 
+    @reading
     def log_likelihood_missing(self, X, n_particles=PARTICLES, random_state=None, *, n_repeats=REPEATS, lengths=None):
         """Log-likelihood of what X holds, its missing values (NaN) integrated out, with its standard error.
 
@@ -87,6 +89,7 @@ class MissingValues:
             frames = self._density.frames(data, self._n_threads())
         return LikelihoodEstimate(np.array([frames[a:b].sum() for a, b in data.slices]), error)
 
+    @reading
     def impute(self, X, n_samples=1, random_state=None, *, n_particles=PARTICLES, lengths=None):
         """Draw the missing values (NaN) of X given all that it holds, before and after them.
 

@@ -67,6 +67,8 @@ RECURRENT = {
 }
 
 
+OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent"}  # names in a Layout
+
 # Parameters that several estimators document; `documented` puts them where a class says {name}.
 DOCUMENTED = {
     "mixture": """
@@ -168,7 +170,7 @@ warm_start : bool, default=False
 n_jobs : int or None, default=None
     OpenMP threads.  None and -1: all that the process may use.  Results have the same bits for any number.
 random_state : int, RandomState, Generator or None, default=None
-    Of initialisation, held-out data, batches and draws.
+    Of initialisation, held-out data, batches and draws.  None: from the generator of NumPy that np.random.seed sets.
 verbose : int, default=0
     A progress bar where it is not 0.""",
     "attributes": """

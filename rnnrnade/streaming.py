@@ -30,9 +30,9 @@ class Stream:
     """A sequence that is read frame by frame; `stream` of a sequence estimator makes one.
 
     It holds the recurrent state and, for a transform with lags, the last frames: its memory does not grow.  The scores
-    have the same bits as `score_frames` and `score_dims` of the whole sequence.  The parameters are those of the
-    estimator, not a copy: do not train it further (`partial_fit`) while a stream is read.  One thread at a time may use
-    a stream; streams are independent of each other.
+    have the same bits as `score_frames` and `score_dims` of the whole sequence.  The model is that of the
+    estimator when the stream was made, whatever is fitted later.  One thread at a time may use a stream; streams are
+    independent of each other.
 
     Attributes
     ----------

@@ -204,7 +204,7 @@ class Best:
 
 
 class Trainer:
-    """Fits the parameters of a model in place.
+    """Fits the parameters of a model: `model` holds those of now, in an array of its own from the first epoch on.
 
     Parameters
     ----------
@@ -302,7 +302,8 @@ class Trainer:
             self.model.theta[...], self.generator.bit_generator.state = now
         else:
             self.epochs += 1
-            self.epoch_start = self.model.theta.copy(), self.generator.bit_generator.state
+            self.epoch_start = self.model.theta, self.generator.bit_generator.state
+            self.model = self.model.with_theta(self.model.theta.copy())  # others may hold the model of before
         for batch in remaining:
             self.update(batch)
             self.batches_done += 1
@@ -409,10 +410,10 @@ class Trainer:
         never with parameters that are not finite."""
         if self.finished:
             return
-        options, model = self.options, self.model
+        options = self.options
         began = time.perf_counter() - sum(self.history["seconds"][-1:])
         if self.best.theta is None:
-            self.best.theta = model.theta.copy()
+            self.best.theta = self.model.theta.copy()
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
@@ -444,19 +445,19 @@ class Trainer:
                 f"of epoch {self.best.epoch}. A smaller learning_rate (now {options.learning_rate}), a smaller "
                 f"clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         except KeyboardInterrupt:
             self.interrupted = True
             warnings.warn(
                 f"training was interrupted: the estimator has the parameters of epoch {self.best.epoch}.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         finally:
             if bar is not None:
                 bar.close()
-            model.theta[...] = self.best.theta
+            self.model.theta[...] = self.best.theta
         self.finished = not self.interrupted
         if self.finished:
             validated(self)

@@ -310,6 +310,11 @@ class Linear(BaseEstimator):
             if arrays[name].shape != shape or arrays[name].dtype != np.float64:
                 raise ValueError(f"{name} of the transform does not fit its options")
             setattr(transform, name, np.array(arrays[name]))
+        factors = transform.factors_
+        finite = all(np.isfinite(getattr(transform, name)).all() for name in FITTED)
+        lower = (np.diagonal(factors, axis1=1, axis2=2) > 0).all() and not np.triu(factors, 1).any()
+        if not finite or not (transform.scale_ > 0).all() or not lower:
+            raise ValueError("the transform has no inverse, or numbers that are not finite")
         return transform
 
 

@@ -5,6 +5,10 @@ import json
 import os
 import stat
 import struct
+import subprocess
+import sys
+import time
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -14,9 +18,9 @@ from helpers import edited, rewritten
 from numpy.testing import assert_array_equal
 
 import rnnrnade
-from rnnrnade import base, io
+from rnnrnade import RNADE, base, io
 from rnnrnade.base import load_estimator
-from rnnrnade.io import ModelFileError, write_file
+from rnnrnade.io import ModelFileError, read_file, write_file
 
 
 class Toy:
@@ -145,11 +149,11 @@ def test_the_hash_is_as_documented(saved):
 def test_options_that_look_like_the_hash(toys, tmp_path):
     path, zeros = tmp_path / "m", "0" * 64
     entry = f'"sha256":"{zeros}"'
-    for options in ({"text": entry}, {"escaped": json.dumps(entry)}, {entry: 1}, {"sha256": "1" * 64}, {"sha256": 0}):
+    for options in ({"text": entry}, {"escaped": json.dumps(entry)}, {entry: 1}, {"sha256": "1" * 63}, {"sha256": 0}):
         Toy(options, {entry[1:]: np.ones(3)}).save(path)
         assert load_estimator(path).options == options
     before = path.read_bytes()
-    for options, arrays in (({"deep": {"sha256": zeros}}, {}), ({}, {entry: np.ones(3)})):
+    for options, arrays in (({"deep": {"sha256": "1" * 64}}, {}), ({}, {entry: np.ones(3)})):
         with pytest.raises(ValueError, match="2 places for the SHA-256"):
             Toy(options, arrays).save(path)
     assert path.read_bytes() == before
@@ -263,9 +267,10 @@ FORGED = {
     "many axes": (lambda h, c: h["W"].update(shape=[1] * 10**5 + [3, 5]), "no model file"),
     "an unknown type": (lambda h, c: h["W"].update(dtype="C64"), "deserializing|'W' has type complex64"),
     "a type that NumPy lacks": (lambda h, c: h["half"].update(dtype="BF16"), "BF16"),
-    "no hash": (lambda h, c: c.pop("sha256"), "metadata are not those of a model"),
-    "a hash that is none": (lambda h, c: c.update(sha256=0), "metadata are not those of a model"),
-    "an empty hash": (lambda h, c: c.update(sha256=""), "does not have the SHA-256"),
+    "no hash": (lambda h, c: c.pop("sha256"), "0 places for the SHA-256"),
+    "a hash that is none": (lambda h, c: c.update(sha256=0), "0 places for the SHA-256"),
+    "an empty hash": (lambda h, c: c.update(sha256=""), "0 places for the SHA-256"),
+    "a hash elsewhere": (lambda h, c: c["options"].update(sha256=c.pop("sha256")), "metadata are not those of a model"),
     "two places for the hash": (lambda h, c: h.update({'"sha256":"' + "0" * 64 + '"': h.pop("W")}), "2 places"),
     "options that are none": (lambda h, c: c.update(options=[]), "metadata are not those of a model"),
     "a class that is none": (lambda h, c: c.update({"class": ["Toy"]}), "metadata are not those of a model"),
@@ -436,10 +441,127 @@ def test_a_link_stays_a_link(saved):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_the_mode_is_that_of_a_new_file(toys, tmp_path):
+def test_the_mode_is_that_of_a_new_file_or_the_old_one(toys, tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     Toy({}, {}).save(tmp_path / "model")
     assert (tmp_path / "model").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    for mode in (0o600, 0o664, 0o444):
+        (tmp_path / "model").chmod(mode)
+        Toy({"mode": mode}, {}).save(tmp_path / "model")
+        assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == mode
+        assert load_estimator(tmp_path / "model").options == {"mode": mode}
+
+
+def test_a_path_of_bytes(toys, tmp_path):
+    path = os.fsencode(tmp_path / "größe")
+    Toy({"a": 1}, {}).save(path)
+    assert load_estimator(path).options == {"a": 1}
+    with pytest.raises(ModelFileError, match="größe"):
+        load_estimator(path, kind=str)
+
+
+LEAVES = """
+import sys, numpy as np
+from rnnrnade.io import write_file
+arrays = {"a": np.ones(10**6)}
+print("go", flush=True)
+while True:
+    write_file(sys.argv[1], "Toy", {}, arrays)
+"""
+
+
+def killed(path, seconds):
+    """Kill a process while it writes."""
+    child = subprocess.Popen([sys.executable, "-c", LEAVES, path], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    time.sleep(seconds)
+    child.kill()
+    child.wait()
+    child.stdout.close()
+
+
+def test_what_a_killed_process_left_is_removed(toys, tmp_path):
+    path, other = tmp_path / "model", tmp_path / f".model.{'0' * 16}.tmp2"
+    other.write_bytes(b"of somebody else")
+    for i in range(20):
+        killed(path, 0.01 * i)
+        load_estimator(path) if path.exists() else None
+        if len(os.listdir(tmp_path)) > 2:
+            break
+    else:
+        pytest.skip("no kill left a file")
+    Toy({}, {}).save(path)
+    assert sorted(os.listdir(tmp_path)) == sorted([path.name, other.name])
+
+
+def test_what_another_process_writes_is_left_alone(toys, tmp_path, monkeypatch):
+    """Of two writings of one path side by side the later end counts; neither takes the other's file for a left one."""
+    path, fsync = tmp_path / "model", os.fsync
+
+    def meanwhile(descriptor):
+        monkeypatch.setattr(os, "fsync", fsync)
+        Toy({"n": 2}, {}).save(path)
+        assert load_estimator(path).options == {"n": 2}
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    Toy({"n": 1}, {}).save(path)
+    assert load_estimator(path).options == {"n": 1}
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_model_does_not_replace_a_checkpoint(tmp_path):
+    path = tmp_path / "fit"
+    model = RNADE(**TINY).fit(VECTORS, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ModelFileError, match="fit' holds a checkpoint of a fit: give the model another path"):
+        model.save(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_header_is_not_parsed(toys, tmp_path):
+    """JSON can take a hundred times its size in memory: only what has the right hash is read as such."""
+    header = b'{"__metadata__":{"rnnrnade":"[' + b"[]," * 10**6 + b'[]]"}}'
+    (tmp_path / "large").write_bytes(struct.pack("<Q", len(header)) + header)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError):
+        load_estimator(tmp_path / "large")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(header)
+
+
+FORGED_MODELS = {
+    "sizes of another world": lambda s, a: (s.update(n_features_in=10**8), s["members"][0].update(order=[0])),
+    "a network of another world": lambda s, a: s["members"][0]["layout"].update(D=10**8, H=10**9),
+    "an unknown head": lambda s, a: s["members"][0]["layout"].update(head="cauchy"),
+    "a head of another class": lambda s, a: s["members"][0]["layout"].update(head="bernoulli"),
+    "a size that is none": lambda s, a: s["members"][0]["layout"].update(H=3.0),
+    "a layout that is none": lambda s, a: s["members"][0].update(layout=[1]),
+    "a scale of NaN": lambda s, a: s["members"][0]["layout"].update(min_scale=float("nan")),
+    "parameters of NaN": lambda s, a: a["0.theta"].fill(np.nan),
+    "one infinite parameter": lambda s, a: a["0.theta"].put(5, np.inf),
+    "a negative scale": lambda s, a: a["0.transform.scale_"].fill(-1),
+    "a scale of zero": lambda s, a: a["0.transform.scale_"].fill(0),
+    "a mean of NaN": lambda s, a: a["0.transform.mean_"].fill(np.nan),
+    "a factor that is not triangular": lambda s, a: a["0.transform.factors_"].fill(1),
+    "a history of another size": lambda s, a: a.update({"0.history": np.zeros((2, 3))}),
+    "two models for one": lambda s, a: (s["members"].extend(s["members"]), a.update({"1.theta": a["0.theta"]})),
+}
+
+
+@pytest.mark.parametrize("name", FORGED_MODELS)
+def test_a_forged_model_with_the_right_hash_is_refused(name, tmp_path):
+    """Numbers that would give NaN, or a density that is none, and sizes that nothing in the file fills."""
+    path = tmp_path / "model"
+    RNADE(**TINY).fit(VECTORS).save(path)
+    kind, state, arrays, _ = read_file(path)
+    write_file(path, kind, state, arrays)
+    load_estimator(path)
+    FORGED_MODELS[name](state, arrays)
+    write_file(path, kind, state, arrays)
+    with pytest.raises(ModelFileError, match="cannot rebuild"):
+        load_estimator(path)
 
 
 # the real estimators
@@ -498,7 +620,9 @@ def test_real_estimators_come_back_to_the_bit(name, tmp_path):
             same_bits(np.asarray(loaded.parameters_[key]), np.asarray(value))
         assert repr(loaded) == repr(model)
         assert loaded.n_features_in_ == model.n_features_in_ and loaded.n_iter_ == model.n_iter_
-        assert list(loaded.history_) == sorted(set(model.history_) - {"seconds"})  # equal fits, equal files
+        assert list(loaded.history_) == [
+            name for name in model.history_ if name != "seconds"
+        ]  # equal fits, equal files
         assert loaded.history_["loss"] == model.history_["loss"] and loaded.best_update_ == model.best_update_
         loaded.save(path)
     assert load_estimator(path).score(X) == model.score(X)
