@@ -182,8 +182,7 @@ class Estimator(DensityMixin, BaseEstimator):
     # ---- fit ----------------------------------------------------------------------------------------------------
 
     def _prepare(self, X, lengths, sample_weight, reset):
-        """Checked options and data: (threads, data, its weights, layout)."""
-        self._validate_params()
+        """Options that fit together and checked data: (threads, data, its weights, layout)."""
         n_threads = self._n_threads()
         data = self._check(X, lengths, reset=reset)
         layout = self._layout(data.n_features)
@@ -249,6 +248,7 @@ class Estimator(DensityMixin, BaseEstimator):
         self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
     def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
+        self._validate_params()
         before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
         if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             before = ()  # the interrupted fit was the first
@@ -358,6 +358,7 @@ class Estimator(DensityMixin, BaseEstimator):
         self._partial_fit(X, lengths, sample_weight)
 
     def _partial_fit(self, X, lengths, sample_weight):
+        self._validate_params()
         first = not self.__sklearn_is_fitted__()
         n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=first)
         options = self._training()

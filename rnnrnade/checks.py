@@ -66,7 +66,7 @@ def as_numbers(name, values):
         if values.dtype.kind not in "biufO":
             raise TypeError
         return values.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be numbers. Got {values!r:.60} instead.") from error
 
 

@@ -32,7 +32,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Real
+from numbers import Number, Real
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
@@ -49,6 +49,7 @@ __all__ = [
     "check_vectors",
 ]
 
+NESTED = 4  # lists in lists, of which none takes more than three
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 # NaN and infinity are left to `_checked`, which knows the sequence and the frame.
 _CHECKS = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
@@ -343,13 +344,17 @@ def _offsets(lengths):
 
 
 def _ndim(x):
-    """Number of axes of an array, a DataFrame or nested lists (whose first items decide)."""
+    """Number of axes of an array, a DataFrame or nested lists (whose first items decide, at most NESTED deep)."""
+    lists = 0
+    while isinstance(x, list | tuple) and lists < NESTED:
+        lists += 1
+        if not x:
+            return lists
+        x = x[0]
     shape = getattr(x, "shape", None)
-    if shape is not None:
-        return len(shape)
-    if isinstance(x, list | tuple):
-        return 1 + (_ndim(x[0]) if x else 0)
-    return np.asarray(x).ndim if hasattr(x, "__array__") else 0
+    if isinstance(shape, tuple):
+        return lists + len(shape)
+    return lists + (np.asarray(x).ndim if hasattr(x, "__array__") else 0)
 
 
 def _refuse_containers(X):
@@ -362,6 +367,8 @@ def _refuse_containers(X):
         raise TypeError("X is a dict: pass the list of its values, list(X.values()).")
     if isinstance(X, Iterable) and not isinstance(X, Sequence):
         raise TypeError(f"X is a {type(X).__name__}, neither an array nor a list: pass list(X).")
+    if not isinstance(X, Sequence | Number):
+        raise TypeError(f"X is {X!r:.40} (a {type(X).__name__}), but must be an array or a list of arrays.")
 
 
 def _items_or_array(X):
@@ -492,13 +499,21 @@ def _refuse_non_numbers(x, name):
     if values.dtype.kind in _NOT_NUMBERS:
         kind = _NOT_NUMBERS[values.dtype.kind]
         raise ValueError(f"{name} holds {kind}: convert your data to numeric values explicitly.")
-    if values.dtype.kind == "O":
-        for where, value in np.ndenumerate(values):
-            if isinstance(value, str | bytes):
-                raise ValueError(
-                    f"{name} holds strings, the first at {list(where)} ({value!r:.40}): convert your data to "
-                    "numeric values explicitly."
-                )
+    if values.dtype.kind == "O" and values.ndim <= 3:
+        for i, value in enumerate(values.ravel()):
+            text, huge = isinstance(value, str | bytes), isinstance(value, int) and abs(value) >= 2**1024
+            known = value is None or hasattr(value, "__float__")  # of None NumPy makes NaN
+            if not text and not huge and (known or hasattr(x, "columns")):  # of DataFrames scikit-learn knows more
+                continue
+            where = f"the first at {[int(k) for k in np.unravel_index(i, values.shape)]} ({value!r:.40})"
+            if text:
+                raise ValueError(f"{name} holds strings, {where}: convert your data to numeric values explicitly.")
+            if huge:
+                raise ValueError(f"{name} holds numbers too large for float64, {where}.")
+            kind = type(value).__name__
+            raise TypeError(f"{name} holds a {kind}, {where}: argument must be without strings or objects, of numbers.")
+    if hasattr(x, "columns") and 0 in x.shape:
+        raise ValueError(f"{name} is a DataFrame of shape {x.shape}: at least one row and one column are required.")
 
 
 def _check_lengths(lengths, n_frames):

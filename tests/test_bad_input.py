@@ -322,6 +322,7 @@ TABLE = [
         for method in ("score_samples", "score", "score_frames", "score_dims", "predict_params")
     ),
     # weights
+    keyword("RNADE", "a function for weights", "sample_weight holds a builtin_function", TypeError, sample_weight=len),
     keyword("RNADE", "negative weight", r"sample_weight\[3\] is -1", sample_weight=[1, 1, 1, -1] + [1] * 26),
     keyword("RNNRNADE", "NaN weight", r"sample_weight\[2\] is nan", sample_weight=[1, 1, NAN] + [1] * 9),
     keyword("RNADE", "too few weights", r"sample_weight has shape \(5,\), expected \(30,\)", sample_weight=[1] * 5),

@@ -5,6 +5,7 @@ from collections import deque
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
@@ -279,6 +280,14 @@ def with_entry(value, dtype=float):
 
 SPARSE = pytest.importorskip("scipy.sparse").csr_matrix(FRAMES)
 MASKED = np.ma.MaskedArray(FRAMES, mask=np.arange(16).reshape(8, 2) == 5)
+
+
+def recursive():
+    items = []
+    items.append(items)
+    return items
+
+
 OBJECTS = with_entry({"a": 1}, object)
 
 # (X, lengths, exception, pattern), for reset=True and reset=False alike
@@ -329,6 +338,12 @@ REFUSED = {
     "1-D list": (FRAMES[:, 0].tolist(), None, ValueError, "Reshape your data"),
     "1-D object array": (FRAMES[:, 0].astype(object), None, ValueError, "Reshape your data"),
     "1-D, lengths": (FRAMES[:, 0], LENGTHS, ValueError, "Reshape your data"),
+    "a list of itself": (recursive(), None, ValueError, "X|sequence"),
+    "an array of 64 axes": (np.array([recursive()], object), None, ValueError, "X has 64 axes|Found array with dim 64"),
+    "a function": (len, None, TypeError, "X is <built-in function len> .*, but must be an array or a list of arrays"),
+    "a huge int": ([[10**400, 1]], None, ValueError, r"X holds numbers too large for float64, the first at \[0, 0\]"),
+    "an object": ([[1, object()]], None, TypeError, r"X holds a object, the first at \[0, 1\]"),
+    "an empty DataFrame": (pd.DataFrame(), None, ValueError, r"X is a DataFrame of shape \(0, 0\)"),
     "0-D": (3.0, None, ValueError, "Expected 2D array, got scalar"),
     "4-D": (FRAMES.reshape(2, 2, 2, 2), None, ValueError, "X has 4 axes"),
     "list of 1-D arrays": (list(FRAMES), None, ValueError, r"sequence 0 is 1-D .*x.reshape\(-1, 1\)"),
