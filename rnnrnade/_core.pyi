@@ -44,8 +44,6 @@ class use_all_threads:
 
 class Workspace:
     KEPT: Final[int]
-    @property
-    def team(self) -> int: ...
 
 class Network:
     def __init__(self, layout: Layout) -> None: ...

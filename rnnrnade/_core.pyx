@@ -407,29 +407,38 @@ def norm(const real[::1] x not None, int n_threads=1):
     return sqrt(sum_of_squares(workspace(), &x[0], x.shape[0], n_threads)) if x.shape[0] else 0.0
 
 
+cdef enum:
+    MULTIPLIED = 1024               # rows of one piece of `add_product`
+
+
 def add_product(double[:, ::1] C not None, const double[:, ::1] A not None, const double[:, :] B not None):
     """C += A B' with our own kernel: one chain for each element, the same bits for any number of rows."""
     cdef Net net
-    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = A.shape[1], m_p = padded(m), i, j
+    cdef Py_ssize_t n = A.shape[0], m = B.shape[0], k = A.shape[1], m_p = padded(m), i, j, first, end
     cdef Workspace space = workspace()
     check_shape("B", &B.shape[0], 2, m, k)
     check_shape("C", &C.shape[0], 2, n, m)
     if n == 0 or m == 0 or k == 0:
         return
-    cdef double* rows = <double*>space.take(n * m_p * sizeof(double))
+    cdef double* rows = <double*>space.take(min(n, <Py_ssize_t>MULTIPLIED) * m_p * sizeof(double))
     cdef double* lanes = <double*>space.take(k * m_p * sizeof(double))
     net.row = find_row(_row_in_use)
     memset(lanes, 0, k * m_p * sizeof(double))
     for j in range(m):
         for i in range(k):
             lanes[i * m_p + j] = B[j, i]
-    memset(rows, 0, n * m_p * sizeof(double))
-    for i in range(n):
-        memcpy(rows + i * m_p, &C[i, 0], m * sizeof(double))
-    with nogil:
-        product(net.row, rows, m_p, &A[0, 0], 0, k, 1, lanes, 0, m_p, <const double*>NULL, n, m_p, 1, k)
-    for i in range(n):
-        memcpy(&C[i, 0], rows + i * m_p, m * sizeof(double))
+    memset(rows, 0, min(n, <Py_ssize_t>MULTIPLIED) * m_p * sizeof(double))
+    for first in range(0, n, MULTIPLIED):
+        if interrupted(&space.watch):
+            break
+        end = min(n, first + MULTIPLIED)
+        for i in range(first, end):
+            memcpy(rows + (i - first) * m_p, &C[i, 0], m * sizeof(double))
+        with nogil:
+            product(net.row, rows, m_p, &A[first, 0], 0, k, 1, lanes, 0, m_p, <const double*>NULL, end - first, m_p, 1, k)
+        for i in range(first, end):
+            memcpy(&C[i, 0], rows + (i - first) * m_p, m * sizeof(double))
+    space.leave()
 
 
 FUNCTIONS = {"exp": <int>EXPONENTIAL, "expm1": <int>EXPM1, "log": <int>LOGARITHM, "sigmoid": <int>SIGMOID,

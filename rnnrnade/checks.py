@@ -1,5 +1,7 @@
 """Small checks of arguments, with the sentence that says what is wrong."""
 
+import math
+import os
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -30,6 +32,22 @@ def check_counts(**counts):
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
+
+
+def check_memory(what, shape, dtype=np.float64):
+    """MemoryError, before anything is computed, for an array that is larger than the memory of this machine."""
+    size, most = math.prod(shape) * np.dtype(dtype).itemsize, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > most:
+        raise MemoryError(
+            f"{what} of shape {shape} would take {size / 2**30:.4g} GiB, but this machine has {most / 2**30:.4g}: ask "
+            "for fewer at a time."
+        )
+
+
+def allocated(what, shape, dtype=np.float64):
+    """An array to be filled, after `check_memory`."""
+    check_memory(what, shape, dtype)
+    return np.empty(shape, dtype)
 
 
 def names_of_features(estimator, n_features, given=None):

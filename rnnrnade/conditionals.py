@@ -4,7 +4,7 @@ import numpy as np
 
 from .calibration import calibration
 from .calls import reading
-from .checks import as_probabilities, names_of_features, naming
+from .checks import allocated, as_probabilities, names_of_features, naming
 from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
 from .surprise import alarm_threshold, explain, index_of
 
@@ -279,7 +279,7 @@ class Conditionals:
         """(data, value(part), (m, D, *shape), of all parts)."""
         density = self._one_density()
         data = self._check(X, lengths)
-        out = np.empty((*data.frames.shape, *shape))
+        out = allocated("what is asked for", (*data.frames.shape, *shape))
         for part in density.parts(data, self._n_threads()):
             out[part.rows] = value(part)
         return data, out

@@ -10,8 +10,8 @@ Design
 location and scale known before x_d is (`Linear.location_and_scale`), so a quantile or mean of x_d is that of e_d moved
 and scaled, a CRPS is scaled, and the distribution function is the same number.
 
-*Memory.*  The parameters of all conditionals would be (T, D, P).  `Density.parts` goes through the frames in slices of
-at most SLICE of these numbers and carries the recurrent state, which leaves every bit as it is.
+*Memory.*  The parameters of all conditionals would be (T, D, P).  `Model.outputs` goes through the frames in slices and
+carries the recurrent state, which leaves every bit as it is.  What is drawn is allocated before the first draw.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checks import OutOfRange
+from .checks import OutOfRange, allocated
 from .front import Front, Reader
 from .heads import HEADS
 from .layout import Layout, initial_parameters
@@ -30,7 +30,6 @@ from .transforms import Linear
 
 __all__ = ["BernoulliParameters", "MixtureParameters"]
 
-SLICE = 1 << 19  # numbers of the parameters of conditionals that are held at a time
 DRAWS = 1 << 22  # random numbers of each kind held at a time
 
 
@@ -139,17 +138,14 @@ class Density:
 
     def parts(self, data, n_threads=1):
         """The conditionals of all frames of `data`, in slices."""
-        front, layout = self.front, self.model.layout
+        front = self.front
         x = np.asarray(data.frames, np.float64)
         moved = front.location_and_scale(data.frames, data.offsets)
         location, scale = (None, None) if moved is None else map(front.back, moved)
         jacobian = front.log_jacobian(data.offsets)
         if jacobian is not None:
             jacobian = np.broadcast_to(jacobian.sum(axis=-1), len(x)), np.broadcast_to(jacobian, x.shape)
-        outputs = self.model.outputs(
-            self.encode(data), data.offsets, max(1, SLICE // (layout.D * layout.P)), n_threads=n_threads
-        )
-        for rows, scores in outputs:
+        for rows, scores in self.model.outputs(self.encode(data), data.offsets, n_threads=n_threads):
             log_density, dims = scores.frames, scores.dims
             if jacobian is not None:
                 log_density, dims = (
@@ -163,17 +159,23 @@ class Density:
 
     def parameters(self, data, n_threads=1):
         """Parameters of every conditional in the units and the order of X: arrays (M, D, K), or (M, D)."""
-        front, K = self.front, self.model.layout.K
-        scores = self.model.log_density(self.encode(data), data.offsets, parameters=True, n_threads=n_threads)
-        values = scores.parameters.astype(np.float64)
+        front, K, shape = self.front, self.model.layout.K, data.frames.shape
+        outputs = self.model.outputs(self.encode(data), data.offsets, n_threads=n_threads)
         if not self.head.mixture:
-            return BernoulliParameters(front.back(values[:, :, 0]))
-        alpha, mu, sigma = (values[:, :, i * K : (i + 1) * K] for i in range(3))
+            p = allocated("the probabilities", shape)
+            for rows, scores in outputs:
+                p[rows] = front.back(scores.parameters[:, :, 0])
+            return BernoulliParameters(p)
+        found = MixtureParameters(*(allocated("the parameters of all conditionals", (*shape, K)) for _ in range(3)))
         moved = front.location_and_scale(data.frames, data.offsets)
-        if moved is not None:
-            location, scale = moved
-            mu, sigma = location[:, :, None] + scale[:, :, None] * mu, scale[:, :, None] * sigma
-        return MixtureParameters(*map(front.back, (alpha, mu, sigma)))
+        for rows, scores in outputs:
+            alpha, mu, sigma = np.split(scores.parameters.astype(np.float64), 3, axis=2)
+            if moved is not None:
+                location, scale = (values[rows, :, None] for values in moved)
+                mu, sigma = location + scale * mu, scale * sigma
+            for of_all, values in zip(found, (alpha, mu, sigma), strict=True):
+                of_all[rows] = front.back(values)
+        return found
 
     def gradient(self, data, n_threads=1):
         """(gradient of the total log-likelihood by the flat parameters, log-density of each frame)."""
@@ -224,18 +226,18 @@ class Density:
         ndarray of shape (n_samples, n_frames, D), float64
         """
         D = self.model.layout.D
+        e = allocated("draws", (n_samples, n_frames, D))
         state = self.state_after(given, n_samples, n_threads)
         past = None if given is None else given.frames
         at_once = max(1, DRAWS // (n_samples * D))
-        parts = []
         if leading is not None:
             leading = check_leading(leading, n_samples, D, binary=self.head.binary)
-            first, state = self._complete(leading, past, state, generator, n_threads)
-            parts.append(first[:, None])
-        for begin in range(len(parts), n_frames, at_once):
-            random_numbers = self.noise((n_samples, min(at_once, n_frames - begin), D), generator)
-            parts.append(self.model.sample(*random_numbers, state=state, n_threads=n_threads))
-        x = self.front.decode(np.concatenate(parts, axis=1), past)
+            e[:, 0], state = self._complete(leading, past, state, generator, n_threads)
+        for begin in range(0 if leading is None else 1, n_frames, at_once):
+            end = min(begin + at_once, n_frames)
+            random_numbers = self.noise((n_samples, end - begin, D), generator)
+            e[:, begin:end] = self.model.sample(*random_numbers, state=state, n_threads=n_threads)
+        x = self.front.decode(e, past)
         if leading is not None:  # not what the transform and its inverse round it to
             x[:, 0, self.front.ordered(np.arange(D))[: leading.shape[1]]] = leading
         return x
@@ -259,8 +261,8 @@ class Density:
         initial = None if state is None else (state, np.zeros(N, np.uint8))
         e[:, j:] = rounded[:, j:] = 0
         for d in range(j, model.layout.D):
-            scores = model.log_density(rounded, offsets, initial=initial, parameters=True, n_threads=n_threads)
-            e[:, d] = self.head.distribution.of_outputs(scores.parameters[:, d]).draw(generator)
+            _, outputs = model.outputs_of(d, rounded, offsets, initial=initial, n_threads=n_threads)
+            e[:, d] = self.head.distribution.of_outputs(outputs).draw(generator)
             rounded[:, d] = e[:, d]
         if state is not None:
             state = model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
@@ -364,9 +366,9 @@ class Ensemble:
     def draw(self, n_samples, n_frames, generator, given=None, n_threads=1):
         """As `Density.draw`: for each frame of each sequence a member drawn at random draws the frame, and all members
         read it."""
-        cursors = [Cursor(member, n_samples, given, n_threads) for member in self.members]
         D = self.members[0].model.layout.D
-        x = np.empty((n_samples, n_frames, D))
+        x = allocated("draws", (n_samples, n_frames, D))
+        cursors = [Cursor(member, n_samples, given, n_threads) for member in self.members]
         for t in range(n_frames):
             drawing = generator.integers(len(cursors), size=n_samples)
             random_numbers = self.members[0].noise((n_samples, 1, D), generator)

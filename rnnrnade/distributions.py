@@ -19,6 +19,7 @@ LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 UNDERFLOW = 1e-280  # of a distribution function: below, its logarithm
 PRECISION = 1e-14  # of a quantile's normal score, relative to max(1, |score|)
 MOST_STEPS = 200  # of the search for a quantile; bisection alone needs about 60
+DRAWN = 1 << 22  # random numbers of one piece
 
 
 class Mixture:
@@ -293,7 +294,7 @@ class MixtureOfGaussians(Mixture):
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
         """Standard normals."""
-        return generator.standard_normal(shape, dtype)
+        return filled(generator.standard_normal, shape, dtype)
 
 
 class MixtureOfLaplaces(Mixture):
@@ -352,7 +353,7 @@ class MixtureOfLaplaces(Mixture):
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
         """Standard Laplace numbers: differences of two exponential ones."""
-        first, second = generator.standard_exponential((2, *shape), dtype)
+        first, second = filled(generator.standard_exponential, (2, *shape), dtype)
         return first - second
 
 
@@ -411,7 +412,7 @@ class MixtureOfLogistics(Mixture):
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
         """Standard logistic numbers: logarithms of the ratio of two exponential ones."""
-        two = generator.standard_exponential((2, *shape), dtype)
+        two = filled(generator.standard_exponential, (2, *shape), dtype)
         first, second = np.log(np.maximum(two, np.finfo(dtype).tiny))  # one in millions is 0
         return first - second
 
@@ -463,6 +464,16 @@ class Bernoulli:
     def crps(self, x):
         """(p - x)^2, the score of Brier."""
         return (self.p - x) ** 2
+
+
+def filled(draw, shape, dtype):
+    """An array of what a method of a generator draws: the numbers of draw(shape, dtype), piece by piece, so that a
+    large array does not keep Ctrl-C waiting."""
+    numbers = np.empty(shape, dtype)
+    flat = numbers.reshape(-1)
+    for begin in range(0, flat.size, DRAWN):
+        draw(out=flat[begin : begin + DRAWN], dtype=dtype)
+    return numbers
 
 
 def _log_mean_exp(weight, values):

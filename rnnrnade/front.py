@@ -131,7 +131,7 @@ class Front:
     def decode(self, e, past=None):
         """x (N, T, D), float64, of sequences of e; past (n_past, D): the frames of X before them, the same for all."""
         past = None if past is None else self.ordered(past)
-        return self.back(self.map.inverse(e.astype(np.float64), past), axis=2)
+        return self.back(self.map.inverse(np.asarray(e, np.float64), past), axis=2)
 
     def decode_packed(self, e, offsets):
         """x (M, D), float64, of packed e."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
+from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics, filled
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Head:
 
     def numbers(self, generator, shape, dtype):
         """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any."""
-        uniform = generator.random(shape, dtype)
+        uniform = filled(generator.random, shape, dtype)
         noise = self.distribution.noise(generator, shape, dtype)
         return uniform, uniform if noise is None else noise
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .calls import reading
+from .checks import allocated
 from .particles import PARTICLES, Gaps, marginal_scores
 
 __all__ = ["LikelihoodEstimate", "MissingValues"]
@@ -119,7 +120,8 @@ class MissingValues:
             For NaN in an ensemble of orders, or where the option `missing` is None.
         """
         data, generator = self._with_gaps(X, lengths, random_state, n_samples=n_samples, n_particles=n_particles)
-        filled = np.tile(np.asarray(data.frames, np.float64), (n_samples, 1, 1))
+        filled = allocated("draws", (n_samples, *data.frames.shape))
+        filled[:] = data.frames
         if data.has_gaps:
             gaps = Gaps(self._one_density(GAPS), data, generator, self._n_threads())
             for s, (a, b) in enumerate(data.slices):

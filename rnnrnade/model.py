@@ -9,6 +9,7 @@ import numpy as np
 from . import _core
 
 SLICE_BYTES = 32 * 2**20  # recurrent states that a score of many frames holds at a time
+SLICE = 1 << 19  # numbers of the parameters of conditionals that are held at a time
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,31 @@ class Model:
     def _forward(self, frames, out, n_threads):
         _core.forward(self.network, self.theta, frames, out.frames, out.dims, out.parameters, out.last, n_threads)
 
-    def outputs(self, x, offsets, most_frames, *, n_threads=1):
-        """Scores with the parameters of all conditionals, slice by slice.
+    def outputs(self, x, offsets, *, initial=None, n_threads=1):
+        """Scores with the parameters of all conditionals, at most SLICE numbers of these at a time.
 
         Yields
         ------
         rows : slice
-            At most `most_frames` of the frames.
+            Some of the frames.
         scores : Scores
             Their frames (m,), dims (m, D) and parameters (m, D, P).
         """
         lay = self.layout
-        for _, rows, frames, state in self._slices(x, offsets, min(most_frames, self._most_frames())):
+        most = min(max(1, SLICE // (lay.D * lay.P)), self._most_frames())
+        for _, rows, frames, state in self._slices(x, offsets, most, initial):
             m = rows.stop - rows.start
             out = Scores(np.empty(m), np.empty((m, lay.D)), np.empty((m, lay.D, lay.P), self.dtype), state)
             self._forward(frames, out, n_threads)
             yield rows, out
+
+    def outputs_of(self, d, x, offsets, *, initial=None, n_threads=1):
+        """(dims (M, D), parameters (M, P) of the conditionals of dimension d)."""
+        lay = self.layout
+        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), lay.P), self.dtype)
+        for rows, scores in self.outputs(x, offsets, initial=initial, n_threads=n_threads):
+            dims[rows], parameters[rows] = scores.dims, scores.parameters[:, d]
+        return dims, parameters
 
     def states(self, x, offsets, rows, *, n_threads=1):
         """(len(rows), Sp): the recurrent states that condition frames `rows`, ascending; None where static."""

@@ -14,7 +14,7 @@ from collections import Counter
 
 import numpy as np
 
-from .checks import OutOfRange
+from .checks import OutOfRange, check_memory
 from .front import Reader
 from .model import Scores
 
@@ -127,6 +127,7 @@ class Filter:
         self.density, self.n_threads = gaps.density, gaps.n_threads
         self.x, self.e, self.missing, self.generator = x, e, missing, generator
         self.z = self.density.front.map.standardized(x)
+        check_memory("particles", (n_groups * n_particles, x.shape[1]))
         self.log_weight = np.zeros((n_groups, n_particles))
         self.state = None if state is None else np.repeat(state, self.n, axis=0)
         self.reader = Reader(self.density.front, self.n)
@@ -175,11 +176,11 @@ class Filter:
             totals[:] = self._totals()[:, None]
         else:
             for d in np.flatnonzero(missing):
-                scores = self._score(reader.e(), 1, dims=True, parameters=True)
-                totals[:, done:d] = self._weigh(scores.dims[:, done:d])
+                dims, outputs = self.density.model.outputs_of(d, reader.e(), **self._sequences(1))
+                totals[:, done:d] = self._weigh(dims[:, done:d])
                 done = d + 1
                 index = self._resample_where_few()
-                conditional = self.density.head.distribution.of_outputs(scores.parameters[index, d])
+                conditional = self.density.head.distribution.of_outputs(outputs[index])
                 e_d = conditional.draw(self.generator).astype(self.density.model.dtype).astype(np.float64)
                 self.events.append((t, d, reader.put(d, e_d)))
                 totals[:, d] = self._totals()
@@ -190,9 +191,13 @@ class Filter:
         self.latest = t
 
     def _score(self, e, T, **wanted):
+        return self.density.model.log_density(e, **self._sequences(T), **wanted)
+
+    def _sequences(self, T):
+        """T frames of each particle, as the model takes them."""
         offsets = T * np.arange(self.n + 1, dtype=np.int64)
         initial = None if self.state is None else (self.state, np.zeros(self.n, np.uint8))
-        return self.density.model.log_density(e, offsets, initial=initial, n_threads=self.n_threads, **wanted)
+        return {"offsets": offsets, "initial": initial, "n_threads": self.n_threads}
 
     def _draw_frame(self, t):
         """A frame of which nothing is known: one call of the sampler."""

@@ -359,6 +359,12 @@ TABLE = [
     sampling("RNNRNADE", "n_samples=-1", "n_samples", n_samples=-1, n_frames=3),
     sampling("RNNRNADE", "n_frames=0", "n_frames", n_samples=1, n_frames=0),
     sampling("RNNNADE", "n_frames=1.5", "n_frames", (ValueError, TypeError), n_samples=1, n_frames=1.5),
+    # more than the machine's memory is refused before the first draw
+    sampling("RNADE", "10**12 samples", "draws of shape .* would take .* GiB", MemoryError, n_samples=10**12),
+    sampling("RNNRNADE", "10**12 frames", "draws of shape .* GiB", MemoryError, n_samples=1, n_frames=10**12),
+    sampling("RNNNADE", "10**30 frames", "draws of shape .* GiB", MemoryError, n_samples=1, n_frames=10**30),
+    forecast("a horizon of 10**12", "draws of shape .* GiB", MemoryError, horizon=10**12),
+    keyword("RNADE", "10**12 imputations", "draws of shape", MemoryError, "impute", n_samples=10**12),
     sampling("RNNRNADE", "given of another D", "given: X has 2", n_samples=1, n_frames=2, given=FRAMES[:, :2]),
     sampling("RNNRNADE", "NaN in given", "given: .*NaN: .*frame 0", n_samples=1, n_frames=2, given=FRAMES * NAN),
     sampling("RNNRNADE", "1-D given", "given: .*Reshape your data", n_samples=1, n_frames=2, given=FRAMES[0]),

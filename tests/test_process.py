@@ -1,13 +1,16 @@
-"""Forks, imports and memory of the process."""
+"""Forks, imports, memory and signals of the process."""
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import FLOAT32, Case, run_child
+from helpers import FLOAT32, Case, assert_same_bits, run_child
 
 from rnnrnade import _core
 
@@ -115,3 +118,82 @@ def test_memory_does_not_grow_with_the_number_of_calls(n):
     grown = {name: int(kib) for name, kib in (line.split() for line in done.stdout.splitlines())}
     print(n, "calls, KiB:", grown)
     assert len(grown) == 6 and max(grown.values()) <= 1024
+
+
+# ---- signals during a call -----------------------------------------------------------------------------------------
+
+DELAY, PATIENCE = 0.15, 0.5  # seconds until the signal, and of this thread from there to the end of the call
+LONG = {
+    "score_samples": lambda m: m.rows.score_samples(m.frames),
+    "score_dims": lambda m: m.rows.score_dims(m.frames),
+    "predict_params": lambda m: m.rows.predict_params(m.frames),
+    "cdf": lambda m: m.rows.cdf(m.frames),
+    "ppf": lambda m: m.rows.ppf(m.frames, [0.1, 0.9]),
+    "crps": lambda m: m.rows.crps(m.frames),
+    "to_normal": lambda m: m.rows.to_normal(m.frames),
+    "from_normal": lambda m: m.rows.from_normal(m.frames),
+    "gradient": lambda m: m.rows.log_likelihood_and_gradient(m.frames),
+    "explain": lambda m: m.rows.explain(m.frames),
+    "sample": lambda m: m.rows.sample(2_000_000),
+    "sample with leading": lambda m: m.rows.sample(1_000_000, leading=[0.0]),
+    "impute": lambda m: m.rows.impute(m.gaps),
+    "log_likelihood_missing": lambda m: m.rows.log_likelihood_missing(m.gaps),
+    "one sequence: score_samples": lambda m: m.sequences.score_samples(m.frames),
+    "one sequence: from_normal": lambda m: m.sequences.from_normal(m.frames),
+    "one sequence: gradient": lambda m: m.sequences.log_likelihood_and_gradient(m.frames),
+    "one sequence: sample": lambda m: m.sequences.sample(1, 10**6),
+    "one sequence: stream": lambda m: m.sequences.stream(m.frames),
+    "sequences: score_samples": lambda m: m.sequences.score_samples(m.frames.reshape(300, -1, 8)),
+    "sequences: from_normal": lambda m: m.sequences.from_normal(m.frames.reshape(300, -1, 8)),
+    "sequences: gradient": lambda m: m.sequences.log_likelihood_and_gradient(m.frames.reshape(300, -1, 8)),
+    "sequences: sample": lambda m: m.sequences.sample(300, 10**4),
+    "sequences: forecast": lambda m: m.sequences.forecast(m.frames[:100], 10**4, 100),
+}
+
+
+@pytest.fixture(scope="module")
+def m():
+    rows, _ = Case(D=8, H=300, K=10, R=0, lengths=(1,)).model(FLOAT32, n_jobs=2, missing="marginalize")
+    sequences, _ = Case(D=8, H=100, K=10, R=200, cell="lstm", lengths=(1,)).model(FLOAT32, n_jobs=2)
+    frames = np.random.default_rng(0).normal(size=(300_000, 8))
+    gaps = np.where(np.arange(8) == 3, np.nan, frames)
+    return SimpleNamespace(rows=rows, sequences=sequences, frames=frames, gaps=gaps)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+@pytest.mark.parametrize("call", LONG)
+def test_a_signal_ends_a_long_call(call, m):
+    """An exception of the handler, as of Ctrl-C, comes out soon; the next call is right."""
+
+    def handler(*_):
+        raise KeyboardInterrupt
+
+    expected = m.rows.score_samples(m.frames[:50]), m.sequences.score_samples(m.frames[:50])
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        began = time.thread_time()
+        signal.setitimer(signal.ITIMER_REAL, DELAY)
+        with pytest.raises(KeyboardInterrupt):
+            LONG[call](m)
+        ended = time.thread_time()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended - began < DELAY + PATIENCE
+    found = m.rows.score_samples(m.frames[:50]), m.sequences.score_samples(m.frames[:50])
+    assert_same_bits(found, expected)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_a_handler_may_call_the_library(m):
+    inside = []
+    expected = m.rows.score_samples(m.frames[:50]), m.rows.from_normal(m.frames[:5_000])
+    before = signal.signal(signal.SIGALRM, lambda *_: inside.append(m.rows.score_samples(m.frames[:50])))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        found = m.rows.from_normal(m.frames[:5_000])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert inside
+    assert_same_bits([*inside, found], [expected[0]] * len(inside) + [expected[1]])

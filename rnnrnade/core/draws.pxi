@@ -156,11 +156,14 @@ cdef void frame_end(const Net* net, const Draw* at, real* panel, real* state, Py
 
 
 cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
-                       const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+                       const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid,
+                       Watch* watch) noexcept nogil:
     """All frames of one panel.  x, uniform, noise: (valid, T, D)."""
     cdef Py_ssize_t t, block
     frame_past(net, at, panel, state, valid)
     for t in range(T):
+        if interrupted(watch):
+            return
         frame_numbers(net, at, panel, uniform + t * net.D, noise + t * net.D, T, valid)
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
@@ -180,7 +183,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST
     cdef bint shared = n_panels < n_threads
-    cdef int* team = &memory.team
+    cdef Watch* watch = &memory.watch
     if shared and SMALL > 0:
         n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.C / SHARED))
         shared = n_panels < n_threads
@@ -189,12 +192,14 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
     cdef real* panels = <real*>memory.take((n_panels if shared else n_threads) * at.size * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
-            team[0] = omp_get_num_threads()
+            watch.team = omp_get_num_threads()
         if shared:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
                 frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
             for t in range(T):
+                if watch.stop:                                          # as the last loop left it, so for all threads
+                    break
                 for stage in range(-1, pieces(n_blocks, of_stage)):     # draw this one (-1: begin), work out the next
                     for i in prange(n_panels * (1 + of_stage), schedule="dynamic", chunksize=1):
                         p = i % n_panels
@@ -219,11 +224,12 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                                 N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
                 for p in prange(n_panels, schedule="static"):
                     first = N * p // n_panels
+                    interrupted(watch)
                     frame_end(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
         else:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
                 n = N * (p + 1) // n_panels - first
                 panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
-                             uniform + first * T * D, noise + first * T * D, T, n)
-    return 0
+                             uniform + first * T * D, noise + first * T * D, T, n, watch)
+    return memory.leave()

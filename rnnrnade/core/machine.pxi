@@ -4,6 +4,7 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
     enum:
         HAS_OPENMP
     int omp_get_num_threads()
+    int omp_get_thread_num()
     int omp_get_max_threads()
 
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread

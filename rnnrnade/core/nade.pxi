@@ -72,8 +72,8 @@ cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const re
 
 
 cdef void panels_forward(const Net* net, double* frames, double* dims, real* parameters, real* space,
-                         const real* theta, const real* x, const real* context, Py_ssize_t first,
-                         Py_ssize_t end) noexcept nogil:
+                         const real* theta, const real* x, const real* context, Py_ssize_t first, Py_ssize_t end,
+                         Watch* watch) noexcept nogil:
     """Log-densities of frames first ... end - 1, block of dimensions by block, so that the weights of a block serve all
     of their panels from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, C = net.C, W = width_of(net.row, theta), n = pieces(end - first, W)
@@ -94,6 +94,8 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
             frames[at + l] = 0
     for block in range(pieces(D, net.in_block)):
         d0 = block * net.in_block
+        if interrupted(watch):
+            return
         for p in range(n):
             at = first + p * W
             valid = min(W, end - at)
@@ -128,17 +130,17 @@ cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* 
     cdef Py_ssize_t halves = pieces(2 * M, W)
     cdef Py_ssize_t n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
     cdef real* buffers
-    cdef int* team = &memory.team
+    cdef Watch* watch = &memory.watch
     at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
     of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
     buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
-            team[0] = omp_get_num_threads()
+            watch.team = omp_get_num_threads()
         for g in prange(n_groups, schedule="static"):
             panels_forward(net, frames, dims, parameters, buffers + threadid() * of_thread, theta, x, context,
-                           halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2))
-    return 0
+                           halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2), watch)
+    return memory.leave()
 
 
 # ---- backward: the same lines from the bottom up ---------------------------------------------------------------------
@@ -245,12 +247,14 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
 
 
 cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* panels, real* space, const real* theta,
-                          Py_ssize_t first, Py_ssize_t end, Py_ssize_t block_begin,
-                          Py_ssize_t block_end) noexcept nogil:
+                          Py_ssize_t first, Py_ssize_t end, Py_ssize_t block_begin, Py_ssize_t block_end,
+                          Watch* watch) noexcept nogil:
     """Phase A of some blocks of some panels, the weights of a block serving all of them from the cache."""
     cdef Py_ssize_t p, block
     for block in range(block_end - 1, block_begin - 1, -1):
         for p in range(first, end):
+            if interrupted(watch):
+                return
             block_backward(net, at, sums + (p * at.n_blocks + block) * width_of(net.row, theta), panels + p * at.size,
                            space, theta, block)
 
@@ -327,7 +331,7 @@ cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* p
 cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* frames, real* dcontext, real* db,
                          real* dc, real* panels, double* sums, real* buffers, Py_ssize_t of_thread, const real* start,
                          const real* theta, const real* x, const real* context, const real* weight, Py_ssize_t M,
-                         Py_ssize_t first, Py_ssize_t n, int n_threads, int* team) noexcept nogil:
+                         Py_ssize_t first, Py_ssize_t n, int n_threads, Watch* watch) noexcept nogil:
     """A group of n panels from panel `first` on, span of blocks by span, the last one first, each in phases A and B.
     start: zeros from which dV and dU start in the first group, then NULL."""
     cdef Py_ssize_t W = width_of(net.row, theta), n_blocks = at.n_blocks, n_spans = pieces(n_blocks, at.span)
@@ -335,7 +339,7 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
     cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), begin, end, d0, n_dims, n_V, n_U, p, q, i, g
     with parallel(num_threads=n_threads):
         if threadid() == 0:
-            team[0] = omp_get_num_threads()
+            watch.team = omp_get_num_threads()
         for q in range(n_spans - 1, -1, -1):
             begin = q * at.span
             end = min(begin + at.span, n_blocks)
@@ -346,11 +350,13 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
                     panels_start(net, at, panels, theta, x, context, weight, first * W, n * g // n_threads,
                                  n * (g + 1) // n_threads, M)
                 panels_backward(net, at, sums, panels, buffers + threadid() * of_thread, theta,
-                                n * g // n_threads, n * (g + 1) // n_threads, begin, end)
+                                n * g // n_threads, n * (g + 1) // n_threads, begin, end, watch)
             n_V = n_dims * at.strips
             n_U = pieces(n_dims * net.Q, driven_at_once(net, n_dims * net.Q)) * pieces(net.Cp, W) if net.C else 0
             for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):               # phase B
-                if i < n_V:
+                if interrupted(watch):
+                    pass
+                elif i < n_V:
                     gradient_of_V(net, at, grad, start, panels, d0, i, n)
                 elif i < n_V + n_U:
                     gradient_of_U(net, at, grad, start, panels, context + first * W * net.Cs, d0, n_dims * net.Q,
@@ -373,7 +379,7 @@ cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* fra
     """Log-densities of frames (M,), the same bits as nade_forward, and the gradient of sum_i weight_i log p_i by the
     parameters of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, W = width_of(net.row, theta), n_panels = pieces(M, W), first, i
-    cdef int* team = &memory.team
+    cdef Watch* watch = &memory.watch
     # Panels that are in flight together, and blocks from one barrier to the next.
     cdef Panel at = panel_layout(net, W, 1)
     cdef Py_ssize_t most = max(<Py_ssize_t>n_threads, max(GROUP // <Py_ssize_t>sizeof(real), 2 * net.size) // at.size)
@@ -398,15 +404,16 @@ cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* fra
     if net.hidden_context:
         memset(grad + net.W_c, 0, H * net.Cp * sizeof(real))
     for first in range(0, n_panels, most):
+        memory.leave()
         with nogil:
             group_gradient(net, &at, grad, frames, dcontext, db, dc, panels, sums, buffers, of_thread,
                            zeros if first == 0 else <real*>NULL, theta, x, context, weight, M, first,
-                           min(most, n_panels - first), n_threads, team)
+                           min(most, n_panels - first), n_threads, watch)
     for i in range(D * P):                                    # the lanes last
         grad[net.b + i] = sum_in_order(db + i * W, W)
     for i in range(H):
         grad[net.c + i] = sum_in_order(dc + i * W, W)
-    return 0
+    return memory.leave()
 
 
 # ---- a draw: B sequences in the lanes, or one alone with the outputs in the lanes -----------------------------------

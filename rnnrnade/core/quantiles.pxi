@@ -81,7 +81,7 @@ cdef double quantile(const Family* f, const real* of_lane, Py_ssize_t W, Py_ssiz
 
 
 cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel, const real* theta, const double* score,
-                          const int64_t* rows, Py_ssize_t valid) noexcept nogil:
+                          const int64_t* rows, Py_ssize_t valid, Watch* watch) noexcept nogil:
     """e_d of a frame, dimension by dimension, each given those before it.  e, score (M, D): `rows` of the frame."""
     cdef Py_ssize_t d, l, i, D = net.D, B = at.B, W = width_of(net.row, theta)
     cdef real *x = panel + at.x
@@ -91,6 +91,8 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
     for d in range(D):
         z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
         head_link(net.row, net.head, parameters, z_d, &net.at)
+        if interrupted(watch):
+            return
         for l in range(valid):
             i = rows[l] * D + d
             e[i] = quantile(&families[net.head], parameters + l, W, net.at.K, score[i])
@@ -98,8 +100,8 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
 
 
 cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* panel, real* state, const real* theta,
-                            const double* score, const int64_t* offsets, const int64_t* by_length,
-                            Py_ssize_t valid) noexcept nogil:
+                            const double* score, const int64_t* offsets, const int64_t* by_length, Py_ssize_t valid,
+                            Watch* watch) noexcept nogil:
     """All frames of a panel of sequences, the longest first.  At the end of the panel: its frames as rows (W, D)."""
     cdef Py_ssize_t t, l, block
     cdef int64_t[MAX_WIDTH] rows
@@ -113,7 +115,9 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
-        frame_quantiles(net, at, e, panel, theta, score, rows, valid)
+        frame_quantiles(net, at, e, panel, theta, score, rows, valid, watch)
+        if watch.stop:
+            return
         if net.R:
             frame_rows(net, at, frames, panel, 1, valid)
             frame_gates(net, at, frames, panel, state, theta, 1, valid, 0, net.Gp)
@@ -128,7 +132,7 @@ cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const r
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
-    cdef int* team = &memory.team
+    cdef Watch* watch = &memory.watch
     if net.head >= N_FAMILIES or isnan(families[net.head].quantile(-1)):
         raise ValueError("from_normal: this head has no quantiles in the core.")
     n_threads = worth_threads(n_threads, multiply_adds(net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)
@@ -141,10 +145,10 @@ cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const r
                    net.Sp * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
-            team[0] = omp_get_num_threads()
+            watch.team = omp_get_num_threads()
         for p in prange(n_panels, schedule="dynamic", chunksize=1):
             first = N * p // n_panels
             n = N * (p + 1) // n_panels - first
             panel_from_normal(net, &at, e, panels + threadid() * size, state + first * net.Sp, theta, score,
-                              packed.offsets, packed.by_length + first, n)
-    return 0
+                              packed.offsets, packed.by_length + first, n, watch)
+    return memory.leave()

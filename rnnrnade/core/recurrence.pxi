@@ -76,7 +76,8 @@ cdef void state_step(const Net* net, real* state, real* gates, real* recurrent, 
 
 
 cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* space, const real* theta,
-                        const real* x, const Packed* packed, Group group, const real* initial) noexcept nogil:
+                        const real* x, const Packed* packed, Group group, const real* initial,
+                        Watch* watch) noexcept nogil:
     """The states of a group of sequences, r^0 ... r^{T-1}, and r^T into `last` where it is not NULL.  gates holds
     b_r + W_in x and gets what the backward kernel asks for; with one gate it is r.  space: group_space."""
     cdef Py_ssize_t i, s, row, t = 0, active = group.n, Sp = net.Sp, Gp = net.Gp, Ap = net.Ap
@@ -90,7 +91,7 @@ cdef void group_forward(const Net* net, real* r, real* gates, real* last, real* 
     for i in range(group.n):
         s = members[i]
         memcpy(now + i * Sp, first_state(net, packed, initial, theta, s), Sp * sizeof(real))
-    while active > 0:
+    while active > 0 and not interrupted(watch):
         if net.G == 1:
             active_gates = then
         for i in range(active):                                    # gates hold W_in x + b_r of the frame before
@@ -129,19 +130,20 @@ cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, 
     """All states, r (M + 1, Sp), and gates (M + 1, Ap); last (N, Sp), where it is not NULL, the one after each
     sequence.  With one gate gates is r.  initial (N, Sp): the first state of the sequences that are not fresh."""
     cdef Py_ssize_t g, i, n_groups, N = packed.N, M = packed.M
-    cdef int* team = &memory.team
+    cdef Watch* watch = &memory.watch
     cdef real* space = <real*>memory.take(n_threads * group_space(net) * sizeof(real))
     cdef Group* groups = <Group*>memory.take((N + n_threads) * sizeof(Group))
     n_groups = make_groups(groups, N, n_threads)
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
-            team[0] = omp_get_num_threads()
+            watch.team = omp_get_num_threads()
         for i in prange(pieces(M - 1, ROWS), schedule="static"):
-            input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
+            if not interrupted(watch):
+                input_rows(net, gates, theta, x, i * ROWS, min(<Py_ssize_t>ROWS, M - 1 - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
             group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, packed, groups[g],
-                          initial)
-    return 0
+                          initial, watch)
+    return memory.leave()
 
 
 cdef inline void recurrent_part(const Net* net, real* to, const real* gates) noexcept nogil:
@@ -150,7 +152,7 @@ cdef inline void recurrent_part(const Net* net, real* to, const real* gates) noe
 
 
 cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real* space, const real* W_rec,
-                         const real* r, const Packed* packed, Group group) noexcept nogil:
+                         const real* r, const Packed* packed, Group group, Watch* watch) noexcept nogil:
     """Back through time: dr (M, Sp) comes in as the gradient of each state by the frame it conditions; gates (M, Ap;
     with one gate it is dr) leaves as the derivative by b_r + W_in x, zero in the first row of a sequence; dr0 (N, Sp)
     gets the gradient of the first state.  W_rec (G R, Rp): outputs as rows.  space: group_space."""
@@ -160,7 +162,7 @@ cdef void group_backward(const Net* net, real* dr, real* gates, real* dr0, real*
     cdef Py_ssize_t t = offsets[members[0] + 1] - offsets[members[0]] - 1
     cdef real* now = space                                         # (LOCKSTEP, Gp)
     cdef real* then = now + LOCKSTEP * Gp                          # (LOCKSTEP, Rp)
-    while t > 0:
+    while t > 0 and not interrupted(watch):
         while active < group.n and offsets[members[active] + 1] - offsets[members[active]] > t:
             active += 1
         for i in range(active):
@@ -203,6 +205,7 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
     it is not read."""
     cdef Py_ssize_t D = net.D, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R, N = packed.N, M = packed.M
     cdef Py_ssize_t i, j, g, n_groups, W = width_of(net.row, theta)
+    cdef Watch* watch = &memory.watch
     cdef Py_ssize_t n_rec = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
     cdef Py_ssize_t n_in = pieces(D, equal_pieces(D, OUTPUTS)) * pieces(net.Gp, W)
     cdef real* dpre = dr if net.G == 1 else gates
@@ -221,10 +224,12 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
             for i in prange(pieces(M, ROWS), schedule="static"):
                 multiply_rows(net, dr, dr, mask, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_backward(net, dr, dpre, dr0, space + threadid() * group_space(net), W_rec, r, packed, groups[g])
+            group_backward(net, dr, dpre, dr0, space + threadid() * group_space(net), W_rec, r, packed, groups[g], watch)
         # Row i + 1 of dpre is the gradient of b_r + W_in x[i] (+ W_rec r[i]).
         for i in prange(n_rec + n_in + 1, schedule="dynamic", chunksize=1):
-            if i == n_rec + n_in:
+            if interrupted(watch):
+                pass
+            elif i == n_rec + n_in:
                 for j in range(1, M):                         # db_r += dpre
                     add(grad + net.b_r, dpre + j * net.Ap, net.Gp)
             elif i >= n_rec:
@@ -236,11 +241,12 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
             for i in prange(1, M, schedule="static"):
                 recurrent_part(net, dpre + i * net.Ap, dpre + i * net.Ap)
             for i in prange(n_rec, schedule="static"):
-                gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
+                if not interrupted(watch):
+                    gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
     for i in range(N):                                        # dr0 = dr^0
         if packed.fresh == NULL or packed.fresh[i]:
             add(grad + net.r0, dr0 + i * Sp, Sp)
-    return 0
+    return memory.leave()
 
 
 # ---- masks between the states and what the frames read of them ----

@@ -1,16 +1,67 @@
 # ---- workspace -----------------------------------------------------------------------------------------------------
+# What a call keeps: its memory, and its watch.  Python runs the handlers of signals (of Ctrl-C: KeyboardInterrupt)
+# between two statements of its main thread, so a call of the core would keep them waiting.  Hence every loop that may
+# be long asks `interrupted` before each piece of work, and leaves what is left undone where it is true; the thread that
+# made the call lets Python look for signals, once in PATIENCE seconds.  A driver ends in `leave`, which raises then.
+
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from cpython.exc cimport PyErr_CheckSignals
+
+cdef:
+    double PATIENCE = 0.1           # seconds from one look at signals to the next
+    int SELDOM = 8                  # of so many questions one looks at the clock
+
+
+cdef struct Watch:
+    int team                        # threads of the last parallel region
+    volatile bint stop              # what is left of the call is given up
+    int asked                       # times
+    double due                      # when to look at signals
+
+
+cdef inline double now() noexcept nogil:
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec + 1e-9 * time.tv_nsec
+
+
+cdef bint interrupted(Watch* watch) noexcept nogil:
+    """Whether to leave the rest of the call undone."""
+    if omp_get_thread_num() == 0:
+        watch.asked += 1
+        if watch.asked % SELDOM == 0 and now() > watch.due:
+            with gil:
+                watch.stop = a_handler_raises()
+            watch.due = now() + PATIENCE
+    return watch.stop
+
+
+cdef bint a_handler_raises():
+    """Let the handlers of signals that came run; what one raises is kept for `leave`."""
+    cdef Workspace space = _local.workspace
+    del _local.workspace            # a handler may call the core, too
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        space.raised = error
+    finally:
+        _local.workspace = space
+    return space.raised is not None
+
 
 cdef class Workspace:
     """Memory that a calling thread keeps between calls: one block, carved from the front."""
     cdef char* block
     cdef size_t size, used
     cdef list overflow                    # addresses of what did not fit
-    cdef readonly int team                # threads of the last parallel region
+    cdef Watch watch
+    cdef object raised                    # what the handler of a signal raised during the call
 
     KEPT = 1 << 30                        # bytes kept at most
 
     def __cinit__(self):
-        self.block, self.size, self.used, self.overflow, self.team = NULL, 0, 0, [], 0
+        self.block, self.size, self.used, self.overflow, self.watch.team = NULL, 0, 0, [], 0
 
     def __dealloc__(self):
         free(self.block)
@@ -29,6 +80,7 @@ cdef class Workspace:
                 self.size = 0
         self.overflow = []
         self.used = 0
+        self.watch.stop, self.watch.asked, self.watch.due, self.raised = False, 0, now() + PATIENCE, None
 
     cdef void* take(self, size_t n) except NULL:
         """n bytes, aligned to a cache line, until the next start()."""
@@ -43,6 +95,12 @@ cdef class Workspace:
             self.overflow.append(<uintptr_t>found)
         self.used += n
         return found + (-<uintptr_t>found) % 64
+
+    cdef int leave(self) except -1:
+        """The end of a driver: raise what the handler of a signal raised."""
+        if self.raised is not None:
+            raise self.raised
+        return 0
 
 
 _local = threading.local()
@@ -59,7 +117,7 @@ cdef Workspace workspace():
 def last_team_size():
     """Threads that took part in the last parallel region of a call by this thread (0 before the first)."""
     space = getattr(_local, "workspace", None)
-    return 0 if space is None else space.team
+    return 0 if space is None else (<Workspace>space).watch.team
 
 
 def free_workspace():
