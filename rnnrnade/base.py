@@ -12,13 +12,13 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
-from .checks import as_generator, check_counts
+from .checks import as_generator, check_counts, plain
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
@@ -119,7 +119,8 @@ class Estimator(DensityMixin, BaseEstimator):
         return tags
 
     def _option(self, name, default=None):
-        return vars(self).get(name, default)
+        """An option as computing takes it: a number of any type is Python's own."""
+        return plain(vars(self).get(name, default))
 
     # scikit-learn treats anything with an attribute `transform` as a transformer: that option is read by get_params.
     @property
@@ -142,8 +143,12 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _bad_option(self, name, what, value):
         return InvalidParameterError(
-            f"The {name!r} parameter of {type(self).__name__} must be {what}. Got {value!r} instead."
+            f"The {name!r} parameter of {type(self).__name__} must be {what}. Got {value!r:.60} instead."
         )
+
+    def _validate_params(self):
+        options = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        validate_parameter_constraints(self._parameter_constraints, options, caller_name=type(self).__name__)
 
     @property
     def _head(self):
@@ -153,16 +158,21 @@ class Estimator(DensityMixin, BaseEstimator):
         """The option `order` as indices; None where there is none, or where `fit` draws it."""
         if self.order is None or isinstance(self.order, str):
             return None
-        order = np.asarray(self.order)
-        if order.shape != (D,) or not np.array_equal(np.sort(order), np.arange(D)):
+        try:
+            order = np.asarray(self.order)
+            fits = order.shape == (D,) and np.array_equal(np.sort(order), np.arange(D))
+        except (TypeError, ValueError):  # ragged, or of things that have no order
+            fits = False
+        if not fits:
             what = f"a permutation of 0 ... {D - 1}, one number for each of the {D} features, 'random' or None"
             raise self._bad_option("order", what, self.order)
         return order.astype(np.intp)
 
     def _n_threads(self):
-        if self.n_jobs == 0:
+        n_jobs = self._option("n_jobs")
+        if n_jobs == 0:
             raise self._bad_option("n_jobs", "None, a positive int, or a negative one (-1: all cores)", 0)
-        return _core.effective_threads(self.n_jobs)
+        return _core.effective_threads(n_jobs)
 
     def _training(self):
         """The options of training."""
@@ -208,7 +218,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _in_orders(self, densities):
         """The density of several orders, or of the one that the options ask for."""
-        return densities[0] if self.n_orders == 1 else Ensemble(densities)
+        return densities[0] if self._option("n_orders") == 1 else Ensemble(densities)
 
     @fitting
     @documented
@@ -256,19 +266,19 @@ class Estimator(DensityMixin, BaseEstimator):
         check = check_sequences if self._recurrent else check_vectors
         held_out = check_validation(self, validation_data, binary=self._head.binary, check=check)
         generator = as_generator(self.random_state)
-        if len(before) != self.n_orders or any(density.model.layout != layout for density in before):
+        if len(before) != self._option("n_orders") or any(density.model.layout != layout for density in before):
             before = ()
         if checkpoint.path is not None:
             checkpoint.begin(self._about_fit(data, weight, held_out, before, generator), generator)
         train, valid = self._split(data, weight, held_out, generator)
         densities, options = [], self._training()
         try:
-            for k in range(self.n_orders):
+            for k in range(self._option("n_orders")):
                 # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
                 front = before[k].front if before else self._new_front(k, *train, generator)
                 sets = None
                 best = None
-                for _ in range(1 if before else self.n_restarts):
+                for _ in range(1 if before else self._option("n_restarts")):
                     start = before[k] if before else Density.untrained(front, layout, generator)
                     sets = sets or [None if one is None else start.training_data(*one) for one in (train, valid)]
                     model = start.model.with_theta(start.model.theta.copy())
@@ -303,7 +313,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """((train, its weights), (validation, its weights)); validation None where there is none."""
         if held_out is not None:
             return (data, weight), (held_out, np.ones(held_out.n_frames))
-        fraction = self.validation_fraction
+        fraction = self._option("validation_fraction")
         if not fraction:
             return (data, weight), None
         if data.n_sequences >= HELD_OUT_WHOLE:
@@ -366,7 +376,7 @@ class Estimator(DensityMixin, BaseEstimator):
             self._warn_of_few(data)
             generator = as_generator(self.random_state)
             densities, trainers = [], []
-            for k in range(self.n_orders):
+            for k in range(self._option("n_orders")):
                 densities.append(Density.untrained(self._new_front(k, data, weight, generator), layout, generator))
                 trainers.append(self._new_trainer(densities[k], options, n_threads))
             self._put(self._in_orders(densities), trainers)
@@ -402,7 +412,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _refuse_another_network(self, members, layout):
         """ValueError for options that ask for another network than the one that was fitted."""
-        now = self._network_options(layout, self.dtype, self.n_orders)
+        now = self._network_options(layout, self.dtype, self._option("n_orders"))
         for density in members:
             model = density.model
             was = self._network_options(model.layout, model.dtype.name, len(members))
@@ -525,10 +535,13 @@ class Estimator(DensityMixin, BaseEstimator):
         """
         return float(np.mean(self._scored(X, lengths)[1]))
 
-    def _generator(self, random_state, **counts):
-        """The generator of draws, after a check that counts are positive ints."""
-        check_counts(**counts)
+    def _generator(self, random_state):
+        """The generator of draws."""
         return as_generator(self.random_state if random_state is None else random_state)
+
+    def _draws(self, random_state, **counts):
+        """(the generator of draws, counts, which must be positive ints)."""
+        return self._generator(random_state), *check_counts(**counts)
 
     # ---- files --------------------------------------------------------------------------------------------------
 
@@ -574,7 +587,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _options_for_files(self):
         """The options as JSON knows them; of a random_state that is no number, None."""
-        options = self.get_params(deep=False)
+        options = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         transform = options.get("transform")
         options["transform"] = transform.get_params() if isinstance(transform, Linear) else transform
         seed = self.random_state

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kstest
 
-from .checks import check_counts
+from .checks import check_counts, check_memory
 
 __all__ = ["Calibration"]
 
@@ -61,7 +61,8 @@ class Calibration:
 
 def calibration(values, names, n_bins):
     """See `Conditionals.calibration`; values (n, D): integral transforms."""
-    check_counts(n_bins=n_bins)
+    (n_bins,) = check_counts(n_bins=n_bins)
+    check_memory("histograms", (values.shape[1] + 1, n_bins))
     columns = [*values.T, values.ravel()]
     edges = np.linspace(0, 1, n_bins + 1)
     tests = [kstest(u, "uniform") for u in columns]

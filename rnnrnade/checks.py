@@ -3,9 +3,11 @@
 import math
 import os
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
+
+LARGEST = 2**53  # of a count or a size: a float in a file or a history holds it
 
 
 class OutOfRange(ValueError):
@@ -27,11 +29,36 @@ class OutOfRange(ValueError):
         return ValueError(f"{what} is too large for {self.dtype}{where}. Scale it down or use dtype='float64'.")
 
 
+def plain(value):
+    """A number as Python's own int or float, whatever type it came in: NumPy's small integers overflow in sizes and
+    offsets.  Anything else as it is."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, Integral) else value
+
+
 def check_counts(**counts):
-    """Arguments that must be ints of at least 1, by name."""
+    """Arguments that must be ints of at least 1, by name: the same as ints of Python's own, in that order."""
     for name, value in counts.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be an int in the range [1, inf). Got {value!r} instead.")
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+            raise ValueError(f"{name} must be an int in the range [1, {LARGEST}]. Got {value!r:.60} instead.")
+    return [int(value) for value in counts.values()]
+
+
+def check_memory(what, shape, dtype=np.float64):
+    """MemoryError, before anything is computed, for an array that is larger than the memory of this machine."""
+    size, most = math.prod(shape) * np.dtype(dtype).itemsize, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > most:
+        raise MemoryError(
+            f"{what} of shape {shape} would take {size / 2**30:.4g} GiB, but this machine has {most / 2**30:.4g}: ask "
+            "for fewer at a time."
+        )
+
+
+def allocated(what, shape, dtype=np.float64):
+    """An array to be filled, after `check_memory`."""
+    check_memory(what, shape, dtype)
+    return np.empty(shape, dtype)
 
 
 def check_memory(what, shape, dtype=np.float64):
@@ -73,7 +100,7 @@ def as_generator(random_state):
         return np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r} instead."
+            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r:.60} instead."
         ) from error
 
 
@@ -101,9 +128,9 @@ def check_dims(name, dims, n_features):
     dims = list(dims)
     bad = [d for d in dims if not isinstance(d, Integral) or not 0 <= d < n_features]
     if bad or not dims:
-        what = repr(bad[0]) if bad else "none"
+        what = f"{bad[0]!r:.60}" if bad else "none"
         raise ValueError(f"{name} must be among the dimensions 0 ... {n_features - 1}. Got {what}.")
-    return dims
+    return [int(d) for d in dims]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import naming
+from .checks import check_memory, naming
 from .conditionals import Conditionals
 from .density import Density
 from .front import Front
@@ -40,17 +40,23 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
                 f"The 'context' parameter of {type(self).__name__} must be a tuple of names among {contexts}. "
                 f"Got {unknown[0]!r} in it."
             )
-        return Layout(
+        min_scale, dtype = float(self._option("min_scale", 0.0)), np.dtype(self.dtype)
+        most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
+        if min_scale > most:
+            raise self._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
+        layout = Layout(
             head=head.name,
             D=D,
-            H=self.n_hidden,
-            K=self._option("n_components", 1),
-            R=self._option("n_recurrent", 0),
+            H=int(self._option("n_hidden")),
+            K=int(self._option("n_components", 1)),
+            R=int(self._option("n_recurrent", 0)),
             activation=self.activation,
             cell=self._option("cell", "sigmoid"),
             context=context,
-            min_scale=float(self._option("min_scale", 0.0)),
+            min_scale=min_scale,
         )
+        check_memory(f"the parameters of {layout}", (layout.size,), dtype)
+        return layout
 
     @classmethod
     def from_parameters(cls, parameters, *, transform=None, **options):
@@ -80,9 +86,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         unknown = set(options) - set(cls._parameter_constraints)
         if unknown:
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
+        cls(**options)._validate_params()
         mixture = "conditional" in cls._parameter_constraints
-        if "conditional" in options:
-            cls(conditional=options["conditional"])._validate_params()
         head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
@@ -92,7 +97,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
                 value = options[name]
                 raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]}.")
         context = implied.get("context", ())
-        if set(options.get("context", context)) != set(context):
+        given = options.get("context", context)
+        if any(name not in context for name in given) or any(name not in given for name in context):
             raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
         D = arrays["W"].shape[1]
         fixed = {"activation": "sigmoid", "order": None, "cell": "sigmoid", "min_scale": 0.0, "transform": None}
@@ -249,7 +255,7 @@ class SequenceEstimator(ExactDensity):
         ValueError
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
-        generator = self._generator(random_state, n_samples=n_samples, n_frames=n_frames)
+        generator, n_samples, n_frames = self._draws(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None if given is None else self._one_sequence(given)
         return self._draw(n_samples, n_frames, generator, data, leading)
 
@@ -269,7 +275,7 @@ class SequenceEstimator(ExactDensity):
         list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
             Monte Carlo: independent draws from the exact predictive distribution.
         """
-        generator = self._generator(random_state, horizon=horizon, n_samples=n_samples)
+        generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
         each = [data.subset([i]) for i in range(data.n_sequences)]
         return data.each([self._draw(n_samples, horizon, generator, one) for one in each])
@@ -471,5 +477,5 @@ class VectorEstimator(ExactDensity):
         ValueError
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
-        generator = self._generator(random_state, n_samples=n_samples)
+        generator, n_samples = self._draws(random_state, n_samples=n_samples)
         return self._draw(n_samples, 1, generator, leading=leading)[:, 0]

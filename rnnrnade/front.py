@@ -76,7 +76,7 @@ class Front:
     @property
     def lags(self):
         """Frames of the past that e depends on."""
-        return self.map.lags
+        return int(self.map.lags)
 
     # ---- order --------------------------------------------------------------------------------------------------
 

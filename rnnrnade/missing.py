@@ -78,7 +78,9 @@ class MissingValues:
         ValueError
             For NaN in an ensemble of orders, or where the option `missing` is None.
         """
-        data, generator = self._with_gaps(X, lengths, random_state, n_particles=n_particles, n_repeats=n_repeats)
+        data, generator, n_particles, n_repeats = self._with_gaps(
+            X, lengths, random_state, n_particles=n_particles, n_repeats=n_repeats
+        )
         if n_repeats < 2:
             raise ValueError("n_repeats must be at least 2: the spread of the repeats gives the standard error.")
         error = np.zeros(data.n_sequences)
@@ -119,7 +121,9 @@ class MissingValues:
         ValueError
             For NaN in an ensemble of orders, or where the option `missing` is None.
         """
-        data, generator = self._with_gaps(X, lengths, random_state, n_samples=n_samples, n_particles=n_particles)
+        data, generator, n_samples, n_particles = self._with_gaps(
+            X, lengths, random_state, n_samples=n_samples, n_particles=n_particles
+        )
         filled = allocated("draws", (n_samples, *data.frames.shape))
         filled[:] = data.frames
         if data.has_gaps:
@@ -130,8 +134,8 @@ class MissingValues:
         return data.split(filled, axis=1)
 
     def _with_gaps(self, X, lengths, random_state, **counts):
-        generator = self._generator(random_state, **counts)
+        generator, *counts = self._draws(random_state, **counts)
         data = self._check(X, lengths, gaps=True)
         if data.has_gaps:
             self._one_density(GAPS)  # raises
-        return data, generator
+        return data, generator, *counts

@@ -1,12 +1,14 @@
 """Options of the estimators: what each may be, and what their documentation says of it."""
 
 import re
+import sys
 import textwrap
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .checks import LARGEST
 from .heads import CONDITIONALS
 from .layout import ACTIVATIONS, CELLS
 from .optim import OPTIMIZERS, SCHEDULES
@@ -19,8 +21,14 @@ TRANSFORMS = {
 }
 
 
+MOST_THREADS = 4096  # of `n_jobs`: an OpenMP runtime that cannot start a thread ends the process
+
+
 def _positive(kind, *, zero=False):
-    return Interval(kind, 0, None, closed="left" if zero else "neither")
+    """Of real numbers, those that a float holds."""
+    if kind is Integral:
+        return Interval(Integral, 0 if zero else 1, LARGEST, closed="both")
+    return Interval(Real, 0, sys.float_info.max, closed="both" if zero else "right")
 
 
 COMMON = {
@@ -37,7 +45,7 @@ COMMON = {
     "schedule": [None, StrOptions(set(SCHEDULES))],
     "warmup": [_positive(Integral, zero=True)],
     "weight_decay": [_positive(Real, zero=True), dict],
-    "clip_norm": [None, _positive(Real)],
+    "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
     "averaging": [None, Interval(Real, 0, 1, closed="left")],
     "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
     "validate_every": [None, _positive(Integral)],
@@ -45,7 +53,7 @@ COMMON = {
     "n_restarts": [_positive(Integral)],
     "missing": [None, StrOptions({"marginalize"})],
     "warm_start": ["boolean"],
-    "n_jobs": [None, Integral],
+    "n_jobs": [None, Interval(Integral, -MOST_THREADS, MOST_THREADS, closed="both")],
     "random_state": ["random_state", np.random.Generator],
     "verbose": ["verbose"],
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .checks import naming
 from .layout import CELLS
 
 
@@ -11,7 +12,8 @@ def as_arrays(parameters):
         raise TypeError(f"parameters must be a mapping of names to arrays. Got a {type(parameters).__name__}.")
     arrays = {}
     for name in parameters:
-        arrays[name] = np.asarray(parameters[name])
+        with naming(f"parameter {name!r}"):
+            arrays[name] = np.asarray(parameters[name])
         if arrays[name].dtype.kind not in "fiu":
             raise ValueError(f"parameter {name!r} must hold real numbers. Got dtype {arrays[name].dtype}.")
         if not np.isfinite(arrays[name]).all():

@@ -278,18 +278,18 @@ def check_frame_weights(sample_weight, sequences):
     n_items = sequences.n_sequences if sequences.item_is_sequence else sequences.n_frames
     item = "sequence" if sequences.item_is_sequence else "row" if sequences.form == "vectors" else "frame"
     if isinstance(sample_weight, Real):
-        sample_weight = np.full(n_items, float(sample_weight))
+        sample_weight = np.full(n_items, as_numbers("sample_weight", sample_weight))
     _refuse_non_numbers(sample_weight, "sample_weight")
-    weights = check_array(
-        sample_weight,
-        dtype=np.float64,
-        order="C",
-        ensure_2d=False,
-        allow_nd=True,
-        ensure_min_samples=0,
-        ensure_all_finite=False,
-        input_name="sample_weight",
-    )
+    with naming("sample_weight"):
+        weights = check_array(
+            sample_weight,
+            dtype=np.float64,
+            order="C",
+            ensure_2d=False,
+            allow_nd=True,
+            ensure_min_samples=0,
+            ensure_all_finite=False,
+        )
     if weights.shape != (n_items,):
         raise ValueError(f"sample_weight has shape {weights.shape}, expected ({n_items},): one weight for each {item}.")
     bad = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))  # NaN too: its comparisons are False
@@ -518,7 +518,8 @@ def _refuse_non_numbers(x, name):
 
 def _check_lengths(lengths, n_frames):
     """Offsets from `lengths`: positive whole numbers that add up to the number of frames."""
-    lengths = np.asarray(lengths)
+    with naming("lengths"):
+        lengths = np.asarray(lengths)
     if lengths.ndim != 1 or lengths.size == 0:
         raise ValueError(f"lengths has shape {lengths.shape}, expected (N,): the frames of each sequence.")
     if lengths.dtype.kind not in "iu":

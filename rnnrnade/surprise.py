@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from .checks import check_counts
+from .checks import check_counts, plain
 
 __all__ = ["AlarmThreshold", "OutlierDetector", "Table"]
 
@@ -39,7 +39,7 @@ def _cell(value):
 
 def explain(density, data, names, index, top, n_dims, n_threads):
     """See `Conditionals.explain`; `index` is that of `index_of`."""
-    check_counts(top=top, n_dims=n_dims)
+    top, n_dims = check_counts(top=top, n_dims=n_dims)
     found = []  # of each part the most surprising frames, of which the most surprising of all are some
     for part in density.parts(data, n_threads):
         at = np.argsort(part.log_density, kind="stable")[:top]
@@ -89,6 +89,7 @@ def alarm_threshold(log_density, rate, confidence):
     for name, value in (("rate", rate), ("confidence", confidence)):
         if not isinstance(value, Real) or not 0 < value < 1:
             raise ValueError(f"{name} must be a number between 0 and 1. Got {value!r} instead.")
+    rate, confidence = plain(rate), plain(confidence)
     values = np.sort(log_density)
     n = len(values)
     k = int(np.floor(rate * (n + 1) * (1 + 1e-12)))  # P(a further frame is below the k-th smallest) <= k / (n + 1)

@@ -23,6 +23,7 @@ Noise and dropout are drawn from the generator of the fit, one array for a batch
 number of threads.  The states carried into windows have read the frames as they are.
 """
 
+import sys
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Training:
     def window_of(self, longest):
         """Frames of a training window, where the longest sequence has `longest`."""
         if self.window is not None:
-            return self.window
+            return min(self.window, longest)
         return WINDOW if longest > LONG else longest
 
 
@@ -172,9 +173,9 @@ def weight_decays(layout, weight_decay):
     for name, value in weight_decay.items():
         if name not in names:
             raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(names)}.")
-        if not isinstance(value, Real) or not 0 <= value < np.inf:
-            raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, inf). Got {value!r}.")
-    return {name: value for name, value in weight_decay.items() if value > 0}
+        if not isinstance(value, Real) or not 0 <= value <= sys.float_info.max:
+            raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, inf). Got {value!r:.60}.")
+    return {name: float(value) for name, value in weight_decay.items() if value > 0}
 
 
 def _check_counts(counts):

@@ -1,13 +1,14 @@
 """The invertible transform in front of a model: standardisation, whitening or a linear predictor, one class."""
 
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from . import _core
+from .checks import LARGEST, check_memory
 
 COVARIANCES = ("diagonal", "full")
 
@@ -77,7 +78,8 @@ class Linear(BaseEstimator):
         self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
         offsets = np.asarray(offsets, np.int64)
-        D, lags = frames.shape[1], self.lags
+        D, lags = frames.shape[1], self._q
+        check_memory("the coefficients of a Linear", (lags + 1, lags, D, D))
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
             self.mean_ = _weighted_mean(frames, w)
@@ -95,10 +97,12 @@ class Linear(BaseEstimator):
         return self
 
     def _check_options(self):
-        if not (isinstance(self.lags, int | np.integer) and self.lags >= 0):
-            raise ValueError(f"lags of Linear must be an int in the range [0, inf). Got {self.lags!r} instead.")
+        if not (isinstance(self.lags, Integral) and not isinstance(self.lags, bool) and 0 <= self.lags <= LARGEST):
+            raise ValueError(
+                f"lags of Linear must be an int in the range [0, {LARGEST}]. Got {self.lags!r:.60} instead."
+            )
         if self.covariance not in COVARIANCES:
-            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r} instead.")
+            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r:.60} instead.")
         if not (_is_number(self.ridge) and _is_number(self.floor) and self.ridge >= 0 and self.floor > 0):
             raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
 
@@ -110,7 +114,7 @@ class Linear(BaseEstimator):
             return
         D, target, weight = z.shape[1], z[rows], w[rows][:, None]
         past = np.hstack([z[rows - i] for i in range(1, q + 1)]) if q else np.empty((len(rows), 0))
-        if q == 0 and self.covariance == "diagonal" and self.lags == 0:
+        if q == 0 and self.covariance == "diagonal" and self._q == 0:
             return  # standardisation: nothing is left to do
         target_mean, past_mean = _weighted_mean(target, weight[:, 0]), _weighted_mean(past, weight[:, 0])
         centred, predictors = target - target_mean, past - past_mean
@@ -129,6 +133,11 @@ class Linear(BaseEstimator):
         else:
             self.factors_[q] = np.linalg.cholesky(covariance)
 
+    @property
+    def _q(self):
+        """`lags` as an int of Python's own."""
+        return int(self.lags)
+
     @cached_property
     def _inverse_factors(self):
         """L_q^{-1} by forward substitution, without BLAS: the same bits for any number of its threads."""
@@ -143,7 +152,7 @@ class Linear(BaseEstimator):
     @property
     def is_diagonal(self):
         """Whether this is standardisation and nothing else."""
-        return self.lags == 0 and self.covariance == "diagonal"
+        return self._q == 0 and self.covariance == "diagonal"
 
     def forward(self, frames, offsets):
         """e of packed frames.
@@ -219,19 +228,19 @@ class Linear(BaseEstimator):
 
     def _pieces(self, offsets):
         """(q, begin, end): runs of frames with the same predictor."""
-        if self.lags == 0:
+        if self._q == 0:
             yield 0, 0, int(offsets[-1])
             return
         for first, last in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            for q in range(min(self.lags, last - first)):
+            for q in range(min(self._q, last - first)):
                 yield q, first + q, first + q + 1
-            if last - first > self.lags:
-                yield self.lags, first + self.lags, last
+            if last - first > self._q:
+                yield self._q, first + self._q, last
 
     def log_jacobian(self, offsets):
         """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
         table = self.log_jacobian_table
-        return table[0] if self.lags == 0 else table[self._lag_of_rows(offsets)]
+        return table[0] if self._q == 0 else table[self._lag_of_rows(offsets)]
 
     @property
     def log_jacobian_table(self):
@@ -240,7 +249,7 @@ class Linear(BaseEstimator):
 
     def _lag_of_rows(self, offsets):
         position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-        return np.minimum(position, self.lags)
+        return np.minimum(position, self._q)
 
     def location_and_scale(self, frames, offsets):
         """(location, scale), each (M, D), with x_d = location_d + scale_d e_d: location_d is known before x_d is."""
@@ -271,14 +280,14 @@ class Linear(BaseEstimator):
         N, T, D = e.shape
         if self.is_diagonal:
             return self.mean_ + self.scale_ * e
-        n_past = 0 if past is None else min(past.shape[-2], self.lags)
+        n_past = 0 if past is None else min(past.shape[-2], self._q)
         z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
         if n_past:
             last = past[..., past.shape[-2] - n_past :, :]
             z[:n_past] = np.broadcast_to(self.standardized(last), (N, n_past, D)).transpose(1, 0, 2)
         e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
         for t in range(n_past, T + n_past):
-            q = min(t, self.lags)
+            q = min(t, self._q)
             z[t] = self.unscaled(self.predicted(N, [z[t - i] for i in range(1, q + 1)]), e[t - n_past], q)
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
@@ -291,7 +300,7 @@ class Linear(BaseEstimator):
         first = offsets[np.argsort(-lengths, kind="stable")]
         for t in range(lengths.max()):
             rows = first[: np.count_nonzero(lengths > t)] + t
-            q = min(t, self.lags)
+            q = min(t, self._q)
             z[rows] = self.unscaled(self.predicted(len(rows), [z[rows - i] for i in range(1, q + 1)]), e[rows], q)
         return self.mean_ + self.scale_ * z
 
@@ -304,7 +313,7 @@ class Linear(BaseEstimator):
         """A fitted transform of D dimensions from its options and arrays; ValueError where they do not fit together."""
         transform = cls(**options)
         transform._check_options()
-        q = transform.lags
+        q = transform._q
         shapes = ((D,), (D,), (q + 1, q, D, D), (q + 1, D), (q + 1, D, D))
         for name, shape in zip(FITTED, shapes, strict=True):
             if arrays[name].shape != shape or arrays[name].dtype != np.float64:

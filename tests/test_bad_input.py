@@ -212,6 +212,20 @@ TABLE = [
     option("RNNRNADE", "n_jobs", 1.5),
     option("RNADE", "random_state", "foo"),
     option("RNADE", "random_state", -1),
+    # huge, and nested
+    option("RNADE", "n_hidden", 10**30),
+    option("RNADE", "n_components", -(10**30)),
+    option("NADE", "batch_size", 10**400),
+    option("RNADE", "n_jobs", 10**9),
+    option("RNADE", "learning_rate", 10**400),
+    option("RNADE", "min_scale", 1e300, "min_scale.* at most .* with dtype='float32'"),
+    option("RNADE", "min_scale", INF),
+    option("RNADE", "order", [[0, 1], [2]]),
+    option("RNADE", "order", [0, 1, object()]),
+    option("RNADE", "n_hidden", [[2]]),
+    option("RNNRNADE", "n_recurrent", {"n": [2]}),
+    option("RNNRNADE", "context", (["alpha"],)),
+    option("RNNRNADE", "window", 10**30),
     # of sequence estimators
     option("RNNRNADE", "n_recurrent", -1),
     option("RNNNADE", "n_recurrent", 2.5),
@@ -362,7 +376,7 @@ TABLE = [
     # more than the machine's memory is refused before the first draw
     sampling("RNADE", "10**12 samples", "draws of shape .* would take .* GiB", MemoryError, n_samples=10**12),
     sampling("RNNRNADE", "10**12 frames", "draws of shape .* GiB", MemoryError, n_samples=1, n_frames=10**12),
-    sampling("RNNNADE", "10**30 frames", "draws of shape .* GiB", MemoryError, n_samples=1, n_frames=10**30),
+    sampling("RNNNADE", "10**30 frames", "n_frames must be an int in the range", n_samples=1, n_frames=10**30),
     forecast("a horizon of 10**12", "draws of shape .* GiB", MemoryError, horizon=10**12),
     keyword("RNADE", "10**12 imputations", "draws of shape", MemoryError, "impute", n_samples=10**12),
     sampling("RNNRNADE", "given of another D", "given: X has 2", n_samples=1, n_frames=2, given=FRAMES[:, :2]),
@@ -747,3 +761,56 @@ def test_bad_input(m, call, exception, pattern):
 
 def test_the_table_is_long_enough():
     assert len({row[0] for row in TABLE}) == len(TABLE) >= 1300
+
+
+NUMPY = (np.uint8, np.int8, np.int16, np.uint64)
+
+
+def arguments(kind):
+    """(options, options of a transform, counts) as numbers of a type of NumPy, whose sums overflow."""
+    options = dict.fromkeys(("n_hidden", "n_components", "batch_size", "n_restarts", "n_jobs", "window"), kind(100))
+    options |= dict.fromkeys(("n_recurrent", "n_restarts", "n_jobs", "max_epochs", "random_state"), kind(2))
+    return options, {"lags": kind(2)}, {"n_samples": kind(100), "n_frames": kind(100)}
+
+
+@pytest.mark.parametrize("kind", NUMPY, ids=[kind.__name__ for kind in NUMPY])
+@pytest.mark.parametrize("name", ["RNADE", "RNNNADE", "RNNRNADE"])
+def test_integers_of_numpy_are_taken_as_ints(name, kind, m, tmp_path):
+    def found(kind):
+        options, of_transform, counts = arguments(kind)
+        cls = getattr(rnnrnade, name)
+        options = {key: value for key, value in options.items() if key in cls._parameter_constraints}
+        if name == "RNNRNADE":
+            options["transform"] = rnnrnade.Linear(**of_transform)
+        if name == "RNADE":
+            del counts["n_frames"]
+        model = cls(**options).fit(m.data[name])
+        model.save(tmp_path / "model")
+        drawn = model.sample(random_state=kind(3), **counts)
+        return model.score_samples(m.data[name]), drawn, cls.load(tmp_path / "model").score_samples(m.data[name])
+
+    for one, other in zip(found(kind), found(int), strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", NUMPY, ids=[kind.__name__ for kind in NUMPY])
+def test_counts_of_numpy_are_taken_as_ints(kind, m):
+    X, S = m.data["RNADE"], m.data["RNNRNADE"]
+    gaps = np.where(np.arange(D) == 1, NAN, X[:2])
+    missing = rnnrnade.RNADE.from_parameters(m.RNADE.parameters_, missing="marginalize", random_state=0)
+
+    def found(kind):
+        estimate = missing.log_likelihood_missing(gaps, n_particles=kind(100), n_repeats=kind(3))
+        counts = m.RNADE.calibration(X, n_bins=kind(100)).counts
+        top = m.RNADE.explain(X, kind(2), n_dims=kind(2))
+        drawn = m.RNNRNADE.forecast(S[:2], kind(100), kind(2), random_state=0)
+        return [
+            *estimate,
+            missing.impute(gaps, kind(100), n_particles=kind(100)),
+            counts,
+            *drawn,
+            [list(r.values()) for r in top],
+        ]
+
+    for one, other in zip(found(kind), found(int), strict=True):
+        assert_array_equal(one, other)

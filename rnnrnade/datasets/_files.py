@@ -247,6 +247,7 @@ def load_spoken_digits(frame_length=200):
     """
     if not isinstance(frame_length, (int, np.integer)) or frame_length < 1:
         raise ValueError(f"frame_length must be an int of at least 1, got {frame_length!r}")
+    frame_length = int(frame_length)
     arrays = _load("fsdd_8khz.npz")
     recordings = _split(arrays["samples"], arrays["lengths"])
     is_test = arrays["index"] < 5

@@ -18,6 +18,7 @@ def _check_count(name, value, minimum=1):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return int(value)
 
 
 # ---- Trajectories ------------------------------------------------------------------------------------------
@@ -83,8 +84,7 @@ def make_trajectories(n_sequences, n_frames, *, random_state=None):
     >>> [log_density.shape for log_density in trajectory_log_density(X)]
     [(50,), (50,), (50,)]
     """
-    _check_count("n_sequences", n_sequences)
-    _check_count("n_frames", n_frames)
+    n_sequences, n_frames = _check_count("n_sequences", n_sequences), _check_count("n_frames", n_frames)
     rng = _check_random_state(random_state)
     X = np.empty((n_sequences, n_frames, 2))
     x_prev, x = np.zeros((n_sequences, 2)), _START * rng.standard_normal((n_sequences, 2))
@@ -267,13 +267,8 @@ def make_bouncing_balls(
     >>> len(X), X[0].shape
     (2, (100, 225))
     """
-    for name, value, minimum in (
-        ("n_sequences", n_sequences, 1),
-        ("n_frames", n_frames, 1),
-        ("resolution", resolution, 2),
-        ("n_balls", n_balls, 1),
-    ):
-        _check_count(name, value, minimum)
+    n_sequences, n_frames = _check_count("n_sequences", n_sequences), _check_count("n_frames", n_frames)
+    resolution, n_balls = _check_count("resolution", resolution, 2), _check_count("n_balls", n_balls)
     if radius is not None and not 0 < radius < resolution / 2:
         raise ValueError(f"radius must be greater than 0 and less than resolution / 2 = {resolution / 2}, got {radius}")
     if speed is not None and not 0 <= speed < np.inf:
