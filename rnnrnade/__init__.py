@@ -1,8 +1,20 @@
 """Exact-likelihood neural density models of real-valued and binary sequences and vectors, on the CPU."""
 
 import importlib
+import importlib.util
+import sys
 
 __version__ = "0.1.0"
+
+if importlib.util.find_spec(f"{__name__}._core") is None:
+    raise ImportError(
+        f"{__path__[0]} holds no compiled module for this Python ({sys.implementation.cache_tag}): either it is the "
+        "source folder, found before the installed package (start Python in another folder, or run "
+        "`pip install --editable .` beside pyproject.toml), or it was compiled for another Python (install rnnrnade "
+        "with this one)",
+        name=f"{__name__}._core",
+        path=__path__[0],
+    )
 
 # Imported on first use, so that `import rnnrnade` is quick and changes nothing.
 _WHERE = {

@@ -2,16 +2,20 @@
 
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import FLOAT32, Case, assert_same_bits, run_child
 
+import rnnrnade
 from rnnrnade import _core
 
 CASE = Case(D=4, H=8, K=2, R=8, lengths=(40,) * 5)
@@ -51,6 +55,21 @@ assert before == (dict(os.environ), numpy.geterr(), list(warnings.filters), nump
 assert not [m for m in ("sklearn", "matplotlib", "pandas", "rnnrnade._core") if m in sys.modules]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("compiled", [(), ("_core.cpython-39-x86_64-linux-gnu.so",)], ids=["sources", "another"])
+def test_a_folder_without_a_compiled_module_says_what_to_do(compiled, tmp_path):
+    """A clone found before the installed package, and a package compiled for another Python."""
+    package, folder = Path(rnnrnade.__file__).parent, tmp_path / "rnnrnade"
+    shutil.copytree(package, folder, ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    for name in compiled:
+        (folder / name).touch()
+    # -S: nothing of this environment, whose editable installation would lend its compiled module.
+    command = [sys.executable, "-S", "-c", "import rnnrnade"]
+    child = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    [message] = [line for line in child.stderr.splitlines() if re.match(r"\w*Error:", line)]
+    assert message.startswith(f"ImportError: {folder} holds no compiled module for this Python")
+    assert "start Python in another folder" in message and "pip install --editable ." in message
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")

@@ -178,7 +178,8 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
     """x (N, T, D).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
     cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
     cdef Py_ssize_t n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
-    cdef Py_ssize_t p, t, i, k, first, n, block, stage
+    cdef Py_ssize_t p, i, k, first, n, block
+    cdef Py_ssize_t t = 0, stage = 0                                # each thread starts with a copy
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST

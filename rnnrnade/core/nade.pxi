@@ -336,7 +336,8 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
     start: zeros from which dV and dU start in the first group, then NULL."""
     cdef Py_ssize_t W = width_of(net.row, theta), n_blocks = at.n_blocks, n_spans = pieces(n_blocks, at.span)
     cdef Py_ssize_t n_W = pieces(net.H, equal_pieces(net.H, OUTPUTS)) * pieces(net.Cp, W) if net.hidden_context else 0
-    cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), begin, end, d0, n_dims, n_V, n_U, p, q, i, g
+    cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), p, i, g
+    cdef Py_ssize_t begin = 0, end = 0, d0 = 0, n_dims = 0, n_V = 0, n_U = 0, q = 0     # each thread starts with a copy
     with parallel(num_threads=n_threads):
         if threadid() == 0:
             watch.team = omp_get_num_threads()

@@ -176,7 +176,7 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
 
 cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* noise,
                              const outputs* at, Py_ssize_t lanes) noexcept nogil:
-    cdef Py_ssize_t k, l
+    cdef Py_ssize_t k = 0, l
     cdef double m0, s0, cumulative
     for l in range(lanes):
         s0 = mixture_terms(&m0, z + l, 0, at, True)

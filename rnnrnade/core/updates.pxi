@@ -48,7 +48,7 @@ cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real
     cdef Py_ssize_t p, i, k
     n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
     cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
-    cdef real* d
+    cdef real* d = directions               # each thread starts with a copy
     with nogil, parallel(num_threads=n_threads):
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):
@@ -67,7 +67,7 @@ cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, 
     cdef Py_ssize_t p, i, k
     n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
     cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
-    cdef real* d
+    cdef real* d = directions               # each thread starts with a copy
     with nogil, parallel(num_threads=n_threads):
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):

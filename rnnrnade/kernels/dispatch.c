@@ -5,8 +5,7 @@
 extern const struct kernels_f32 base_f32;
 extern const struct kernels_f64 base_f64;
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define X86_ROWS
+#if defined(__x86_64__)
 extern const struct kernels_f32 v3_f32, v4_f32;
 extern const struct kernels_f64 v3_f64, v4_f64;
 #endif
@@ -14,7 +13,7 @@ extern const struct kernels_f64 v3_f64, v4_f64;
 const struct kernel_row *kernel_rows(void) {
     static struct kernel_row rows[4]; /* written with the same values by whoever comes first */
     int n = 0;
-#ifdef X86_ROWS
+#if defined(__x86_64__)
     __builtin_cpu_init();
     int has_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
     if (has_v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&

@@ -35,7 +35,7 @@ INLINE void product_tile(const int rows, const int vectors, struct product_args 
             for (int v = 0; v < vectors; v++) b[v] = load(B + v * LANES);
             B += p.b_i;
             if (vectors == 1 && i % 16 == 0) fetch_ahead(A_o + rows * p.a_m, i, rows * 16 * (int)sizeof(real));
-#pragma GCC unroll 6
+            UNROLL(6)
             for (int m = 0; m < rows; m++) {
                 vec a = splat(A[m / 3][(m % 3) * p.a_m]);
                 for (int v = 0; v < vectors; v++) sum[m][v] = fused(a, b[v], sum[m][v]);
@@ -103,7 +103,7 @@ static void product_one(real *c, const real *A, ptrdiff_t a_m, const real *x, pt
         for (; i + PIECE <= n; i += PIECE) {
             if (i % 16 == 0) fetch_ahead(rows[0] + LANES * a_m, i, 16 * VECTOR_BYTES);
             load_columns(column, rows, i);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int j = 0; j < PIECE; j++) sum = fused(column[j], splat(x[i + j]), sum);
         }
         if (i < n) load_columns(column, rows, i);
@@ -122,7 +122,7 @@ static void pack(real *panel, const real *rows, ptrdiff_t stride, ptrdiff_t vali
         for (; here == LANES && j0 + PIECE <= n; j0 += PIECE) {
             vec column[PIECE];
             load_columns(column, from, j0);
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int j = 0; j < PIECE; j++) store(panel + (j0 + j) * WIDTH + l0, column[j]);
         }
         for (ptrdiff_t j = j0; j < n; j++)
@@ -136,11 +136,11 @@ static void unpack(real *rows, ptrdiff_t stride, ptrdiff_t valid, const real *pa
         for (; here == LANES && j0 + LANES <= n; j0 += LANES) {
             const real *from[LANES];
             for (int j = 0; j < LANES; j++) from[j] = panel + (j0 + j) * WIDTH + l0;
-#pragma GCC unroll 4
+            UNROLL(4)
             for (int l = 0; l < LANES; l += PIECE) {
                 vec column[PIECE];
                 load_columns(column, from, l);
-#pragma GCC unroll 4
+                UNROLL(4)
                 for (int i = 0; i < PIECE; i++) store(rows + (l0 + l + i) * stride + j0, column[i]);
             }
         }

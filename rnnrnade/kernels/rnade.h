@@ -58,14 +58,14 @@ INLINE void hidden_backward_tile(const int rows, const int activation, vec drho[
     for (ptrdiff_t k = 0; k < P; k++) {                            /* dh = V' dz */
         vec dz_k[VECTORS];
         for (int v = 0; v < VECTORS; v++) dz_k[v] = load(dz + k * WIDTH + v * LANES);
-#pragma GCC unroll 6
+        UNROLL(6)
         for (int m = 0; m < rows; m++) {
             vec V_km = splat(V[k * stride + m]);
             for (int v = 0; v < VECTORS; v++) dh[m][v] = fused(V_km, dz_k[v], dh[m][v]);
         }
     }
     vec dw_lanes[ROWS];
-#pragma GCC unroll 6
+    UNROLL(6)
     for (int m = 0; m < rows; m++) {
         vec dw_m = splat(0);
         for (int v = 0; v < VECTORS; v++) {

@@ -1,6 +1,6 @@
 /* x86-64-v3: AVX2 and FMA. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC target("avx2,fma,bmi,bmi2")
+#if defined(__x86_64__)
+#define TARGET "avx2,fma,bmi,bmi2"
 #define REAL_BITS 32
 #define VECTOR_BYTES 32
 #define TABLE v3_f32

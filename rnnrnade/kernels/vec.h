@@ -12,14 +12,6 @@
        tanh_     1.61  units in the last place of 1
    NaN goes through all of them. */
 
-#include <stdint.h>
-#include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #if REAL_BITS == 32
 typedef float real;
 typedef int32_t integer;
@@ -85,7 +77,7 @@ INLINE ivec lane_numbers(void) {
 
 /* Sum over the lanes, halves first, without leaving the register; by itself the compiler goes through memory. */
 INLINE real sum_lanes(vec v) {
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int half = LANES / 2; half > 0; half /= 2) {
 #if defined(__clang__)
         for (int l = 0; l < half; l++) v[l] += v[l + half];
@@ -117,9 +109,9 @@ INLINE void exchange(vec *a, vec *b, const int half) {
    exchange lets one sum do the work of two. */
 INLINE void sum_lanes_each(real *sums, vec *v, const int n) {
     int left = n;
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int half = LANES / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
+        UNROLL(8)
         for (int i = 0; i < left; i += 2) {
             vec a = v[i], b = v[i + 1 < left ? i + 1 : i];
             exchange(&a, &b, half);
@@ -127,10 +119,10 @@ INLINE void sum_lanes_each(real *sums, vec *v, const int n) {
         }
         left = (left + 1) / 2;
     }
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int m = 0; m < n; m++) {
         int lane = 0, from = m;
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int half = LANES / 2; half > 0; half /= 2, from /= 2)
             if (from % 2) lane += half;
         sums[m] = v[from][lane];
@@ -175,11 +167,11 @@ INLINE vec load_pieces(const real *const *rows, ptrdiff_t i) {
 
 /* column[j][l] = rows[l][i + j]   for j < PIECE */
 INLINE void load_columns(vec column[PIECE], const real *const *rows, ptrdiff_t i) {
-#pragma GCC unroll 4
+    UNROLL(4)
     for (int j = 0; j < PIECE; j++) column[j] = load_pieces(rows + j, i);
-#pragma GCC unroll 2
+    UNROLL(2)
     for (int half = PIECE / 2; half > 0; half /= 2)
-#pragma GCC unroll 4
+        UNROLL(4)
         for (int j = 0; j < PIECE; j++)
             if (!(j & half)) interleave(&column[j], &column[j + half]);
 }
