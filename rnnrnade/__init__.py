@@ -12,7 +12,7 @@ _WHERE = {
     "RNNNADE": "estimators",
     "Linear": "transforms",
     "SequenceBatch": "tables",
-    "read_sequences": "tables",
+    "read_sequences": "datafiles",
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }
