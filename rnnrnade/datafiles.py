@@ -335,14 +335,17 @@ class _Text(io.RawIOBase):
         """The text of the next `size` bytes; at the end none."""
         data = self._bytes(lambda: self.file.read(size))
         self.ended = not self._bytes(lambda: self.file.peek(1))
+        encoding = "UTF-8" if self.encoding == "utf-8-sig" else self.encoding
         try:
             text = self.decoder.decode(data, final=self.ended)
+            text.encode()  # some encodings have characters that no other has
             why = "it holds NUL characters, as UTF-16 does" if "\0" in text else None
         except UnicodeDecodeError as error:
-            bad = error.object[error.start : error.start + 1].hex()
+            bad = bytes(error.object[error.start : error.start + 1]).hex()
             line = self.n_lines + error.object[: error.start].count(b"\n") + 1
-            encoding = "UTF-8" if self.encoding == "utf-8-sig" else self.encoding
             why = f"byte 0x{bad} in line {line} is not {encoding}"
+        except UnicodeError as error:
+            why = f"it is not {encoding} ({error})"
         if why is not None:
             word = self.options.words["encoding"]
             raise ValueError(
@@ -557,7 +560,7 @@ def _parquet(pyarrow, name, file, options):
         if texts := {column: str(kind) for column in features if not numeric(kind := schema.field(column).type)}:
             raise _not_numeric(name, texts, options)
         return _collected(name, map(block, range(table.num_row_groups)), features, key, time, options)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{name} cannot be read as a .parquet file ({error}).") from error
 
 

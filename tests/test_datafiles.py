@@ -335,6 +335,67 @@ def test_numbers_as_names_are_said():
         read("0,1\n0.5,1\n")
 
 
+# ---- anything ------------------------------------------------------------------------------------------------------
+
+TEXTS = [
+    "x,y\n1,2\n3,4\n", "sequence;t;x\na;1;0,5\na;2;1,5\nb;1;2\nb;3;4\n", '"a\nb"\t"c"\n1\t2\n', "sep=;\nx;y\n1;2\n",
+    "0,1,2\n.5,1,2\n", "t,x\n2020-01-01,1\n2020-01-02T00:00Z,2\n",
+]  # fmt: skip
+PIECES = [
+    *",;\t|\n\r\"' -+e1x\0\ufeffé\u2028\x1b", "\r\n", "0.5", "0,5", "nan", "inf", "NA", "sep=", "sequence",
+    "2020-01-01", "9" * 400, "a" * 5000,
+]  # fmt: skip
+CHOICES = {
+    "key": ["x", "sequence", "t", ""], "time": ["x", "t"], "ignore": ["x", "t", "", "y"], "gaps": [True],
+    "delimiter": list(",;\t: 1\\'e"), "decimal": list(",."),
+    "encoding": ["latin-1", "cp1252", "utf-16", "utf-7", "idna", "punycode", "undefined", "hz", "unicode_escape"],
+}  # fmt: skip
+
+
+def strange_file(rng, binary):
+    """Bytes that were a data file once."""
+    if rng.random() < 0.3:
+        data = bytearray(binary[rng.integers(len(binary))])
+        for place in rng.integers(4, len(data), rng.integers(1, 6)):
+            data[place] = rng.integers(256)
+        return bytes(data[: rng.integers(4, len(data))] if rng.random() < 0.2 else data)
+    text = TEXTS[rng.integers(len(TEXTS))]
+    for _ in range(rng.integers(4)):
+        place = rng.integers(len(text) + 1)
+        text = text[:place] + PIECES[rng.integers(len(PIECES))] + text[place + rng.integers(3) :]
+    data = bytearray(text.encode(["utf-8", "utf-8", "utf-16", "latin-1"][rng.integers(4)], "replace"))
+    if rng.random() < 0.2:
+        data[rng.integers(len(data))] = rng.integers(256)
+    return gzip.compress(data) if rng.random() < 0.1 else bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("n, seed", [(500, 0), pytest.param(30_000, 1, marks=pytest.mark.full)])
+def test_whatever_a_file_holds_it_is_finite_numbers_or_a_sentence(n, seed):
+    from pyarrow import parquet
+
+    npz, table = io.BytesIO(), io.BytesIO()
+    np.savez(npz, frames=np.ones((4, 2)), lengths=[1, 3])
+    parquet.write_table(pyarrow.table({"sequence": ["a", "a", "b"], "x": [1.0, 2, 3], "y": [1, 2, 3]}), table)
+    n_read = 0
+    for i in range(n):
+        rng = np.random.default_rng([seed, i])
+        content = strange_file(rng, [npz.getvalue(), table.getvalue()])
+        options = {name: values[rng.integers(len(values))] for name, values in CHOICES.items() if rng.random() < 0.1}
+        try:
+            found = read(content, **options)
+        except ValueError as error:
+            assert type(error) is ValueError and str(error), (i, error)
+            continue
+        n_read += 1
+        for x in found.sequences:
+            assert x.ndim == 2 and 0 not in x.shape, (i, content)
+            assert not np.isinf(x).any() and ("gaps" in options or not np.isnan(x).any()), (i, content)
+        if found.rows is not None:
+            assert [len(rows) for rows in found.rows] == [len(x) for x in found.sequences], (i, content)
+    assert n / 10 < n_read < n / 2
+
+
 # ---- memory --------------------------------------------------------------------------------------------------------
 
 
