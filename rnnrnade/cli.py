@@ -225,8 +225,8 @@ def _parser():
         sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
         text = "what separates the fields of a .csv file, a character or tab (default: found out)"
         sub.add_argument("--delimiter", type=_delimiter, help=text)
-        text = "decimal sign of a .csv file (default: found out)"
-        sub.add_argument("--decimal", choices=(".", ","), help=text)
+        text = "decimal sign of a .csv file, a point or a comma (default: found out)"
+        sub.add_argument("--decimal", metavar="SIGN", choices=(".", ","), help=text)
         text = "encoding of a .csv file, such as cp1252 (default: UTF-8, or UTF-16 with its mark)"
         sub.add_argument("--encoding", help=text)
 
@@ -413,8 +413,9 @@ def _explain(args):
         raise Refusal("--top and --features must be at least 1.")
     estimator = _load(args.model, args.jobs)
     data = _matched(_frames(args, args.data), *_features(estimator), args.model)
+    numbered = SequenceBatch(data.sequences, feature_names=data.sequences.feature_names)  # not called by their keys
     with _refused(data.name, data):
-        table = estimator.explain(_input_of(estimator, data.sequences), args.top, n_dims=args.features)
+        table = estimator.explain(_input_of(estimator, numbered), args.top, n_dims=args.features)
     with _table(args) as write:
         names = [name for name in table[0] if name not in ("sequence", "frame", "row")]
         write(["sequence", "frame", *data.time, *names])

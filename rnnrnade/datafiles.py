@@ -638,7 +638,7 @@ def _collected(name, blocks, features, key, time, options):
                 row = n_rows + int(np.argmax(marks)) + 1
                 way_out = "fill it in, or leave the row out"
                 raise ValueError(f"{name}: column {feature!r} is empty in row {row} below the header: {way_out}.")
-        if not np.isfinite(block).all():
+        if not all(np.isfinite(block[:, d]).all() for d in range(len(features))):
             bad = (np.isinf(block) if options.gaps else ~np.isfinite(block)) & held[:, None]
             for i, d in np.argwhere(bad)[:1].tolist():
                 where = f"column {features[d]!r}, row {n_rows + i + 1} below the header"
@@ -704,7 +704,9 @@ def _sequences(name, options, frames, rows, features, codes, labels, key, times,
     ends = np.searchsorted(codes, np.arange(len(labels), dtype=codes.dtype), side="right", sorter=order).tolist()
     if order is not None:
         order = order.astype(np.int32 if len(order) < 2**31 else np.int64)
-        frames, times = frames[order], None if times is None else times.take(order)
+        for d in range(len(features)):  # one at a time, which takes no second array
+            frames[:, d] = frames[order, d]
+        times = None if times is None else times.take(order)
         rows = order if isinstance(rows, range) else rows[order]
     parts = [slice(a, b) for a, b in pairwise([0, *ends])]
     return DataFile(
