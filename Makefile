@@ -38,7 +38,7 @@ dist: .venv/bin/python
 sanitize: .venv-sanitize/installed
 	cd tests && LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	../.venv-sanitize/bin/pytest -m "not full" -k "not constant_memory and not memory_does_not_grow and not worker_processes"
+	../.venv-sanitize/bin/pytest -m "not full" -k "not constant_memory and not memory_does_not_grow and not three_times_the_memory and not worker_processes"
 
 .venv-sanitize/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-sanitize

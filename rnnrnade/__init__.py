@@ -24,7 +24,7 @@ _WHERE = {
     "RNNNADE": "estimators",
     "Linear": "transforms",
     "SequenceBatch": "tables",
-    "read_sequences": "tables",
+    "read_sequences": "datafiles",
     "OutlierDetector": "surprise",
     "ModelFileError": "io",
 }

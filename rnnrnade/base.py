@@ -331,7 +331,8 @@ class Estimator(DensityMixin, BaseEstimator):
             position = np.arange(data.n_frames) - np.repeat(data.offsets[:-1], data.lengths)
             is_train = position < np.repeat(kept, data.lengths)
             offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-            train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list")
+            origin = (data, lambda: np.flatnonzero(is_train))
+            train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list", origin=origin)
             if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
                 return (train, weight[is_train]), (data, np.where(is_train, 0.0, weight))
         what = "frames" if self._recurrent else "rows"

@@ -10,6 +10,28 @@ import numpy as np
 LARGEST = 2**53  # of a count or a size: a float in a file or a history holds it
 
 
+class BadEntry(ValueError):
+    """An entry of X that a model cannot take: "X is ...: sequence 3, frame 0, dimension 2. Do ...".
+
+    Attributes
+    ----------
+    says, why : str
+        What is wrong with it ("is ..."), and what to do ("Do ...").
+    row, dimension : int
+        Where, among packed frames and the dimensions of X.
+    argument : str or None
+        The argument that it came in, if that is not X.
+    """
+
+    def __init__(self, subject, says, place, why, row, dimension):
+        super().__init__(subject, says, place, why, row, dimension)
+        self.says, self.why, self.row, self.dimension, self.argument = says, why, row, dimension, None
+
+    def __str__(self):
+        subject, says, place, why, *_ = self.args
+        return f"{'' if self.argument is None else f'{self.argument}: '}{subject} {says}: {place}. {why}"
+
+
 class OutOfRange(ValueError):
     """A number that is finite in X and infinite in the type of the network.
 
@@ -25,8 +47,15 @@ class OutOfRange(ValueError):
 
     def at(self, what, place=None):
         """The same with a sentence for the user: of what, and at which place."""
-        where = "" if place is None else f": {place}"
-        return ValueError(f"{what} is too large for {self.dtype}{where}. Scale it down or use dtype='float64'.")
+        says, why = f"is too large for {self.dtype}", "Scale it down or use dtype='float64'."
+        if place is None:
+            return ValueError(f"{what} {says}. {why}")
+        return BadEntry(what, says, place, why, self.row, self.dimension)
+
+
+def printable(text):
+    """Text with what a terminal would obey instead of showing, control characters among others, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def plain(value):
@@ -138,6 +167,9 @@ def naming(argument):
     """Put the name of an argument before what is raised inside: "validation_data: sequence 3, frame ..."."""
     try:
         yield
+    except BadEntry as error:  # stays one, so that whoever knows more of its place can say so
+        error.argument = argument if error.argument is None else f"{argument}: {error.argument}"
+        raise
     except ValueError as error:
         raise ValueError(f"{argument}: {error}") from error
     except TypeError as error:

@@ -1,31 +1,40 @@
 """The command line: ``rnnrnade demo | fit | score | explain | sample | info``, also as ``python -m rnnrnade``.
 
-Results go to standard output or to ``-o FILE``; progress, warnings and refusals go to standard error.
-Exit codes: 0; 2 when the input cannot be used, with one sentence that says why; 130 after Ctrl-C; 141 when
-the reader of a pipe has left (``| head``).
+Results go to standard output or to ``-o FILE``, in UTF-8; progress, warnings and refusals go to standard error.
+Exit codes: 0; 2 when the input cannot be used or the output not be written, with one sentence that says why; 130
+after Ctrl-C; 141 when the reader of a pipe has left (``| head``).
 
 Frames are counted from 0, as everywhere in the library. Numbers are written with all digits that tell them
-apart.
+apart. Names and labels of a file reach a terminal with their control characters escaped, and a file as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gzip
+import io
 import os
+import stat
 import sys
 import warnings
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
 
 import numpy as np
 
-from .tables import DATA_SUFFIXES, SequenceBatch, quoted, read_sequences
+from .checks import BadEntry, printable
+from .datafiles import form_of, read_file
+from .tables import SequenceBatch, quoted
 
 __all__ = ["main"]
 
 MODELS = {"rnnrnade": "RNNRNADE", "rnade": "RNADE", "rnnnade": "RNNNADE", "nade": "NADE"}
-DATA_HELP = "frames: .npz, .csv or .parquet (see rnnrnade --help)"
+DATA_HELP = "frames: .csv, .tsv, .parquet or .npz, or - for standard input (see rnnrnade --help)"
+# What the options of `read_sequences` are called here.
+WORDS = {name: f"--{name}" for name in ("ignore", "delimiter", "decimal", "encoding")}
+WORDS |= {"key": "--sequence-column", "time": "--time-column"}
+STDIN = "-"
 
 
 class Refusal(Exception):
@@ -50,14 +59,13 @@ def main(argv=None):
     SystemExit
         From argparse: code 0 after ``--help`` and ``--version``, 2 for arguments it does not know.
     """
-    args = _parser().parse_args(argv)
     try:
-        with warnings.catch_warnings():
+        with _standard_output(), warnings.catch_warnings():
             # Static models get one array of all frames; the names of its columns have been compared, by `_matched`.
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            args = _parser().parse_args(argv)
             args.run(args)
-        sys.stdout.flush()
         return 0
     except Refusal as refusal:
         _say(refusal)
@@ -69,13 +77,36 @@ def main(argv=None):
         _say(str(interrupt) or "interrupted")
         return 130
     except BrokenPipeError:
-        # Python flushes standard output again at its exit: give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
+@contextmanager
+def _standard_output():
+    """UTF-8 where standard output is redirected; nothing of what cannot be written is left to Python's exit."""
+    stream = sys.stdout
+    if not hasattr(stream, "reconfigure"):  # closed, or replaced by something in memory
+        yield
+        return
+    before = {"encoding": stream.encoding, "errors": stream.errors}
+    try:
+        stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+        try:
+            yield
+        finally:
+            stream.reconfigure(**before)  # writes what is still to be written
+    except OSError as error:  # those of other files are refusals by now
+        # Python flushes standard output again at its exit: give it somewhere to go.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise Refusal(_reason(error, "standard output")) from error
+
+
 def _say(message):
-    print("rnnrnade:", " ".join(str(message).split()), file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        with suppress(OSError):  # there is nobody left to say it to
+            print("rnnrnade:", printable(" ".join(str(message).split())), file=sys.stderr, flush=True)
 
 
 # Arguments
@@ -103,6 +134,10 @@ def _context(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _delimiter(text):
+    return "\t" if text in ("tab", "\\t") else text
+
+
 # One row for each constructor argument: flag, argument, type, help. Options that are not given are not
 # passed on, so the defaults are those of the estimators; an option that a model does not have is refused by name.
 FIT_OPTIONS = (
@@ -116,6 +151,7 @@ FIT_OPTIONS = (
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
     ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
     ("--dtype", "dtype", str, "float32 or float64"),
+    ("--missing", "missing", str, "marginalize: data with gaps can be scored; by default they are refused"),
     ("--epochs", "max_epochs", int, "largest number of epochs"),
     ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: frames)"),
     ("--max-updates", "max_updates", int, "largest number of updates"),
@@ -142,12 +178,19 @@ FIT_OPTIONS = (
 DESCRIPTION = "Exact densities of frames and sequences: RNADE and RNN-RNADE."
 EPILOG = """\
 data files, told apart by their ending:
+  .csv       a header, then one frame in each row, in the order of time (or of --time-column); the column
+             'sequence' (or another, by --sequence-column) tells the sequences apart, all other columns are
+             features and must be numbers, or are left out by --ignore; without such a column the file is
+             one sequence. Commas, semicolons, tabs or bars between the fields and decimal commas are
+             recognised, or given by --delimiter and --decimal
+  .tsv       the same with tabs. .csv.gz, .tsv.gz: compressed
+  .parquet   the same
   .npz       arrays 'frames' (M, D) and 'lengths' (N,); or one 2-D array for each sequence; or one 3-D
              array (N, T, D)
-  .csv       a header, then one frame in each row, in the order of time; the column 'sequence' (or another,
-             by --sequence-column) tells the sequences apart, all other columns are features and must be
-             numbers; without such a column the file is one sequence
-  .parquet   the same; needs pyarrow or pandas
+  -          one of these from standard input
+All but .npz need pyarrow: pip install "rnnrnade[data]"
+
+Results are tables, written to standard output as CSV, or to a file as its ending says.
 
 example:
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0
@@ -176,6 +219,22 @@ def _parser():
     def data_options(sub):
         text = "column that tells the sequences apart (default: sequence)"
         sub.add_argument("--sequence-column", metavar="NAME", help=text)
+        text = "column that sorts the frames of each sequence: numbers, or dates as 2020-12-31 23:59"
+        sub.add_argument("--time-column", metavar="NAME", help=text)
+        text = "column to leave out; may be given several times"
+        sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
+        text = "what separates the fields of a .csv file, a character or tab (default: found out)"
+        sub.add_argument("--delimiter", type=_delimiter, help=text)
+        text = "decimal sign of a .csv file, a point or a comma (default: found out)"
+        sub.add_argument("--decimal", metavar="SIGN", choices=(".", ","), help=text)
+        text = "encoding of a .csv file, such as cp1252 (default: UTF-8, or UTF-16 with its mark)"
+        sub.add_argument("--encoding", help=text)
+
+    def table_options(sub, more=""):
+        text = f".csv, .tsv (also .csv.gz, .tsv.gz){more} or .parquet file (default: CSV to standard output)"
+        sub.add_argument("-o", "--output", help=text)
+        text = "put ' before names and labels that a spreadsheet would run as a formula (=, +, -, @)"
+        sub.add_argument("--escape-formulas", action="store_true", help=text)
 
     sub = command("demo", _demo, "train on real speech, compare with simpler models, draw pictures")
     sub.add_argument("folder", nargs="?", default="demo", help="where the pictures go (default: %(default)s)")
@@ -204,20 +263,20 @@ def _parser():
     sub.add_argument("--resume", action="store_true", help=text)
     sub.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    sub = command("score", _score, "write the log-density of sequences or frames in nats, as CSV")
+    sub = command("score", _score, "write the log-density of sequences or frames in nats, as a table")
     sub.add_argument("model", help="model file, written by rnnrnade fit")
     sub.add_argument("data", help=DATA_HELP)
-    sub.add_argument("-o", "--output", help="CSV file (default: standard output)")
+    table_options(sub)
     per = ("sequence", "frame")
     sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
     sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
     sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
-    sub = command("explain", _explain, "write the most surprising frames and the features to blame, as CSV")
+    sub = command("explain", _explain, "write the most surprising frames and the features to blame, as a table")
     sub.add_argument("model", help="model file, written by rnnrnade fit")
     sub.add_argument("data", help=DATA_HELP)
-    sub.add_argument("-o", "--output", help="CSV file (default: standard output)")
+    table_options(sub)
     sub.add_argument("--top", type=int, default=10, help="number of frames (default: %(default)s)")
     text = "features of each frame, the most surprising first (default: %(default)s)"
     sub.add_argument("--features", type=int, default=1, help=text)
@@ -226,7 +285,7 @@ def _parser():
 
     sub = command("sample", _sample, "draw sequences from a model")
     sub.add_argument("model", help="model file, written by rnnrnade fit")
-    sub.add_argument("-o", "--output", help=".csv or .npz file (default: CSV to standard output)")
+    table_options(sub, ", .npz")
     sub.add_argument("--sequences", type=int, default=1, help="number of sequences (default: %(default)s)")
     sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
     sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
@@ -270,22 +329,24 @@ def _demo(args):
 
 
 def _fit(args):
-    _check_output(args.output)
-    if Path(args.output).suffix.lower() in DATA_SUFFIXES:
+    if form_of(args.output)[0]:
         raise Refusal(f"-o {args.output}: that is the ending of a data file; call the model as model.safetensors.")
-    _check_output(args.checkpoint)
+    _check_output("-o", args.output, args.data, args.validation_data)
+    _check_output("--checkpoint", args.checkpoint, args.data, args.validation_data, args.output)
+    if _is_checkpoint(args.output):
+        raise Refusal(f"-o {args.output}: that file is the checkpoint of a fit, which the model would replace.")
     if args.resume and not args.checkpoint:
         raise Refusal("--resume needs --checkpoint FILE, the file to go on from.")
     estimator = _estimator(args)
-    data = read_data(args.data, args.sequence_column)
-    options = {"checkpoint": args.checkpoint, "every": args.every, "resume": args.resume}
+    data = _frames(args, args.data)
+    options, held_out = {"checkpoint": args.checkpoint, "every": args.every, "resume": args.resume}, None
     if args.validation_data:
-        held_out = read_data(args.validation_data, args.sequence_column)
-        held_out = _matched(held_out, args.validation_data, data[0].shape[1], data.feature_names, args.data)
-        options["validation_data"] = _input_of(estimator, held_out)
+        width, names = data.sequences[0].shape[1], data.sequences.feature_names
+        held_out = _matched(_frames(args, args.validation_data), width, names, data.name)
+        options["validation_data"] = _input_of(estimator, held_out.sequences)
     # Ctrl-C ends the training, which warns and keeps the best parameters so far: they are saved all the same.
-    with _refused(args.data), warnings.catch_warnings(record=True) as caught:
-        estimator.fit(_input_of(estimator, data), **options)
+    with _refused(data.name, data, held_out), warnings.catch_warnings(record=True) as caught:
+        estimator.fit(_input_of(estimator, data.sequences), **options)
     reports = [str(warning.message) for warning in caught]
     others = [report for report in reports if "training was interrupted" not in report]
     interrupted = len(others) < len(reports)
@@ -295,11 +356,11 @@ def _fit(args):
             raise KeyboardInterrupt(f"interrupted in the first epoch; {args.checkpoint} is there to resume")
         if interrupted:
             raise KeyboardInterrupt("interrupted in the first epoch; no model was written")
-        raise Refusal(f"{args.data}: {' '.join(others)}")
+        raise Refusal(f"{data.name}: {' '.join(others)}")
     for report in others:
         _say(f"warning: {report}")
-    if data.feature_names:  # which a static model has not seen
-        estimator.feature_names_in_ = np.array(data.feature_names, dtype=object)
+    if data.sequences.feature_names:  # which a static model has not seen
+        estimator.feature_names_in_ = np.array(data.sequences.feature_names, dtype=object)
     with _refused(args.output):
         estimator.save(args.output)
     if interrupted:
@@ -308,67 +369,64 @@ def _fit(args):
         )
 
     counts = {
-        "sequence": len(data),
-        "frame": sum(map(len, data)),
-        "feature": data[0].shape[1],
+        "sequence": len(data.sequences),
+        "frame": sum(map(len, data.sequences)),
+        "feature": data.sequences[0].shape[1],
     }
     what = ", ".join(f"{n} {unit}{'s' if n != 1 else ''}" for unit, n in counts.items())
     print(f"{args.output}: {type(estimator).__name__} of {what}; {_outcome(estimator)}")
 
 
 def _score(args):
-    _check_output(args.output)
+    _check_table(args, args.model, args.data)
     if args.dims and args.per != "frame":
         raise Refusal("--dims needs --per frame.")
     estimator = _load(args.model, args.jobs)
-    data = _matched(read_data(args.data, args.sequence_column), args.data, *_features(estimator), args.model)
-    with _refused(args.data):
+    gaps = getattr(estimator, "missing", None) is not None
+    data = _matched(_frames(args, args.data, gaps), *_features(estimator), args.model)
+    with _refused(data.name, data):
         if args.per == "sequence":
-            log_densities = _by_sequence(estimator, "score_samples", data)
+            log_densities = _by_sequence(estimator, "score_samples", data.sequences)
         else:
-            columns = [x[:, None] for x in _by_sequence(estimator, "score_frames", data)]
+            columns = [x[:, None] for x in _by_sequence(estimator, "score_frames", data.sequences)]
             if args.dims:
-                columns = map(np.hstack, zip(columns, _by_sequence(estimator, "score_dims", data), strict=True))
+                dims = _by_sequence(estimator, "score_dims", data.sequences)
+                columns = map(np.hstack, zip(columns, dims, strict=True))
 
-    with _output(args.output) as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
+    with _table(args) as write:
         if args.per == "sequence":
             write(["sequence", "n_frames", "log_density", "log_density_per_frame"])
-            for key, x, value in zip(data.keys, data, log_densities, strict=True):
+            for key, x, value in zip(data.sequences.keys, data.sequences, log_densities, strict=True):
                 total = float(np.sum(value))  # one number, or those of the frames of a static model
                 write([key, len(x), total, total / len(x)])
         else:
             names = [f"log_density_{name}" for name in _feature_names(estimator)] if args.dims else []
-            write(["sequence", "frame", "log_density", *names])
-            for key, values in zip(data.keys, columns, strict=True):
+            write(["sequence", "frame", *data.time, "log_density", *names])
+            for i, values in enumerate(columns):
                 for t, row in enumerate(values.tolist()):
-                    write([key, t, *row])
+                    write([data.sequences.keys[i], t, *data.moment(i, t), *row])
 
 
 def _explain(args):
-    _check_output(args.output)
+    _check_table(args, args.model, args.data)
     if args.top < 1 or args.features < 1:
         raise Refusal("--top and --features must be at least 1.")
     estimator = _load(args.model, args.jobs)
-    data = _matched(read_data(args.data, args.sequence_column), args.data, *_features(estimator), args.model)
-    with _refused(args.data):
-        table = estimator.explain(_input_of(estimator, data), args.top, n_dims=args.features)
-    first = np.cumsum([0, *map(len, data)])
-    with _output(args.output) as stream:
-        write = csv.writer(stream, lineterminator="\n").writerow
-        write(["sequence", "frame", *[name for name in table[0] if name not in ("sequence", "frame", "row")]])
+    data = _matched(_frames(args, args.data), *_features(estimator), args.model)
+    numbered = SequenceBatch(data.sequences, feature_names=data.sequences.feature_names)  # not called by their keys
+    with _refused(data.name, data):
+        table = estimator.explain(_input_of(estimator, numbered), args.top, n_dims=args.features)
+    with _table(args) as write:
+        names = [name for name in table[0] if name not in ("sequence", "frame", "row")]
+        write(["sequence", "frame", *data.time, *names])
         for row in table:
-            if "row" in row:  # a static model takes the frames of all sequences
-                i = int(np.searchsorted(first, row["row"], side="right")) - 1
-                row = {"sequence": i, "frame": row.pop("row") - int(first[i])} | row
-            write([data.keys[row.pop("sequence")], *row.values()])
+            # A static model takes the frames of all sequences.
+            i, t = data.frame(row["row"]) if "row" in row else (row["sequence"], row["frame"])
+            write([data.sequences.keys[i], t, *data.moment(i, t), *[row[name] for name in names]])
 
 
 def _sample(args):
-    _check_output(args.output)
-    suffix = Path(args.output or "out.csv").suffix.lower()
-    if suffix not in (".csv", ".npz"):
-        raise Refusal(f"-o {args.output}: samples are written as .csv or .npz.")
+    _check_table(args, args.model, args.given, more=("npz",))
     if args.sequences < 1 or args.frames < 1:
         raise Refusal("--sequences and --frames must be at least 1.")
     estimator = _load(args.model, args.jobs)
@@ -377,22 +435,21 @@ def _sample(args):
     if args.given:
         if not _is_recurrent(estimator):
             raise Refusal(f"--given needs a model of sequences; {args.model} is one of single frames.")
-        data = _matched(read_data(args.given, args.sequence_column), args.given, *_features(estimator), args.model)
-        names = [key if n == 1 else f"{key}-{i}" for key in data.keys for i in range(n)]
-    with _refused(args.given or args.model):
+        data = _matched(_frames(args, args.given), *_features(estimator), args.model)
+        names = [key if n == 1 else f"{key}-{i}" for key in data.sequences.keys for i in range(n)]
+    with _refused(data.name, data) if args.given else _refused(args.model):
         if args.given:
-            drawn = np.concatenate(estimator.forecast(data, n_frames, n, random_state=args.seed))
+            drawn = np.concatenate(estimator.forecast(data.sequences, n_frames, n, random_state=args.seed))
         elif _is_recurrent(estimator):
             drawn = estimator.sample(n, n_frames, random_state=args.seed)
         else:
             drawn = estimator.sample(n * n_frames, random_state=args.seed).reshape(n, n_frames, n_features)
 
-    if suffix == ".npz":
-        with _refused(args.output):
-            np.savez(args.output, samples=drawn)
+    if args.output and form_of(args.output)[0] == "npz":
+        with _refused(args.output), open(args.output, "wb") as file:
+            np.savez(file, samples=drawn)
         return
-    with _output(args.output) as stream:  # in the form that fit and score read
-        write = csv.writer(stream, lineterminator="\n").writerow
+    with _table(args) as write:  # in the form that fit and score read
         write(["sequence", *_feature_names(estimator)])
         for name, x in zip(names, drawn, strict=True):
             for row in x.tolist():
@@ -428,7 +485,7 @@ def _info(args):
         }
     width = max(map(len, rows))
     for name, value in rows.items():
-        print(f"{name:{width}}  {value}")
+        print(f"{printable(name):{width}}  {printable(value)}")
 
 
 # Estimators
@@ -437,7 +494,7 @@ def _info(args):
 def _estimator(args):
     import rnnrnade
 
-    estimator = getattr(rnnrnade, MODELS[args.model])(verbose=0 if args.quiet else 1)
+    estimator = getattr(rnnrnade, MODELS[args.model])(verbose=0 if args.quiet or sys.stderr is None else 1)
     known = estimator.get_params()
     for flag, parameter, _, _ in FIT_OPTIONS:
         if hasattr(args, parameter):
@@ -449,7 +506,7 @@ def _estimator(args):
 
 def _load(path, jobs=None):
     _check_input(path)
-    if Path(path).suffix.lower() in DATA_SUFFIXES:
+    if form_of(path)[0]:
         raise Refusal(f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place.")
     from .estimators import load_estimator
 
@@ -485,6 +542,16 @@ def _feature_names(estimator):
     return names or [f"x{d}" for d in range(n_features)]
 
 
+def _is_checkpoint(path):
+    from .checkpoints import CHECKPOINT
+    from .io import read_file as read_model_file
+
+    try:
+        return read_model_file(path).kind == CHECKPOINT
+    except (OSError, ValueError):
+        return False
+
+
 def _outcome(estimator):
     members = estimator.members_
     if len(members) > 1:
@@ -500,20 +567,55 @@ def _outcome(estimator):
 # Files
 
 
+class Data(NamedTuple):
+    """The sequences of a data file, and what it is called in sentences."""
+
+    name: str
+    sequences: SequenceBatch
+    rows: list | None
+    times: list | None
+
+    def frame(self, row):
+        """(sequence, frame) of a row of all frames end to end."""
+        first = np.cumsum([0, *map(len, self.sequences)])
+        i = int(np.searchsorted(first, row, side="right")) - 1
+        return i, int(row - first[i])
+
+    @property
+    def time(self):
+        """The columns of times in a table of results: one, or none."""
+        return [] if self.times is None else ["time"]
+
+    def moment(self, i, t):
+        """Their cells."""
+        return [] if self.times is None else [self.times[i][t].as_py()]
+
+    def place(self, row, d):
+        """Where entry d of a row of all frames stands in the file."""
+        i, t = self.frame(row)
+        if self.rows is None:
+            return f"sequence {self.sequences.keys[i]!r}, frame {t}, dimension {d}"
+        return f"column {self.sequences.feature_names[d]!r}, row {self.rows[i][t] + 1} below the header"
+
+
 @contextmanager
-def _refused(path):
-    """Turn what the library refuses in `path` into one sentence that names it."""
+def _refused(name, data=None, validation_data=None):
+    """Turn what the library refuses in the file `name` into one sentence that names it, and the place in the data."""
     try:
         yield
     except OSError as error:
-        raise Refusal(_reason(error, path)) from error
+        raise Refusal(_reason(error, name)) from error
+    except BadEntry as error:
+        data = data if error.argument is None else validation_data  # the only other argument that is a file
+        place = data.place(error.row, error.dimension)
+        raise Refusal(f"{data.name} {error.says}: {place}. {error.why}") from error
     except (ValueError, TypeError) as error:  # ModelFileError is a ValueError
         from sklearn.utils._param_validation import InvalidParameterError
 
         from .io import ModelFileError
 
-        named = isinstance(error, InvalidParameterError | ModelFileError) or str(path) in str(error)
-        raise Refusal(error if named else f"{path}: {error}") from error
+        named = isinstance(error, InvalidParameterError | ModelFileError) or str(name) in str(error)
+        raise Refusal(error if named else f"{name}: {error}") from error
 
 
 def _reason(error, path):
@@ -521,20 +623,23 @@ def _reason(error, path):
 
 
 def _check_input(path):
-    if os.path.isdir(path):
-        raise Refusal(f"{path} is a directory; a file is wanted.")
     try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise Refusal(f"{path} is empty.")
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise Refusal(f"{path} is a directory; a file is wanted.")
+        if stat.S_ISREG(kind):  # of a pipe no byte comes again
+            with open(path, "rb") as file:
+                if not file.read(1):
+                    raise Refusal(f"{path} is empty.")
     except OSError as error:
         raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _check_output(path):
-    """Refuse a file that could not be written before the work is done, not after."""
+def _check_output(flag, path, *others):
+    """Refuse a file that could not be written before the work is done, not after, and one of the `others`."""
     if path is None:
         return
+    _refuse_same(f"{flag} {path}", _identity(path), *others)
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
         raise Refusal(f"{path} is a directory; the output must be a file.")
@@ -544,42 +649,145 @@ def _check_output(path):
         raise Refusal(f"{path} cannot be written: permission denied.")
 
 
+def _refuse_same(name, identity, *others):
+    for other in others:
+        if other is not None and identity == (_stream(sys.stdin) if other == STDIN else _identity(other)):
+            what = "standard input" if other == STDIN else other
+            raise Refusal(f"{name} is the same file as {what}, which this command uses, too: give another one.")
+
+
+def _identity(path):
+    """What is equal for two paths of one file, whether by another name, through a link, or not yet there."""
+    try:
+        return _of_status(os.stat(path))
+    except OSError:
+        return os.path.realpath(path)
+
+
+def _stream(stream):
+    """The same of standard input or output."""
+    try:
+        return _of_status(os.fstat(stream.fileno()))
+    except (OSError, AttributeError):  # closed, or replaced by something in memory
+        return object()
+
+
+def _of_status(status):
+    # Pipes, terminals and the like are nothing that could be lost.
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else object()
+
+
 def _check_folder(path):
     if os.path.exists(path) and not os.path.isdir(path):
         raise Refusal(f"{path} is a file; a folder for the pictures is wanted.")
 
 
-def read_data(path, sequence_column=None):
-    """The sequences of a data file; what cannot be read is refused."""
-    _check_input(path)
-    if sequence_column is not None and Path(path).suffix.lower() == ".npz":
-        raise Refusal(f"--sequence-column is for .csv and .parquet, not for {path}.")
+def _frames(args, path, gaps=False):
+    """The data of a file of the command."""
+    options = {name: getattr(args, name) for name in ("ignore", "delimiter", "decimal", "encoding")}
+    return read_data(path, key=args.sequence_column, time=args.time_column, gaps=gaps, **options)
+
+
+def read_data(path, **options):
+    """The data of a file, or of standard input, by the options of `read_sequences`; what cannot be read is refused."""
+    source, name = path, path
+    if path == STDIN:
+        source, name = getattr(sys.stdin, "buffer", None), "standard input"
+        if source is None:
+            raise Refusal("standard input is closed.")
+    else:
+        _check_input(path)
     try:
-        return read_sequences(path, key=sequence_column)
+        return Data(name, *read_file(source, name=name, words=WORDS, **options))
+    except OSError as error:
+        raise Refusal(_reason(error, name)) from error
     except (ValueError, ImportError) as error:
         raise Refusal(error) from error
 
 
-def _matched(data, path, n_features, names, wanted_by):
-    """The sequences with their features in the order of a model, by their names where both have names."""
-    if names and data.feature_names and names != data.feature_names:
-        if missing := [name for name in names if name not in data.feature_names]:
-            raise Refusal(f"{path} has no column {quoted(missing)}, as {wanted_by} has.")
-        if spare := [name for name in data.feature_names if name not in names]:
-            raise Refusal(f"{path} has a column {quoted(spare)} that {wanted_by} has not.")
-        data = data.select(names)
-    if data[0].shape[1] != n_features:
-        raise Refusal(f"{path} has {data[0].shape[1]} features; {wanted_by} has {n_features}.")
-    return SequenceBatch(data, data.keys, names)
+def _matched(data, n_features, names, wanted_by):
+    """The data with their features in the order of a model, by their names where both have names."""
+    sequences = data.sequences
+    if names and sequences.feature_names and names != sequences.feature_names:
+        if missing := [name for name in names if name not in sequences.feature_names]:
+            raise Refusal(f"{data.name} has no column {quoted(missing)}, as {wanted_by} has.")
+        if spare := [name for name in sequences.feature_names if name not in names]:
+            raise Refusal(
+                f"{data.name} has a column {quoted(spare)} that {wanted_by} has not. --ignore NAME leaves one out."
+            )
+        sequences = sequences.select(names)
+    if sequences[0].shape[1] != n_features:
+        raise Refusal(f"{data.name} has {sequences[0].shape[1]} features; {wanted_by} has {n_features}.")
+    return data._replace(sequences=SequenceBatch(sequences, sequences.keys, names))
+
+
+def _check_table(args, *inputs, more=()):
+    """Refuse an output that could not be written as a table (or in one of `more` forms), or would replace an input."""
+    if args.output is None:
+        return _refuse_same("standard output", _stream(sys.stdout), *inputs)
+    _check_output("-o", args.output, *inputs)
+    form, forms = form_of(args.output)[0], ("csv", "tsv", "parquet", *more)
+    if form not in forms and (os.path.isfile(args.output) or not os.path.exists(args.output)):
+        raise Refusal(f"-o {args.output}: the ending says the format, which is one of .{', .'.join(forms)}.")
+    if form == "parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise Refusal(f'-o {args.output}: .parquet needs pyarrow: pip install "rnnrnade[data]"') from error
 
 
 @contextmanager
-def _output(path):
+def _table(args):
+    """A function that writes a row of the table of results, first the names of its columns."""
+    form, compressed = form_of(args.output) if args.output else ("csv", False)
+    shown = args.output is None and sys.stdout is not None and sys.stdout.isatty()
+
+    def cell(value):
+        if not isinstance(value, str):
+            return value
+        if args.escape_formulas and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _is_number(value):
+            value = f"'{value}"
+        return printable(value) if shown else value
+
+    rows = []
+    if form == "parquet":
+        yield lambda row: rows.append([cell(value) for value in row])
+        _write_parquet(args.output, *rows)
+        return
+    with _text_output(args.output, compressed) as stream:
+        writer = csv.writer(stream, delimiter="\t" if form == "tsv" else ",", lineterminator="\n")
+        yield lambda row: writer.writerow([cell(value) for value in row])
+
+
+def _is_number(text):
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
+
+
+def _write_parquet(path, names, *rows):
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = [pyarrow.array(column) for column in zip(*rows, strict=True)]
+    with _refused(path), open(path, "wb") as file:
+        parquet.write_table(pyarrow.Table.from_arrays(columns, names), file)
+
+
+@contextmanager
+def _text_output(path, compressed):
     if path is None:
+        if sys.stdout is None:
+            raise Refusal("standard output is closed; -o FILE writes into a file.")
         yield sys.stdout
         return
-    with _refused(path), open(path, "w", newline="", encoding="utf-8") as stream:
-        yield stream
+    with _refused(path), open(path, "wb") as file, ExitStack() as stack:
+        if compressed:  # without the time, so that equal tables are equal files
+            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+        yield stack.enter_context(text)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ class Density:
         try:
             return self.front.encode(data.frames, data.offsets)
         except OutOfRange as error:
-            raise error.at("X", data.place(error.row, error.dimension)) from None
+            raise data.refusal(error) from None
 
     def scores(self, data, *, dims=False, last=False, n_threads=1):
         """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""

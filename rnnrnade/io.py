@@ -36,6 +36,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from .checks import printable
+
 __all__ = ["Content", "ModelFileError", "as_json", "read_file", "write_file"]
 
 FORMAT = 2  # 1: files of versions before ensembles and checkpoints
@@ -50,6 +52,9 @@ _TYPE_CODES = "?bBhHiIlLqQefd"  # NumPy's, of bool, integers and float16 to floa
 
 class ModelFileError(ValueError):
     """A file that is no model file, or has changed since it was written, or is of another version."""
+
+    def __init__(self, message):
+        super().__init__(printable(message))  # which may quote the file
 
 
 class Content(NamedTuple):

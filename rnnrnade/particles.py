@@ -75,7 +75,7 @@ class Gaps:
         try:
             self.e = front.encode_ordered(self.x, data.offsets)
         except OutOfRange as error:
-            raise error.at("X", data.place(error.row, error.dimension)) from None
+            raise data.refusal(error) from None
         gap, held = self.missing.any(axis=1), ~self.missing.all(axis=1)
         parts = [slice(a, b) for a, b in data.slices]
         self.first = np.array([np.append(gap[part], True).argmax() for part in parts])

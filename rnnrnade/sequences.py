@@ -30,14 +30,14 @@ each entry is looked at.
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Number, Real
 
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from .checks import as_numbers, naming
+from .checks import BadEntry, OutOfRange, as_numbers, naming
 from .tables import SequenceBatch, quoted
 
 __all__ = [
@@ -70,12 +70,18 @@ class Sequences:
         The form in which X came; it decides the form of what goes back.
     has_gaps : bool
         Whether any entry is NaN, a missing value.
+    origin : (Sequences, function) or None
+        Where these are a part: of what, and a function that gives the rows in it, (M,).
+    argument : str or None
+        The argument that they came in, if that is not X.
     """
 
     frames: np.ndarray
     offsets: np.ndarray
     form: str
     has_gaps: bool = False
+    origin: tuple | None = None
+    argument: str | None = None
 
     @property
     def n_sequences(self):
@@ -145,6 +151,15 @@ class Sequences:
         place += f", dimension {d}" + ("" if names is None else f" ({names[d]!r})")
         return f"{place} (row {row} of X)" if self.form == "lengths" else place
 
+    def refusal(self, error):
+        """`OutOfRange` of one of these frames, with its place in X."""
+        if self.origin is not None:
+            whole, rows = self.origin
+            return whole.refusal(OutOfRange(error.dtype, int(rows()[error.row]), error.dimension))
+        refused = error.at("X", self.place(error.row, error.dimension))
+        refused.argument = self.argument
+        return refused
+
     def rows(self, index):
         """The rows of the frames of the sequences of an array of indices, in its order."""
         lengths = self.lengths[index]
@@ -154,7 +169,8 @@ class Sequences:
     def subset(self, index):
         """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
         index = np.asarray(index, dtype=np.int64)
-        return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list")
+        origin = (self, lambda: self.rows(index))
+        return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list", origin=origin)
 
 
 # --------------------------------------------------------------------------------------- what estimators call
@@ -327,7 +343,8 @@ def check_validation(estimator, validation_data, *, binary=False, check=check_se
         elif check is check_vectors:
             raise ValueError("validation_data is (X, y), but a density has no y: pass X or (X, None).")
     with naming("validation_data"):
-        return check(estimator, validation_data, reset=False, binary=binary)
+        data = check(estimator, validation_data, reset=False, binary=binary)
+    return replace(data, argument="validation_data")
 
 
 # -------------------------------------------------------------------------------- which form X has, and its D
@@ -542,26 +559,20 @@ def _checked(estimator, frames, offsets, form, binary, gaps):
         total = np.add.reduce(frames, axis=None)
     data = Sequences(frames, offsets, form, has_gaps=gaps and not np.isfinite(total) and bool(np.isnan(frames).any()))
 
-    def first(bad):
-        """(entry, its place) of the first one that is bad; None where there is none."""
-        found = np.argwhere(bad)
-        if not len(found):
-            return None
-        row, d = found[0].tolist()
-        return frames[row, d], data.place(row, d, getattr(estimator, "feature_names_in_", None))
+    def refuse_first(bad, why):
+        for row, d in np.argwhere(bad)[:1].tolist():
+            entry, place = frames[row, d], data.place(row, d, getattr(estimator, "feature_names_in_", None))
+            what = entry if np.isfinite(entry) else "NaN" if np.isnan(entry) else "infinity"
+            raise BadEntry("Input X", f"contains {what}", place, why, row, d)
 
-    if not np.isfinite(total) and (found := first(np.isinf(frames) if gaps else ~np.isfinite(frames))):
+    if not np.isfinite(total):
         way_out = "fill in missing values or leave them out."
         if not gaps and getattr(estimator, "missing", None) is not None:
             way_out = f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
-        entry, place = found
-        what = "NaN" if np.isnan(entry) else "infinity"
-        raise ValueError(f"Input X contains {what}: {place}. Every entry must be finite: {way_out}")
-    if binary and (found := first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)))):
-        raise ValueError(
-            f"Input X contains {found[0]}: {found[1]}. {_name(estimator)} models binary data: every entry must be 0 or "
-            "1."
-        )
+        refuse_first(np.isinf(frames) if gaps else ~np.isfinite(frames), f"Every entry must be finite: {way_out}")
+    if binary:
+        why = f"{_name(estimator)} models binary data: every entry must be 0 or 1."
+        refuse_first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)), why)
     return data
 
 

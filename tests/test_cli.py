@@ -1,6 +1,7 @@
 """The command line, in this process by ``main([...])``, and a few times as a process of its own."""
 
 import csv
+import gzip
 import io
 import os
 import signal
@@ -314,6 +315,188 @@ def test_sample_continues_the_sequences_of_a_file(run, folder, sequences):
     assert np.array_equal(column(rows, "y"), expected[:, 1])
 
 
+# columns, times, gaps
+
+
+def test_columns_and_times_are_named(run, folder, sequences, tmp_path):
+    """Frames in another order than that of time, with a column of remarks, give the scores of the file in order."""
+    rows = [["some text", name, f"2020-01-{t + 1:02d}", *x] for name, *x, t in numbered(sequences)]
+    order = np.random.default_rng(0).permutation(len(rows))
+    path = write_csv(tmp_path / "dates.csv", ["remark", "who", "day", *FEATURES], [rows[i] for i in order])
+    options = ["--ignore", "remark", "--sequence-column", "who", "--time-column", "day"]
+    _, out, _ = run("score", folder / "model.safetensors", folder / "data.csv")
+    expected = {row["sequence"]: row["log_density"] for row in table(out)}
+    code, out, err = run("score", folder / "model.safetensors", path, *options)
+    assert (code, err) == (0, "")
+    assert {row["sequence"]: row["log_density"] for row in table(out)} == expected
+    rows = table(run("score", folder / "model.safetensors", path, *options, "--per", "frame", "--dims")[1])
+    assert list(rows[0]) == ["sequence", "frame", "time", "log_density", *[f"log_density_{name}" for name in FEATURES]]
+    assert all(row["time"] == f"2020-01-{int(row['frame']) + 1:02d}" for row in rows)
+    rows = table(run("explain", folder / "model.safetensors", path, *options, "--top", 3)[1])
+    assert all(row["time"] == f"2020-01-{int(row['frame']) + 1:02d}" for row in rows)
+    output = tmp_path / "m.safetensors"
+    assert run("fit", path, "-o", output, *options, *TINY)[0] == 0
+    assert rnnrnade.load(output).feature_names_in_.tolist() == FEATURES
+    code, _, err = run("score", folder / "model.safetensors", path, *options[2:])
+    assert code == 2 and "'remark' ('some text' in row 1 below the header)." in err and "(--ignore)" in err
+    two = write_csv(tmp_path / "two.csv", ["sequence", "w", *FEATURES], [["a", 0, *x] for x in sequences[0]])
+    code, _, err = run("score", folder / "model.safetensors", two)
+    assert code == 2 and "has a column 'w' that" in err and "--ignore NAME leaves one out" in err
+
+
+def numbered(sequences):
+    return [[name, *row, t] for name, x in zip(NAMES, sequences, strict=True) for t, row in enumerate(x.tolist())]
+
+
+def test_how_a_file_is_written_can_be_said(run, folder, sequences, tmp_path):
+    expected = run("score", folder / "model.safetensors", folder / "data.csv")
+    lines = (folder / "data.csv").read_text().splitlines()
+    for delimiter, given in (("\t", "tab"), ("\t", "\\t"), (":", ":")):
+        text = "\n".join(line.replace(",", delimiter).replace(".", ",") for line in lines)
+        (tmp_path / "a.csv").write_bytes(text.replace("sequence", "größe").encode("cp1252"))
+        how = ["--delimiter", given, "--decimal", ",", "--encoding", "cp1252", "--sequence-column", "größe"]
+        assert run("score", folder / "model.safetensors", tmp_path / "a.csv", *how) == expected
+    code, _, err = run("score", folder / "model.safetensors", tmp_path / "a.csv")
+    assert code == 2 and "is not UTF-8. Save it as UTF-8, or give its encoding with --encoding" in err
+
+
+def test_a_model_that_takes_gaps_scores_files_with_gaps(run, folder, sequences, tmp_path):
+    output, path = tmp_path / "model.safetensors", tmp_path / "gaps.csv"
+    argv = ["fit", folder / "data.csv", "-o", output, "--model", "rnade", *TINY, "--missing", "marginalize"]
+    assert run(*argv)[0] == 0
+    path.write_text("x,y,z\n0.5,1,\n1,2,3\n,,\n")
+    code, out, err = run("score", output, path, "--per", "frame", "--dims")
+    assert (code, err) == (0, "")
+    model = rnnrnade.load(output)
+    X = np.array([[0.5, 1, np.nan], [1, 2, 3], 3 * [np.nan]])
+    assert np.array_equal(column(table(out), "log_density"), model.score_frames(X))
+    assert table(out)[2]["log_density"] == "0.0" and table(out)[0]["log_density_z"] == "0.0"
+    for argv in (["score", folder / "model.safetensors", path], ["explain", output, path], ["fit", path]):
+        code, out, err = run(*argv)
+        assert (code, out) == (2, "") and "column 'z' is empty in row 1 below the header: fill it in" in err
+
+
+@pytest.mark.parametrize("per", ["sequence", "frame"])
+def test_a_refused_number_is_named_by_its_column_and_row(per, run, folder, sequences, tmp_path):
+    """Those that only the model refuses, too; the rows lie as they do in the file, here in turn."""
+    rows = [["a", 1.5, 2], ["b", 3, 4], ["", "", ""], ["a", 5, 6], ["b", 7, 1e39], ["a", 8, 9]]
+    bad = write_csv(tmp_path / "bad.csv", ["sequence", "y", "x"], rows)
+    good = write_csv(tmp_path / "good.csv", ["sequence", "x", "y"], [row for row in rows if row[0] == "a"])
+    output = tmp_path / "m.safetensors"
+    kind = ["--model", "rnade"] if per == "frame" else []
+    argv = ["-o", output, *TINY, *kind, "--transform", "none", "--validation-fraction", "0"]
+    sentence = "is too large for float32: column 'x', row 5 below the header. Scale it down or use dtype='float64'."
+    code, _, err = run("fit", bad, *argv)
+    assert code == 2 and f"rnnrnade: {bad} {sentence}\n" in err
+    assert run("fit", good, *argv)[0] == 0
+    code, _, err = run("fit", good, *argv, "--validation-data", bad)
+    assert code == 2 and f"rnnrnade: {bad} {sentence}\n" in err
+    code, _, err = run("score", output, bad)
+    assert code == 2 and f"rnnrnade: {bad} {sentence}\n" in err
+    doors = write_csv(tmp_path / "doors.csv", ["door", "lamp"], [[1, 0], [0, 1], [0.5, 1]])
+    code, _, err = run("fit", doors, "-o", output, "--model", "nade" if per == "frame" else "rnnnade")
+    name = "NADE" if per == "frame" else "RNNNADE"
+    assert code == 2 and f"{doors} contains 0.5: column 'door', row 3 below the header. {name} models binary" in err
+    np.savez(tmp_path / "doors.npz", a=np.ones((2, 2)), b=np.array([[1, 0], [1, 7]]))
+    code, _, err = run("fit", tmp_path / "doors.npz", "-o", output, "--model", "rnnnade")
+    assert code == 2 and "doors.npz contains 7.0: sequence 'b', frame 1, dimension 1. RNNNADE models" in err
+
+
+# where results go
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "csv.gz", "tsv.gz", "parquet"])
+def test_the_ending_says_the_format_of_a_table(ending, run, folder, tmp_path):
+    path = tmp_path / f"out.{ending}"
+    for argv in (
+        ["score", folder / "model.safetensors", folder / "data.csv", "--per", "frame"],
+        ["sample", folder / "model.safetensors", "--frames", 3, "--seed", 0],
+    ):
+        expected = table(run(*argv)[1])
+        assert run(*argv, "-o", path) == (0, "", "")
+        batch = rnnrnade.read_sequences(path)
+        assert batch.feature_names == [name for name in expected[0] if name != "sequence"]
+        assert set(batch.keys) == {row["sequence"] for row in expected}
+        for name, values in zip(batch.feature_names, np.concatenate(batch).T, strict=True):
+            assert np.array_equal(values, column(expected, name))
+        written = path.read_bytes()
+        assert run(*argv, "-o", path) == (0, "", "") and path.read_bytes() == written
+    for argv in (["score"], ["explain"]):
+        for name in ("out.npz", "out.xlsx", "out"):
+            code, _, err = run(*argv, folder / "model.safetensors", folder / "data.csv", "-o", tmp_path / name)
+            assert code == 2 and "the ending says the format, which is one of .csv, .tsv, .parquet.\n" in err
+            assert not (tmp_path / name).exists()
+    assert run("sample", folder / "model.safetensors", "--frames", 3, "-o", tmp_path / "OUT.NPZ") == (0, "", "")
+    assert np.load(tmp_path / "OUT.NPZ")["samples"].shape == (1, 3, 3)
+
+
+def test_no_file_of_a_command_is_written_over(run, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, data, held_out = (str(tmp_path / name) for name in ("m.st", "d.csv", "v.csv"))
+    for path, source in ((model, "model.safetensors"), (data, "data.csv"), (held_out, "data.csv")):
+        (tmp_path / path).write_bytes((folder / source).read_bytes())
+    os.link(data, "hard.csv")
+    os.symlink(data, "soft.csv")
+    os.symlink("new", "to new")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    for argv in (
+        *(["score", model, data, "-o", other] for other in (model, data, "d.csv", "./d.csv", "hard.csv", "soft.csv")),
+        ["score", model, "soft.csv", "-o", "hard.csv"],
+        ["explain", model, data, "-o", "hard.csv"],
+        ["sample", model, "--given", data, "-o", "soft.csv"],
+        ["sample", model, "-o", model],
+        *(["fit", data, *TINY, "-o", "m", "--checkpoint", other] for other in ("m", "./m", data, "soft.csv")),
+        ["fit", data, *TINY, "-o", "new", "--checkpoint", "to new"],
+        ["fit", data, *TINY, "-o", "m", "--validation-data", held_out, "--checkpoint", held_out],
+    ):
+        code, out, err = run(*argv)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "is the same file as" in err
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before and not os.path.exists("m")
+    assert run("fit", data, *TINY, "-o", "m", "--checkpoint", "c")[0] == 0
+    code, _, err = run("fit", data, *TINY, "-o", "c")
+    assert code == 2 and "-o c: that file is the checkpoint of a fit, which the model would replace" in err
+    for argv in (["score", model, data], ["score", model, "-"]):
+        with open(data, "ab") as out, open(data) as given:
+            done = process(*argv, stdin=given, stdout=out, stderr=subprocess.PIPE)
+        assert done.returncode == 2 and "standard output is the same file as" in done.stderr
+    assert (tmp_path / "d.csv").read_bytes() == before["d.csv"]
+
+
+@pytest.fixture(scope="module")
+def hostile(folder):
+    """Data and a model of it whose names and labels hold escapes of terminals, and formulas."""
+    rng = np.random.default_rng(0)
+    rows = [[label, *rng.normal(size=2)] for label in ("\x1b[31mred", "=1+1", "-1.5", "@x") for _ in range(5)]
+    data = write_csv(folder / "hostile.csv", ["sequence", "a\x1b]0;owned\x07", "=cmd()"], rows)
+    assert main(["fit", data, "-o", str(folder / "hostile.safetensors"), *TINY]) == 0
+    return folder / "hostile.safetensors", data
+
+
+def test_control_characters_of_files_reach_no_terminal(hostile, run, folder, monkeypatch):
+    model, data = hostile
+    code, out, err = run("info", model)
+    assert code == 0 and "\x1b" not in out and r"a\x1b]0;owned\x07" in out
+    code, out, err = run("score", model, folder / "data.csv")
+    assert code == 2 and "\x1b" not in err and r"\x1b]0;owned\x07" in err
+    assert run("score", model, data)[1].splitlines()[1].startswith("\x1b[31mred,5,")  # for a file as it is
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    for argv in (["score", model, data, "--per", "frame", "--dims"], ["explain", model, data, "--features", 2]):
+        code, out, err = run(*argv)
+        assert code == 0 and "\x1b" not in out and "\x07" not in out and r"a\x1b]0;owned\x07" in out
+    code, out, err = run("score", folder / "\x1b[31m.safetensors", data)
+    assert code == 2 and "\x1b" not in err
+
+
+def test_formulas_are_escaped_where_asked(hostile, run):
+    model, data = hostile
+    rows = table(run("score", model, data, "--escape-formulas")[1])
+    assert [row["sequence"] for row in rows] == ["\x1b[31mred", "'=1+1", "-1.5", "'@x"]
+    assert all(float(row["log_density"]) for row in rows)  # numbers stay numbers, negative ones too
+    assert run("sample", model, "--frames", 1, "--escape-formulas")[1].splitlines()[0].endswith(",'=cmd()")
+    assert run("sample", model, "--frames", 1)[1].splitlines()[0].endswith(",=cmd()")
+
+
 # info, help
 
 
@@ -381,7 +564,7 @@ wrong_csv("empty", "", "wrong.csv is empty")
 wrong_csv("only_a_header", "x,y\n", "no rows")
 wrong_csv("no_header", "1,2\n3,4\n", "no header")
 wrong_csv("text", "x,name\n1,bob\n2,eve\n", "'name' ('bob' in row 1")
-wrong_csv("gap", "x,y\n1,2\n3,\n", "'y' ('' in row 2")
+wrong_csv("gap", "x,y\n1,2\n3,\n", "column 'y' is empty in row 2 below the header")
 wrong_csv("nan", "x,y\n1,2\n3,nan\n", "column 'y', row 2")
 wrong_csv("infinite", "x,y\n1,2\n-inf,4\n", "column 'x', row 2")
 wrong_csv("ragged", "x,y\n1,2\n3\n", "row 2 below the header has 1 fields, not 2")
@@ -390,7 +573,7 @@ wrong_csv("index", ",x\n0,2\n1,3\n", "index=False")
 wrong_csv(
     "no_sequence_column",
     "x,y\n1,2\n",
-    "no column 'who'; its columns are 'x', 'y'",
+    "no column 'who' for --sequence-column; its columns are 'x', 'y'",
     "--sequence-column",
     "who",
 )
@@ -457,7 +640,7 @@ def directory(path, folder):
 @wrong
 def unknown_ending(path, folder):
     (path / "data.txt").write_text("x\n1\n")
-    return ["fit", path / "data.txt"], "ends in .npz, .csv or .parquet"
+    return ["fit", path / "data.txt"], "ends in .csv, .tsv (also .csv.gz, .tsv.gz), .parquet or .npz"
 
 
 @wrong
@@ -545,7 +728,7 @@ def model_under_the_name_of_data(path, folder):
 
 @wrong
 def samples_of_unknown_ending(path, folder):
-    return ["sample", folder / "model.safetensors", "-o", path / "x.xlsx"], ".csv or .npz"
+    return ["sample", folder / "model.safetensors", "-o", path / "x.xlsx"], ".csv, .tsv, .parquet, .npz"
 
 
 @wrong
@@ -613,7 +796,7 @@ def test_missing_extras_are_named(run, folder, tmp_path, monkeypatch):
 
 
 def test_control_c_is_one_line_and_code_130(run, folder, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "read_data", interrupted)
@@ -625,9 +808,8 @@ def test_control_c_is_one_line_and_code_130(run, folder, monkeypatch):
 
 
 def process(*argv, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "rnnrnade", *map(str, argv)], capture_output=True, text=True, **options
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    return subprocess.run([sys.executable, "-m", "rnnrnade", *map(str, argv)], **options)
 
 
 def test_as_a_process(folder):
@@ -712,6 +894,45 @@ def test_a_reader_that_leaves_is_no_error(folder):
     assert writer.stderr.read() == ""
     writer.stderr.close()
     assert writer.wait(60) == 141
+
+
+def test_redirected_output_is_utf8(folder, tmp_path):
+    data = write_csv(tmp_path / "data.csv", ["größe", "温度"], np.random.default_rng(0).normal(size=(30, 2)).tolist())
+    assert main(["fit", data, "-o", str(tmp_path / "m.safetensors"), *TINY]) == 0
+    for encoding in ("ascii", "cp1252", "utf-8"):
+        for argv in (["score", "m.safetensors", data, "--per", "frame", "--dims"], ["info", "m.safetensors"]):
+            done = process(*argv, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding="utf-8")
+            assert (done.returncode, done.stderr) == (0, "") and "größe" in done.stdout and "温度" in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_output_that_is_full_or_closed_is_one_sentence(folder):
+    score = ["score", folder / "model.safetensors", folder / "data.csv"]
+    with open("/dev/full", "w") as full:
+        for argv in (score, ["info"], ["--version"]):
+            done = process(*argv, stdout=full, stderr=subprocess.PIPE)
+            assert (done.returncode, done.stderr) == (2, "rnnrnade: standard output: No space left on device.\n")
+        done = process(*score[:2], folder / "none.csv", stdout=subprocess.PIPE, stderr=full)
+        assert (done.returncode, done.stdout) == (2, "")
+    done = process(*score, "-o", "/dev/full")
+    assert (done.returncode, done.stderr) == (2, "rnnrnade: /dev/full: No space left on device.\n")
+    closed = "rnnrnade: standard output is closed; -o FILE writes into a file.\n"
+    for number, expected in ((1, (2, closed)), (2, (0, ""))):
+        done = process(*score, preexec_fn=lambda number=number: os.close(number))
+        assert (done.returncode, done.stderr) == expected
+
+
+def test_data_from_a_pipe(folder):
+    expected = process("score", folder / "model.safetensors", folder / "data.csv").stdout
+    plain = (folder / "data.csv").read_bytes()
+    for content in (plain, gzip.compress(plain)):
+        for name in ["-", "/dev/stdin"] if os.path.exists("/dev/stdin") else ["-"]:
+            command = [sys.executable, "-m", "rnnrnade", "score", str(folder / "model.safetensors"), name]
+            done = subprocess.run(command, input=content, capture_output=True)
+            assert (done.returncode, done.stdout.decode(), done.stderr) == (0, expected, b"")
+    for text, sentence in (("", " is empty."), ("x,y\n1\n", ": row 1 below the header has 1 fields, not 2.")):
+        done = process("score", folder / "model.safetensors", "-", input=text)
+        assert (done.returncode, done.stderr) == (2, f"rnnrnade: standard input{sentence}\n")
 
 
 # demo

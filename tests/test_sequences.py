@@ -1,5 +1,6 @@
 """The border: every accepted form of X gives the same packed frames, and every refusal names the place."""
 
+import pickle
 import warnings
 from collections import deque
 from itertools import pairwise
@@ -10,6 +11,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
+from rnnrnade import RNADE, RNNRNADE
+from rnnrnade.checks import BadEntry
 from rnnrnade.sequences import (
     Sequences,
     check_frame_weights,
@@ -528,3 +531,32 @@ def test_validation_data():
         check_validation(model, (FRAMES, np.zeros(8)), binary=False, check=check_vectors)
     with pytest.raises(TypeError, match="validation_data: X is 'abc'"):
         check_validation(model, "abc", binary=False)
+
+
+# -------------------------------------------------------------------------------- places in parts of what was given
+
+
+def test_a_number_too_large_is_named_where_it_stands_in_X():
+    """Not where it stands in the part that `fit` trains on, nor in the sequence that is continued."""
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(5, 2)) for _ in range(30)]
+    good, bad, where = X[:4], np.array(X[17]), "sequence {}, frame 3, dimension 1"
+    bad[3, 1] = 1e39
+    X[17] = bad
+    model = RNNRNADE(transform=None, max_epochs=1, n_components=1, n_hidden=2, n_recurrent=2, random_state=0)
+    vectors = RNADE(transform=None, max_epochs=1, n_components=1, n_hidden=2, random_state=0)
+    flat = np.concatenate(X)
+    for call, place, row in (
+        (lambda: model.fit(X), where.format(17), 88),
+        (lambda: vectors.fit(flat), "row 88, dimension 1", 88),
+        (lambda: model.fit([*good, bad]), where.format(4), 23),  # of few sequences the ends are held out
+        (lambda: model.fit(good, validation_data=[*good, bad]), where.format(4), 23),
+        (lambda: model.fit(good).score([X[0], bad]), where.format(1), 8),
+        (lambda: model.forecast([X[0], bad], 2, 2), where.format(1), 8),
+    ):
+        with pytest.raises(BadEntry, match=f"X is too large for float32: {place}. Scale it down") as refused:
+            call()
+        assert (refused.value.row, refused.value.dimension) == (row, 1)
+        assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+    with pytest.raises(ValueError, match=f"^validation_data: X is too large for float32: {where.format(0)}"):
+        model.fit(good, validation_data=[bad])

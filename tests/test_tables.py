@@ -139,29 +139,40 @@ def test_another_column_may_tell_sequences_apart_and_their_rows_may_be_mixed(tmp
         read_sequences(path)
 
 
-def test_files_are_read_without_pandas_and_pyarrow(tmp_path):
+def test_what_is_imported_to_read_a_file(tmp_path):
+    """pyarrow for tables and only then, pandas for none; .npz files are read without either."""
     (tmp_path / "data.csv").write_text(text())
     np.savez(tmp_path / "data.npz", *X)
-    (tmp_path / "data.parquet").write_bytes(b"PAR1")
+    as_parquet(tmp_path / "data.parquet")
     code = """
 import sys
-sys.modules |= dict.fromkeys(["pandas", "polars", "pyarrow"])
+class Absent:
+    def find_spec(name, *_):
+        if name in ("pandas", "polars"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent)
 from rnnrnade import read_sequences
-print(len(read_sequences(sys.argv[1])), len(read_sequences(sys.argv[2])), "sklearn" in sys.modules)
-try:
-    read_sequences(sys.argv[3])
-except ImportError as error:
-    print(error)
+libraries = {"sklearn", "pyarrow"}
+print(len(read_sequences(sys.argv[1])), libraries & set(sys.modules))
+print(len(read_sequences(sys.argv[2])), len(read_sequences(sys.argv[3])), libraries & set(sys.modules))
+sys.modules["pyarrow"] = None
+for path in sys.argv[2:]:
+    try:
+        read_sequences(path)
+    except ImportError as error:
+        print(error)
 """
-    done = run_child(code, *(tmp_path / f"data.{ending}" for ending in ("csv", "npz", "parquet")))
-    first, second = done.stdout.splitlines()
-    assert first == "3 3 False" and 'needs pyarrow: pip install "rnnrnade[data]"' in second
+    done = run_child(code, *(tmp_path / f"data.{ending}" for ending in ("npz", "csv", "parquet")))
+    first, second, *refusals = done.stdout.splitlines()
+    assert (first, second) == ("3 set()", "3 3 {'pyarrow'}")
+    for path, refusal in zip((tmp_path / "data.csv", tmp_path / "data.parquet"), refusals, strict=True):
+        assert refusal == f'{path}: tables need pyarrow: pip install "rnnrnade[data]"'
 
 
 @pytest.mark.parametrize(
     "name, content, sentence",
     [
-        ("data.txt", b"x,y\n1,2\n", "a data file ends in .npz, .csv or .parquet"),
+        ("data.txt", b"x,y\n1,2\n", r"a data file ends in .csv, .tsv \(also .csv.gz, .tsv.gz\), .parquet or .npz"),
         ("m.safetensors", b"x,y\n1,2\n", "is a model file; a data file .* is wanted"),
         ("data.csv", b"", "data.csv is empty"),
         ("data.csv", b"x,y\n1,2\n3,nan\n", "data.csv: column 'y', row 2 below the header: nan"),
