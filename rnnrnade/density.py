@@ -53,9 +53,10 @@ class BernoulliParameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept."""
+    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept.
+    Of one that was not trained, such as that of given parameters, there are no rows."""
 
-    history: dict = field(default_factory=dict)
+    history: dict = field(default_factory=lambda: {"epoch": [], "update": []})
     best_epoch: int = 0
     best_update: int = 0
 
@@ -108,7 +109,7 @@ class Density:
     """
 
     def __init__(self, front, model, record=None):
-        self.front, self.model, self.record = front, model, record
+        self.front, self.model, self.record = front, model, Record() if record is None else record
 
     @property
     def head(self):
@@ -270,7 +271,7 @@ class Density:
 
     def to_file(self):
         """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
-        front, record = self.front, self.record or Record()
+        front, record = self.front, self.record
         state = {
             "layout": self.model.layout.choices,
             "order": None if front.order is None else [int(i) for i in front.order],

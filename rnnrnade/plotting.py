@@ -55,15 +55,16 @@ def learning_curve(estimator_or_history, ax=None):
     ImportError
         Without matplotlib.
     ValueError
-        If the history is empty.
+        If the history is empty, such as that of a model from given parameters.
     AttributeError
         For an ensemble: each of its ``members_`` has a history.
     """
     history = estimator_or_history
     if not isinstance(history, Mapping):
         history = estimator_or_history.history_
-    unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
-    position = np.asarray(history[unit], dtype=float)
+    epochs = history.get("epoch", ())
+    unit = "update" if len(set(epochs)) < len(epochs) else "epoch"
+    position = np.asarray(history.get(unit, ()), dtype=float)
     if position.size == 0:
         raise ValueError("The history is empty: no epoch was trained, so there is no learning curve.")
     training = -np.asarray(history["loss"], dtype=float)
