@@ -4,6 +4,7 @@ An `Estimator` holds one density of X, or the mean of several (density.py), and 
 conditionals can say is in exact.py; which options there are, and their defaults, in estimators.py.
 """
 
+import copy
 import os
 import time
 import warnings
@@ -372,6 +373,9 @@ class Estimator(DensityMixin, BaseEstimator):
         members = list(self._density.members)
         self._refuse_another_network(members, layout)
         trainers = self._trainers or [None] * len(members)
+        if not all(density.model.theta.flags.writeable for density in members):
+            # Of a file that is mapped into memory (joblib.load(mmap_mode="r")), as the moments of the optimizer are.
+            members, trainers = copy.deepcopy((members, trainers))
         for k, density in enumerate(members):
             trainer = trainers[k]
             if trainer is None or trainer.model is not density.model:
