@@ -224,7 +224,8 @@ class Estimator(DensityMixin, BaseEstimator):
         ----------
         X : list of (T_i, D) arrays
             Or one of the other forms: an array (N, T, D); one 2-D array, DataFrame or list of lists (ONE sequence);
-            an object array of sequences; a 2-D array with `lengths`.
+            an object array of sequences; a 2-D array with `lengths`; a DataFrame whose index has levels, the last of
+            which is the time, or with a column "sequence" (several sequences).
         y : ignored
         lengths : array-like of shape (N,), optional
             Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
@@ -507,7 +508,7 @@ class Estimator(DensityMixin, BaseEstimator):
         -------
         ndarray, float64
             Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
-            each frame, given its past.
+            each frame, given its past.  Of one DataFrame of several sequences a Series, labelled by their keys.
         """
         data, frames = self._scored(X, lengths)
         return data.per_item(frames)

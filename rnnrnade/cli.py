@@ -360,8 +360,8 @@ def _explain(args):
         for row in table:
             if "row" in row:  # a static model takes the frames of all sequences
                 i = int(np.searchsorted(first, row["row"], side="right")) - 1
-                row = {"sequence": i, "frame": row.pop("row") - int(first[i])} | row
-            write([data.keys[row.pop("sequence")], *row.values()])
+                row = {"sequence": data.keys[i], "frame": row.pop("row") - int(first[i])} | row
+            write(row.values())
 
 
 def _sample(args):

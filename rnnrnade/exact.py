@@ -186,7 +186,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         density = self._one_density()
         data = self._check(X, lengths)
         found = density.parameters(data, self._n_threads())
-        return type(found)(*map(data.split, found))
+        deep = ("component", range(density.model.layout.K))
+        return type(found)(*(data.split(values, deep=deep) for values in found))
 
     @reading
     def log_likelihood_and_gradient(self, X, *, lengths=None):
@@ -272,7 +273,7 @@ class SequenceEstimator(ExactDensity):
         generator = self._generator(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
         each = [data.subset([i]) for i in range(data.n_sequences)]
-        return data.each([self._draw(n_samples, horizon, generator, one) for one in each])
+        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
 
     @reading
     def stream(self, X=None):
@@ -418,7 +419,8 @@ class VectorEstimator(ExactDensity):
         -------
         ndarray of shape (n,), float64
         """
-        return self._scored(X)[1]
+        data, frames = self._scored(X)
+        return data.per_item(frames)
 
     @reading
     def score(self, X, y=None):

@@ -11,7 +11,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -535,7 +535,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
 
 def _one_sequence(call, X):
     """X as an array (T, D)."""
-    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) == 2:
+    if isinstance(X, Sequence) and len(X) and np.ndim(X[0]) == 2:
         raise ValueError(f"{call} draws one sequence, (T, D); X is a list of {len(X)}: give X[0] or another of them.")
     x = np.asarray(X)
     if x.ndim != 2:

@@ -37,8 +37,8 @@ def _cell(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def explain(density, data, names, index, top, n_dims, n_threads):
-    """See `Conditionals.explain`; `index` is that of `index_of`."""
+def explain(density, data, names, top, n_dims, n_threads):
+    """See `Conditionals.explain`."""
     check_counts(top=top, n_dims=n_dims)
     found = []  # of each part the most surprising frames, of which the most surprising of all are some
     for part in density.parts(data, n_threads):
@@ -53,8 +53,6 @@ def explain(density, data, names, index, top, n_dims, n_threads):
     table = Table()
     for i in np.argsort(log_density, kind="stable")[:top].tolist():
         row, where = rows[i], data.frame_of(rows[i])
-        if index is not None:
-            where["index"] = index[where["sequence"]][where["frame"]] if isinstance(index, list) else index[row]
         for d in blamed[i].tolist():
             values = {
                 "log_density": float(log_density[i]),
@@ -66,22 +64,11 @@ def explain(density, data, names, index, top, n_dims, n_threads):
             if density.head.distribution.continuous:
                 values["pit"] = float(pit[i, d])
             table.append(where | values)
-    if index is None:
-        return table
-    import pandas
-
-    return pandas.DataFrame(table)
+    return data.labels.rows_of_table(table)
 
 
 def _listed(values):
     return values if isinstance(values, list) else [values]
-
-
-def index_of(X):
-    """The labels of the rows where X is a pandas DataFrame, or a list of those of each where X is a list of them."""
-    if isinstance(X, list | tuple) and len(X) and all(hasattr(x, "iloc") for x in X):
-        return [x.index for x in X]
-    return X.index if hasattr(X, "iloc") else None
 
 
 def alarm_threshold(log_density, rate, confidence):
