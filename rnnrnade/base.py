@@ -8,6 +8,7 @@ import copy
 import os
 import time
 import warnings
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
-from .checks import as_generator, check_counts
+from .checks import as_generator, check_counts, names_of_features
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
@@ -176,9 +177,48 @@ class Estimator(DensityMixin, BaseEstimator):
     def _check(self, X, lengths=None, *, reset=False, gaps=False):
         """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
         kind = {"reset": reset, "binary": self._head.binary, "gaps": gaps and self.missing is not None}
-        if self._recurrent:
-            return check_sequences(self, X, lengths, **kind)
-        return check_vectors(self, X, **kind)
+        data = check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
+        if not self._gives_tables():
+            return data
+        return replace(data, labels=replace(data.labels, features=names_of_features(self, data.n_features)))
+
+    def set_output(self, *, transform=None):
+        """Whether what belongs to frames, sequences and draws comes back as arrays or as DataFrames.
+
+        DataFrames keep the index of X, or, without one, number the frames: `score_frames`, `score_dims`, `cdf` and the
+        like.  Scores of sequences are labelled by their keys.  Draws have the index (draw, time), which for `forecast`
+        goes on from that of X where that goes in equal steps, and else counts the frames.  The choice stays with clones
+        and pickles, not in files.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas"} or None, default=None
+            The name of the argument is scikit-learn's.  "default": arrays.  None: leave it as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        ValueError
+            For another name.
+        """
+        if transform not in (None, "default", "pandas"):
+            raise ValueError(f"set_output takes transform='default' or 'pandas'. Got {transform!r} instead.")
+        if transform == "pandas":
+            try:
+                import pandas  # noqa: F401
+            except ImportError as error:
+                raise ImportError('DataFrames need pandas: pip install "rnnrnade[data]"') from error
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}  # the name that clones of scikit-learn copy
+        return self
+
+    def _gives_tables(self):
+        return getattr(self, "_sklearn_output_config", {}).get("transform") == "pandas"
 
     # ---- fit ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ class Conditionals:
     """What estimators say of their one-dimensional conditionals, in the units of X.
 
     X, `lengths` and what comes back follow the rule of `score_dims`: a list of (T_i, D) arrays, or one array for
-    vectors and for one 2-D sequence.
+    vectors and for one 2-D sequence; tables of them after `set_output`.
     """
 
     # ---- distribution functions, scores, moments ----------------------------------------------------------------

@@ -11,11 +11,12 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import naming
+from .checks import names_of_features, naming
 from .conditionals import Conditionals
 from .density import Density
 from .front import Front
 from .heads import HEADS
+from .labels import as_table, draws_as_table, frame_index
 from .layout import Layout
 from .missing import GAPS, MissingValues
 from .model import Model, Scores
@@ -213,6 +214,13 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     # ---- draws --------------------------------------------------------------------------------------------------
 
+    def _named(self, draws):
+        """Draws that follow nothing, (n_samples, n_frames, D) or (n_samples, D), as a table where that is wanted."""
+        if not self._gives_tables():
+            return draws
+        index, features = frame_index(None, draws.shape[-2]), names_of_features(self, draws.shape[-1])
+        return as_table(draws, index, features, None) if draws.ndim == 2 else draws_as_table(draws, index, features)
+
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
         if leading is None:
@@ -252,7 +260,8 @@ class SequenceEstimator(ExactDensity):
         """
         generator = self._generator(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None if given is None else self._one_sequence(given)
-        return self._draw(n_samples, n_frames, generator, data, leading)
+        draws = self._draw(n_samples, n_frames, generator, data, leading)
+        return self._named(draws) if data is None else data.future(0, draws)
 
     @reading
     def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
@@ -474,4 +483,4 @@ class VectorEstimator(ExactDensity):
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator = self._generator(random_state, n_samples=n_samples)
-        return self._draw(n_samples, 1, generator, leading=leading)[:, 0]
+        return self._named(self._draw(n_samples, 1, generator, leading=leading)[:, 0])
