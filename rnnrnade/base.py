@@ -26,7 +26,7 @@ from .front import Front
 from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
 from .options import OPTIONS, TRANSFORMS, documented
-from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors
+from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
 from .training import Trainer, Training, weight_decays
 from .transforms import Linear
 
@@ -222,11 +222,12 @@ class Estimator(DensityMixin, BaseEstimator):
 
     # ---- fit ----------------------------------------------------------------------------------------------------
 
-    def _prepare(self, X, lengths, sample_weight, reset):
+    def _prepare(self, X, y, lengths, sample_weight, reset):
         """Checked options and data: (threads, data, its weights, layout)."""
         self._validate_params()
         n_threads = self._n_threads()
         data = self._check(X, lengths, reset=reset)
+        check_absence_of_lengths(y, data, type(self).__name__)
         layout = self._layout(data.n_features)
         weight_decays(layout, self.weight_decay)  # raises
         self._order(data.n_features)  # raises
@@ -267,6 +268,8 @@ class Estimator(DensityMixin, BaseEstimator):
             an object array of sequences; a 2-D array with `lengths`; a DataFrame whose index has levels, the last of
             which is the time, or with a column "sequence" (several sequences).
         y : ignored
+            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
+            in this place.
         lengths : array-like of shape (N,), optional
             Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
         sample_weight : array-like, optional
@@ -288,13 +291,13 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError, TypeError
             For bad options or data; the message names the option, or the sequence and position.
         """
-        self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, y, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
-    def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
+    def _fit(self, X, y, lengths, sample_weight, validation_data, checkpoint):
         before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
         if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             before = ()  # the interrupted fit was the first
-        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=not before)
+        n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=not before)
         check = check_sequences if self._recurrent else check_vectors
         held_out = check_validation(self, validation_data, binary=self._head.binary, check=check)
         generator = as_generator(self.random_state)
@@ -397,11 +400,11 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError
             As in `fit`, and for an option of the network (a size, `cell`, `dtype`, ...) that was changed since.
         """
-        self._partial_fit(X, lengths, sample_weight)
+        self._partial_fit(X, y, lengths, sample_weight)
 
-    def _partial_fit(self, X, lengths, sample_weight):
+    def _partial_fit(self, X, y, lengths, sample_weight):
         first = not self.__sklearn_is_fitted__()
-        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=first)
+        n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=first)
         options = self._training()
         if first:
             self._warn_of_few(data)
@@ -530,9 +533,10 @@ class Estimator(DensityMixin, BaseEstimator):
 
     # ---- scores and draws ---------------------------------------------------------------------------------------
 
-    def _scored(self, X, lengths=None):
+    def _scored(self, X, lengths=None, y=None):
         """(data, log-density of each frame)."""
         data = self._check(X, lengths)
+        check_absence_of_lengths(y, data, type(self).__name__)
         return data, self._density.frames(data, self._n_threads())
 
     @reading
@@ -561,13 +565,15 @@ class Estimator(DensityMixin, BaseEstimator):
         ----------
         X : list of (T_i, D) arrays, or another form
         y : ignored
+            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
+            in this place.
         lengths : array-like of shape (N,), optional
 
         Returns
         -------
         float
         """
-        return float(np.mean(self._scored(X, lengths)[1]))
+        return float(np.mean(self._scored(X, lengths, y)[1]))
 
     def _generator(self, random_state, **counts):
         """The generator of draws, after a check that counts are positive ints."""

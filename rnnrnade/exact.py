@@ -23,6 +23,7 @@ from .model import Model, Scores
 from .options import documented
 from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
+from .sequences import check_absence_of_lengths
 from .streaming import Stream
 from .transforms import Linear
 
@@ -131,8 +132,9 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             return self._one_density().scores(data, dims=True, n_threads=n_threads)
         return Scores(self._density.frames(data, n_threads))
 
-    def _scored(self, X, lengths=None):
+    def _scored(self, X, lengths=None, y=None):
         data = self._check(X, lengths, gaps=True)
+        check_absence_of_lengths(y, data, type(self).__name__)
         return data, self._scores(data).frames
 
     @reading
@@ -372,6 +374,7 @@ class VectorEstimator(ExactDensity):
         ----------
         X : array-like of shape (n, D)
         y : ignored
+            None, or one label for each row.
         sample_weight : array-like of shape (n,), optional
         validation_data : X or (X, None), optional
             Used instead of held-out rows.
@@ -390,7 +393,7 @@ class VectorEstimator(ExactDensity):
         ValueError, TypeError
             For bad options or data; the message names the option, or the row and dimension.
         """
-        self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, y, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
     @fitting
     def partial_fit(self, X, y=None, *, sample_weight=None):
@@ -414,7 +417,7 @@ class VectorEstimator(ExactDensity):
         ValueError
             As in `fit`, and for an option of the network (a size, `activation`, `dtype`, ...) that was changed since.
         """
-        self._partial_fit(X, None, sample_weight)
+        self._partial_fit(X, y, None, sample_weight)
 
     @reading
     def score_samples(self, X):
@@ -439,12 +442,13 @@ class VectorEstimator(ExactDensity):
         ----------
         X : array-like of shape (n, D)
         y : ignored
+            None, or one label for each row.
 
         Returns
         -------
         float
         """
-        return float(np.mean(self.score_samples(X)))
+        return float(np.mean(self._scored(X, y=y)[1]))
 
     @reading
     def score_frames(self, X):

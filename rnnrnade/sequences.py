@@ -47,6 +47,7 @@ from .tables import SequenceBatch, columns_of, panel, quoted
 
 __all__ = [
     "Sequences",
+    "check_absence_of_lengths",
     "check_frame_weights",
     "check_leading",
     "check_sequences",
@@ -353,6 +354,42 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
     frames = _matrix(estimator, X, reset, "frame")
     offsets = np.array([0, len(frames)], dtype=np.int64)
     return _checked(estimator, frames, offsets, "2d", binary, gaps, Labels(index=_index_of(X)))
+
+
+def check_absence_of_lengths(y, data, owner):
+    """Refuse a `y`, which is ignored, that is not one label for each item of X's first axis: hmmlearn's calls have
+    the lengths of sequences in its place.
+
+    Parameters
+    ----------
+    y : None or array-like
+    data : Sequences
+        The checked X.
+    owner : str
+        The estimator, for the message.
+
+    Raises
+    ------
+    TypeError
+    """
+    if y is None:
+        return
+    y = y if hasattr(y, "shape") or not hasattr(y, "__array__") else np.asarray(y)
+    shape = getattr(y, "shape", None)
+    n = shape[0] if shape else len(y) if shape is None and hasattr(y, "__len__") else None
+    n_items = {data.n_sequences if data.item_is_sequence else data.n_frames}
+    if data.form in ("lengths", "panel"):
+        n_items = {data.n_sequences, data.n_frames}
+    if n in n_items:
+        return
+    given = f"is {y!r:.40}" if n is None else f"has {n} entries"
+    way_out = f"{owner} takes vectors, one a row, which have no lengths."
+    if data.form != "vectors":
+        way_out = "If it holds the lengths of the sequences in X, write lengths=."
+    raise TypeError(
+        f"the second argument, y, is ignored and must be None or one label for each of the {max(n_items)} items of X, "
+        f"but it {given}. {way_out}"
+    )
 
 
 def check_frame_weights(sample_weight, sequences):

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from rnnrnade.sequences import (
     Sequences,
+    check_absence_of_lengths,
     check_frame_weights,
     check_sequences,
     check_validation,
@@ -287,6 +288,28 @@ def test_what_tells_sequences_apart_is_said_once():
     feature = check_sequences(Model(2, ["sequence", "x"]), by_column[["sequence", "x"]].assign(sequence=0), reset=False)
     assert feature.form == "2d"
     assert check_vectors(Model(), by_levels, reset=True).n_sequences == 8  # rows are rows, whatever they are called
+
+
+@pytest.mark.parametrize("y", [[3, 1, 4], np.array([8]), [3, 1], (1.0, 2.0), "12", 5, np.float64(3)])
+def test_lengths_in_the_place_of_y_are_refused(y):
+    data = check_sequences(Model(), FRAMES, reset=True)
+    with pytest.raises(TypeError, match=r"second argument, y, is ignored .* write lengths=\."):
+        check_absence_of_lengths(y, data, "Model")
+    with pytest.raises(TypeError, match="Model takes vectors, one a row, which have no lengths"):
+        check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
+
+
+def test_labels_of_items_are_harmless():
+    class NotAnArray:
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros(8)
+
+    for y in (None, np.zeros(8), [0] * 8, ["a"] * 8, np.zeros((8, 2)), SPARSE, NotAnArray()):
+        check_absence_of_lengths(y, check_sequences(Model(), FRAMES, reset=True), "Model")
+        check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
+        check_absence_of_lengths(y, check_sequences(Model(), FRAMES, LENGTHS, reset=True), "Model")
+    check_absence_of_lengths([0, 1, 0], check_sequences(Model(), LIST, reset=True), "Model")
+    check_absence_of_lengths([0, 1, 0], check_sequences(Model(), FRAMES, LENGTHS, reset=True), "Model")
 
 
 def test_axes_that_look_like_channels_and_time_are_named_once():

@@ -298,6 +298,26 @@ def test_a_model_that_is_mapped_into_memory_trains_on(model, state, tmp_path):
     assert_same_bits(joblib.load(tmp_path / "model.joblib").score_samples(X), model.score_samples(X))
 
 
+# ---- hmmlearn's lengths -----------------------------------------------------------------------------------------
+
+
+@every_model
+def test_lengths_in_the_place_of_y_are_refused(model):
+    X = data(model)
+    rows = np.concatenate(X) if isinstance(X, list) else X
+    lengths = [len(rows) - 3, 3]
+    said = "write lengths=" if isinstance(X, list) else "takes vectors, one a row"
+    fitted = clone(model).fit(rows, np.zeros(len(rows)))
+    for call in (clone(model).fit, clone(model).partial_fit, fitted.score):
+        with pytest.raises(TypeError, match=said):
+            call(rows, lengths)
+    with pytest.raises(TypeError, match=said):
+        OutlierDetector(model).fit(rows, lengths)
+    if isinstance(X, list):
+        split = np.split(rows, [len(rows) - 3])
+        assert fitted.score(rows, lengths=lengths) == fitted.score(split) == fitted.score(split, [0, 1])
+
+
 # ---- names of columns -------------------------------------------------------------------------------------------
 
 
