@@ -14,7 +14,7 @@ and scaled, a CRPS is scaled, and the distribution function is the same number.
 at most SLICE of these numbers and carries the recurrent state, which leaves every bit as it is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -137,6 +137,19 @@ class Density:
     def frames(self, data, n_threads=1):
         """Exact log-density of each frame given its past, in nats: (M,)"""
         return self.scores(data, n_threads=n_threads).frames
+
+    def tamed(self, data):
+        """(data, which of its frames hold an absurd number, (M,)): one whose distance to the mean, in standard
+        deviations (without a transform: which itself), has no square in the type of the network.  In the data that
+        come back such numbers are as large as that type can square, so that the frames after them have a past."""
+        largest = np.sqrt(np.finfo(self.model.dtype).max)
+        z = self.front.map.standardized(self.front.ordered(np.asarray(data.frames, np.float64)))
+        absurd = np.abs(z) > largest
+        if not absurd.any():
+            return data, absurd.any(axis=1)
+        x = self.front.map.unstandardized(np.clip(z, -largest, largest))
+        frames = np.where(self.front.back(absurd), self.front.back(x), data.frames)
+        return replace(data, frames=np.ascontiguousarray(frames)), absurd.any(axis=1)
 
     def parts(self, data, n_threads=1):
         """The conditionals of all frames of `data`, in slices."""

@@ -138,6 +138,19 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         return data, self._scores(data).frames
 
     @reading
+    def _judged(self, X, *, strict=False):
+        """(data, log-density of each frame, whether it has gaps), as a detector of outliers wants them: a frame with an
+        absurd number has -inf, and is no reason to refuse the others, unless `strict`."""
+        data = self._check(X, gaps=True)
+        absurd = np.zeros(data.n_frames, bool)
+        for density in () if strict else self._density.members:
+            data, found = density.tamed(data)
+            absurd |= found
+        frames = self._scores(data).frames
+        frames[absurd] = -np.inf
+        return data, frames, np.isnan(data.frames).any(axis=1)
+
+    @reading
     def score_frames(self, X, *, lengths=None):
         """Exact log-density of each frame given its past, in nats.
 
