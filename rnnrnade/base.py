@@ -4,9 +4,11 @@ An `Estimator` holds one density of X, or the mean of several (density.py), and 
 conditionals can say is in exact.py; which options there are, and their defaults, in estimators.py.
 """
 
+import copy
 import os
 import time
 import warnings
+from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -18,13 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from . import _core
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
-from .checks import as_generator, check_counts, plain
+from .checks import as_generator, check_counts, names_of_features, plain
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
 from .options import OPTIONS, TRANSFORMS, documented
-from .sequences import check_frame_weights, check_sequences, check_validation, check_vectors
+from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
 from .training import Trainer, Training, weight_decays
 from .transforms import Linear
 
@@ -185,16 +187,56 @@ class Estimator(DensityMixin, BaseEstimator):
     def _check(self, X, lengths=None, *, reset=False, gaps=False):
         """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
         kind = {"reset": reset, "binary": self._head.binary, "gaps": gaps and self.missing is not None}
-        if self._recurrent:
-            return check_sequences(self, X, lengths, **kind)
-        return check_vectors(self, X, **kind)
+        data = check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
+        if not self._gives_tables():
+            return data
+        return replace(data, labels=replace(data.labels, features=names_of_features(self, data.n_features)))
+
+    def set_output(self, *, transform=None):
+        """Whether what belongs to frames, sequences and draws comes back as arrays or as DataFrames.
+
+        DataFrames keep the index of X, or, without one, number the frames: `score_frames`, `score_dims`, `cdf` and the
+        like.  Scores of sequences are labelled by their keys.  Draws have the index (draw, time), which for `forecast`
+        goes on from that of X where that goes in equal steps, and else counts the frames.  The choice stays with clones
+        and pickles, not in files.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas"} or None, default=None
+            The name of the argument is scikit-learn's.  "default": arrays.  None: leave it as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        ValueError
+            For another name.
+        """
+        if transform not in (None, "default", "pandas"):
+            raise ValueError(f"set_output takes transform='default' or 'pandas'. Got {transform!r} instead.")
+        if transform == "pandas":
+            try:
+                import pandas  # noqa: F401
+            except ImportError as error:
+                raise ImportError('DataFrames need pandas: pip install "rnnrnade[data]"') from error
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}  # the name that clones of scikit-learn copy
+        return self
+
+    def _gives_tables(self):
+        return getattr(self, "_sklearn_output_config", {}).get("transform") == "pandas"
 
     # ---- fit ----------------------------------------------------------------------------------------------------
 
-    def _prepare(self, X, lengths, sample_weight, reset):
+    def _prepare(self, X, y, lengths, sample_weight, reset):
         """Options that fit together and checked data: (threads, data, its weights, layout)."""
         n_threads = self._n_threads()
         data = self._check(X, lengths, reset=reset)
+        check_absence_of_lengths(y, data, type(self).__name__)
         layout = self._layout(data.n_features)
         weight_decays(layout, self.weight_decay)  # raises
         self._order(data.n_features)  # raises
@@ -232,8 +274,11 @@ class Estimator(DensityMixin, BaseEstimator):
         ----------
         X : list of (T_i, D) arrays
             Or one of the other forms: an array (N, T, D); one 2-D array, DataFrame or list of lists (ONE sequence);
-            an object array of sequences; a 2-D array with `lengths`.
+            an object array of sequences; a 2-D array with `lengths`; a DataFrame whose index has levels, the last of
+            which is the time, or with a column "sequence" (several sequences).
         y : ignored
+            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
+            in this place.
         lengths : array-like of shape (N,), optional
             Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
         sample_weight : array-like, optional
@@ -255,14 +300,14 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError, TypeError
             For bad options or data; the message names the option, or the sequence and position.
         """
-        self._fit(X, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, y, lengths, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
-    def _fit(self, X, lengths, sample_weight, validation_data, checkpoint):
+    def _fit(self, X, y, lengths, sample_weight, validation_data, checkpoint):
         self._validate_params()
         before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
         if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             before = ()  # the interrupted fit was the first
-        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=not before)
+        n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=not before)
         check = check_sequences if self._recurrent else check_vectors
         held_out = check_validation(self, validation_data, binary=self._head.binary, check=check)
         generator = as_generator(self.random_state)
@@ -366,12 +411,12 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError
             As in `fit`, and for an option of the network (a size, `cell`, `dtype`, ...) that was changed since.
         """
-        self._partial_fit(X, lengths, sample_weight)
+        self._partial_fit(X, y, lengths, sample_weight)
 
-    def _partial_fit(self, X, lengths, sample_weight):
+    def _partial_fit(self, X, y, lengths, sample_weight):
         self._validate_params()
         first = not self.__sklearn_is_fitted__()
-        n_threads, data, weight, layout = self._prepare(X, lengths, sample_weight, reset=first)
+        n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=first)
         options = self._training()
         if first:
             self._warn_of_few(data)
@@ -384,6 +429,9 @@ class Estimator(DensityMixin, BaseEstimator):
         members = list(self._density.members)
         self._refuse_another_network(members, layout)
         trainers = self._trainers or [None] * len(members)
+        if not all(density.model.theta.flags.writeable for density in members):
+            # Of a file that is mapped into memory (joblib.load(mmap_mode="r")), as the moments of the optimizer are.
+            members, trainers = copy.deepcopy((members, trainers))
         for k, density in enumerate(members):
             trainer = trainers[k]
             if trainer is None or trainer.model is not density.model:
@@ -497,9 +545,10 @@ class Estimator(DensityMixin, BaseEstimator):
 
     # ---- scores and draws ---------------------------------------------------------------------------------------
 
-    def _scored(self, X, lengths=None):
+    def _scored(self, X, lengths=None, y=None):
         """(data, log-density of each frame)."""
         data = self._check(X, lengths)
+        check_absence_of_lengths(y, data, type(self).__name__)
         return data, self._density.frames(data, self._n_threads())
 
     @reading
@@ -515,7 +564,7 @@ class Estimator(DensityMixin, BaseEstimator):
         -------
         ndarray, float64
             Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
-            each frame, given its past.
+            each frame, given its past.  Of one DataFrame of several sequences a Series, labelled by their keys.
         """
         data, frames = self._scored(X, lengths)
         return data.per_item(frames)
@@ -528,13 +577,15 @@ class Estimator(DensityMixin, BaseEstimator):
         ----------
         X : list of (T_i, D) arrays, or another form
         y : ignored
+            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
+            in this place.
         lengths : array-like of shape (N,), optional
 
         Returns
         -------
         float
         """
-        return float(np.mean(self._scored(X, lengths)[1]))
+        return float(np.mean(self._scored(X, lengths, y)[1]))
 
     def _generator(self, random_state):
         """The generator of draws."""

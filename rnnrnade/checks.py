@@ -70,24 +70,8 @@ def check_counts(**counts):
     """Arguments that must be ints of at least 1, by name: the same as ints of Python's own, in that order."""
     for name, value in counts.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= value <= LARGEST:
-            raise ValueError(f"{name} must be an int in the range [1, {LARGEST}]. Got {value!r:.60} instead.")
+            raise ValueError(f"{name} must be an int in the range [1, 2**53]. Got {value!r:.60} instead.")
     return [int(value) for value in counts.values()]
-
-
-def check_memory(what, shape, dtype=np.float64):
-    """MemoryError, before anything is computed, for an array that is larger than the memory of this machine."""
-    size, most = math.prod(shape) * np.dtype(dtype).itemsize, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if size > most:
-        raise MemoryError(
-            f"{what} of shape {shape} would take {size / 2**30:.4g} GiB, but this machine has {most / 2**30:.4g}: ask "
-            "for fewer at a time."
-        )
-
-
-def allocated(what, shape, dtype=np.float64):
-    """An array to be filled, after `check_memory`."""
-    check_memory(what, shape, dtype)
-    return np.empty(shape, dtype)
 
 
 def check_memory(what, shape, dtype=np.float64):

@@ -6,7 +6,7 @@ from .calibration import calibration
 from .calls import reading
 from .checks import allocated, as_probabilities, names_of_features, naming
 from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
-from .surprise import alarm_threshold, explain, index_of
+from .surprise import alarm_threshold, explain
 
 __all__ = ["Conditionals"]
 
@@ -15,7 +15,7 @@ class Conditionals:
     """What estimators say of their one-dimensional conditionals, in the units of X.
 
     X, `lengths` and what comes back follow the rule of `score_dims`: a list of (T_i, D) arrays, or one array for
-    vectors and for one 2-D sequence.
+    vectors and for one 2-D sequence; tables of them after `set_output`.
     """
 
     # ---- distribution functions, scores, moments ----------------------------------------------------------------
@@ -68,7 +68,7 @@ class Conditionals:
             found = [part.location + part.scale * part.family.ppf(one) for one in np.atleast_1d(q)]
             return np.stack(found, axis=-1) if q.ndim else found[0]
 
-        return self._in_form_of_X(X, lengths, value, q.shape)
+        return self._in_form_of_X(X, lengths, value, q.shape, ("q", q.tolist()))
 
     @reading
     def crps(self, X, *, lengths=None):
@@ -201,14 +201,15 @@ class Conditionals:
         Returns
         -------
         Table, or pandas.DataFrame where X is one or holds them
-            A row for each frame and dimension, with the columns sequence and frame (vectors: row), index (of a
-            DataFrame), log_density (of the frame, nats), dimension (its name), dimension_log_density (nats, in the
-            units of X), observed, expected (mean of the conditional), and pit (`cdf`; not for binary models).
+            A row for each frame and dimension, with the columns sequence (its key, where it has one) and frame
+            (vectors: row), index (of a DataFrame, or the time of a SequenceBatch), log_density (of the frame, nats),
+            dimension (its name), dimension_log_density (nats, in the units of X), observed, expected (mean of the
+            conditional), and pit (`cdf`; not for binary models).
         """
         density = self._one_density()
         data = self._check(X, lengths)
         names = names_of_features(self, data.n_features)
-        return explain(density, data, names, index_of(X), top, n_dims, self._n_threads())
+        return explain(density, data, names, top, n_dims, self._n_threads())
 
     @reading
     def alarm_threshold(self, X, rate=0.01, *, confidence=0.95, lengths=None):
@@ -284,6 +285,6 @@ class Conditionals:
             out[part.rows] = value(part)
         return data, out
 
-    def _in_form_of_X(self, X, lengths, value, shape=()):
+    def _in_form_of_X(self, X, lengths, value, shape=(), deep=None):
         data, out = self._of_parts(X, lengths, value, shape)
-        return data.split(out)
+        return data.split(out, deep=deep)

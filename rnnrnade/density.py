@@ -14,7 +14,7 @@ and scaled, a CRPS is scaled, and the distribution function is the same number.
 carries the recurrent state, which leaves every bit as it is.  What is drawn is allocated before the first draw.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,9 +52,10 @@ class BernoulliParameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept."""
+    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept.
+    Of one that was not trained, such as that of given parameters, there are no rows."""
 
-    history: dict = field(default_factory=dict)
+    history: dict = field(default_factory=lambda: {"epoch": [], "update": []})
     best_epoch: int = 0
     best_update: int = 0
 
@@ -107,7 +108,7 @@ class Density:
     """
 
     def __init__(self, front, model, record=None):
-        self.front, self.model, self.record = front, model, record
+        self.front, self.model, self.record = front, model, Record() if record is None else record
 
     @property
     def head(self):
@@ -135,6 +136,19 @@ class Density:
     def frames(self, data, n_threads=1):
         """Exact log-density of each frame given its past, in nats: (M,)"""
         return self.scores(data, n_threads=n_threads).frames
+
+    def tamed(self, data):
+        """(data, which of its frames hold an absurd number, (M,)): one whose distance to the mean, in standard
+        deviations (without a transform: which itself), has no square in the type of the network.  In the data that
+        come back such numbers are as large as that type can square, so that the frames after them have a past."""
+        largest = np.sqrt(np.finfo(self.model.dtype).max)
+        z = self.front.map.standardized(self.front.ordered(np.asarray(data.frames, np.float64)))
+        absurd = np.abs(z) > largest
+        if not absurd.any():
+            return data, absurd.any(axis=1)
+        x = self.front.map.unstandardized(np.clip(z, -largest, largest))
+        frames = np.where(self.front.back(absurd), self.front.back(x), data.frames)
+        return replace(data, frames=np.ascontiguousarray(frames)), absurd.any(axis=1)
 
     def parts(self, data, n_threads=1):
         """The conditionals of all frames of `data`, in slices."""
@@ -272,7 +286,7 @@ class Density:
 
     def to_file(self):
         """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
-        front, record = self.front, self.record or Record()
+        front, record = self.front, self.record
         state = {
             "layout": self.model.layout.choices,
             "order": None if front.order is None else [int(i) for i in front.order],

@@ -11,17 +11,19 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import check_memory, naming
+from .checks import check_memory, names_of_features, naming
 from .conditionals import Conditionals
 from .density import Density
 from .front import Front
 from .heads import HEADS
+from .labels import as_table, draws_as_table, frame_index
 from .layout import Layout
 from .missing import GAPS, MissingValues
 from .model import Model, Scores
 from .options import documented
 from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
+from .sequences import check_absence_of_lengths
 from .streaming import Stream
 from .transforms import Linear
 
@@ -136,9 +138,23 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             return self._one_density().scores(data, dims=True, n_threads=n_threads)
         return Scores(self._density.frames(data, n_threads))
 
-    def _scored(self, X, lengths=None):
+    def _scored(self, X, lengths=None, y=None):
         data = self._check(X, lengths, gaps=True)
+        check_absence_of_lengths(y, data, type(self).__name__)
         return data, self._scores(data).frames
+
+    @reading
+    def _judged(self, X, *, strict=False):
+        """(data, log-density of each frame, whether it has gaps), as a detector of outliers wants them: a frame with an
+        absurd number has -inf, and is no reason to refuse the others, unless `strict`."""
+        data = self._check(X, gaps=True)
+        absurd = np.zeros(data.n_frames, bool)
+        for density in () if strict else self._density.members:
+            data, found = density.tamed(data)
+            absurd |= found
+        frames = self._scores(data).frames
+        frames[absurd] = -np.inf
+        return data, frames, np.isnan(data.frames).any(axis=1)
 
     @reading
     def score_frames(self, X, *, lengths=None):
@@ -192,7 +208,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         density = self._one_density()
         data = self._check(X, lengths)
         found = density.parameters(data, self._n_threads())
-        return type(found)(*map(data.split, found))
+        deep = ("component", range(density.model.layout.K))
+        return type(found)(*(data.split(values, deep=deep) for values in found))
 
     @reading
     def log_likelihood_and_gradient(self, X, *, lengths=None):
@@ -217,6 +234,13 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         return total, density.model.layout.views(gradient)
 
     # ---- draws --------------------------------------------------------------------------------------------------
+
+    def _named(self, draws):
+        """Draws that follow nothing, (n_samples, n_frames, D) or (n_samples, D), as a table where that is wanted."""
+        if not self._gives_tables():
+            return draws
+        index, features = frame_index(None, draws.shape[-2]), names_of_features(self, draws.shape[-1])
+        return as_table(draws, index, features, None) if draws.ndim == 2 else draws_as_table(draws, index, features)
 
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
@@ -257,7 +281,8 @@ class SequenceEstimator(ExactDensity):
         """
         generator, n_samples, n_frames = self._draws(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None if given is None else self._one_sequence(given)
-        return self._draw(n_samples, n_frames, generator, data, leading)
+        draws = self._draw(n_samples, n_frames, generator, data, leading)
+        return self._named(draws) if data is None else data.future(0, draws)
 
     @reading
     def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
@@ -278,7 +303,7 @@ class SequenceEstimator(ExactDensity):
         generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
         each = [data.subset([i]) for i in range(data.n_sequences)]
-        return data.each([self._draw(n_samples, horizon, generator, one) for one in each])
+        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
 
     @reading
     def stream(self, X=None):
@@ -368,6 +393,7 @@ class VectorEstimator(ExactDensity):
         ----------
         X : array-like of shape (n, D)
         y : ignored
+            None, or one label for each row.
         sample_weight : array-like of shape (n,), optional
         validation_data : X or (X, None), optional
             Used instead of held-out rows.
@@ -386,7 +412,7 @@ class VectorEstimator(ExactDensity):
         ValueError, TypeError
             For bad options or data; the message names the option, or the row and dimension.
         """
-        self._fit(X, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
+        self._fit(X, y, None, sample_weight, validation_data, Checkpoint(checkpoint, every, resume))
 
     @fitting
     def partial_fit(self, X, y=None, *, sample_weight=None):
@@ -410,7 +436,7 @@ class VectorEstimator(ExactDensity):
         ValueError
             As in `fit`, and for an option of the network (a size, `activation`, `dtype`, ...) that was changed since.
         """
-        self._partial_fit(X, None, sample_weight)
+        self._partial_fit(X, y, None, sample_weight)
 
     @reading
     def score_samples(self, X):
@@ -424,7 +450,8 @@ class VectorEstimator(ExactDensity):
         -------
         ndarray of shape (n,), float64
         """
-        return self._scored(X)[1]
+        data, frames = self._scored(X)
+        return data.per_item(frames)
 
     @reading
     def score(self, X, y=None):
@@ -434,12 +461,13 @@ class VectorEstimator(ExactDensity):
         ----------
         X : array-like of shape (n, D)
         y : ignored
+            None, or one label for each row.
 
         Returns
         -------
         float
         """
-        return float(np.mean(self.score_samples(X)))
+        return float(np.mean(self._scored(X, y=y)[1]))
 
     @reading
     def score_frames(self, X):
@@ -478,4 +506,4 @@ class VectorEstimator(ExactDensity):
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator, n_samples = self._draws(random_state, n_samples=n_samples)
-        return self._draw(n_samples, 1, generator, leading=leading)[:, 0]
+        return self._named(self._draw(n_samples, 1, generator, leading=leading)[:, 0])

@@ -1,8 +1,11 @@
 """What to make of draws of the future: quantiles, and a proper score against what came."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .checks import as_numbers, as_probabilities
+from .labels import draws_of_table, is_table_of_draws
 
 __all__ = ["energy_score", "quantiles"]
 
@@ -12,7 +15,7 @@ def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
 
     Parameters
     ----------
-    samples : array-like of shape (n_samples, horizon, D), or list of such
+    samples : array-like of shape (n_samples, horizon, D), or DataFrame with the index (draw, time), or list of such
         From `forecast` or `sample`.
     q : float or array-like of shape (Q,)
         Probabilities in [0, 1].
@@ -20,6 +23,7 @@ def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
     Returns
     -------
     ndarray of shape (horizon, D), or (Q, horizon, D) for an array q; for a list a list of such
+        For a DataFrame one with the index time, or (q, time) for an array q, with the keys of several sequences first.
 
     Raises
     ------
@@ -35,7 +39,23 @@ def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
     """
     if isinstance(samples, list | tuple):
         return [quantiles(one, q) for one in samples]
+    if is_table_of_draws(samples):
+        return _quantiles_of_table(samples, as_probabilities("q", q))
     return np.quantile(_draws(samples), as_probabilities("q", q), axis=0)
+
+
+def _quantiles_of_table(draws, q):
+    import pandas
+
+    n_keys = list(draws.index.names).index("draw")
+    if n_keys:  # of several sequences
+        parts = draws.groupby(level=0 if n_keys == 1 else list(range(n_keys)), sort=False)
+        found = {key: _quantiles_of_table(part.droplevel(list(range(n_keys))), q) for key, part in parts}
+        return pandas.concat(found, names=draws.index.names[:n_keys])
+    values = quantiles(draws_of_table(draws), q)
+    times = draws.index.get_level_values(1)[: values.shape[-2]]
+    tables = [pandas.DataFrame(one, times, draws.columns) for one in (values if q.ndim else [values])]
+    return pandas.concat(tables, keys=q.tolist(), names=["q"]) if q.ndim else tables[0]
 
 
 def energy_score(samples, truth, *, joint=False):
@@ -76,7 +96,7 @@ def energy_score(samples, truth, *, joint=False):
     >>> float(energy_score([[[0.0, 0.0]], [[6.0, 8.0]]], [[0.0, 0.0]])[0])  # (0 + 10) / 2 - 10 / 2
     0.0
     """
-    if isinstance(truth, list | tuple) and len(truth) and np.ndim(truth[0]) == 2:
+    if isinstance(truth, Sequence) and len(truth) and np.ndim(truth[0]) == 2:
         if len(samples) != len(truth):
             raise ValueError(f"samples are of {len(samples)} sequences, but truth has {len(truth)}.")
         return [energy_score(one, other, joint=joint) for one, other in zip(samples, truth, strict=True)]
@@ -101,7 +121,7 @@ def energy_score(samples, truth, *, joint=False):
 
 
 def _draws(samples):
-    samples = as_numbers("samples", samples)
+    samples = as_numbers("samples", draws_of_table(samples))
     if samples.ndim != 3 or not samples.size:
         raise ValueError(f"samples must be draws of shape (n_samples, horizon, D). Got shape {samples.shape}.")
     if not np.isfinite(samples).all():

@@ -90,7 +90,10 @@ class MissingValues:
             ).frames
         else:
             frames = self._density.frames(data, self._n_threads())
-        return LikelihoodEstimate(np.array([frames[a:b].sum() for a, b in data.slices]), error)
+        total = np.array([frames[a:b].sum() for a, b in data.slices])
+        return LikelihoodEstimate(
+            data.per_sequence(total, "log_likelihood"), data.per_sequence(error, "standard_error")
+        )
 
     @reading
     def impute(self, X, n_samples=1, random_state=None, *, n_particles=PARTICLES, lengths=None):
@@ -131,7 +134,7 @@ class MissingValues:
             for s, (a, b) in enumerate(data.slices):
                 if gaps.missing[a:b].any():
                     filled[:, a:b] = gaps.impute(s, n_samples, n_particles)
-        return data.split(filled, axis=1)
+        return data.split_draws(filled)
 
     def _with_gaps(self, X, lengths, random_state, **counts):
         generator, *counts = self._draws(random_state, **counts)

@@ -11,12 +11,13 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
 
 from .checks import as_probabilities, check_dims, names_of_features
+from .labels import draws_of_table
 
 __all__ = [
     "calibration",
@@ -55,15 +56,16 @@ def learning_curve(estimator_or_history, ax=None):
     ImportError
         Without matplotlib.
     ValueError
-        If the history is empty.
+        If the history is empty, such as that of a model from given parameters.
     AttributeError
         For an ensemble: each of its ``members_`` has a history.
     """
     history = estimator_or_history
     if not isinstance(history, Mapping):
         history = estimator_or_history.history_
-    unit = "update" if len(set(history["epoch"])) < len(history["epoch"]) else "epoch"
-    position = np.asarray(history[unit], dtype=float)
+    epochs = history.get("epoch", ())
+    unit = "update" if len(set(epochs)) < len(epochs) else "epoch"
+    position = np.asarray(history.get(unit, ()), dtype=float)
     if position.size == 0:
         raise ValueError("The history is empty: no epoch was trained, so there is no learning curve.")
     training = -np.asarray(history["loss"], dtype=float)
@@ -187,8 +189,8 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     """
     if feature_names is None and len(real):
         of_batch = getattr(real, "feature_names", None)
-        feature_names = getattr(next(iter(real)), "columns", None) if of_batch is None else of_batch
-    real, sampled = [np.asarray(x) for x in real], [np.asarray(x) for x in sampled]
+        feature_names = getattr(next(iter(draws_of_table(real))), "columns", None) if of_batch is None else of_batch
+    real, sampled = ([np.asarray(x) for x in draws_of_table(given)] for given in (real, sampled))
     if not real or not sampled:
         raise ValueError("samples_beside_data needs at least one real and one sampled trajectory.")
     for x in (*real, *sampled):
@@ -434,7 +436,9 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
         raise ValueError(
             "conditional_densities draws densities; of binary models predict_params(X) gives probabilities."
         )
-    mixture = distribution(*estimator.predict_params(X[: frame + 1]))[frame]
+    of_frames = estimator.predict_params(X[: frame + 1])  # arrays, or tables of D K columns
+    parameters = (np.asarray(values).reshape(len(values), x.shape[1], -1) for values in of_frames)
+    mixture = distribution(*parameters)[frame]
     dims = check_dims("dims", range(min(12, x.shape[1])) if dims is None else dims, x.shape[1])
     names = names_of_features(estimator, x.shape[1], feature_names)
     n_columns = min(4, len(dims))
@@ -467,7 +471,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
 
     Parameters
     ----------
-    samples : array of shape (n_samples, horizon, D)
+    samples : array of shape (n_samples, horizon, D), or DataFrame with the index (draw, time)
         Draws of the future of one sequence, from ``forecast`` or ``sample``.
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if None.
@@ -480,7 +484,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     levels : sequence of float, default=(0.5, 0.8, 0.95)
         Probabilities of the central intervals.
     feature_name : str, default=None
-        Of the dimension; by default that of the column where `past` or `truth` is a DataFrame, or x0, x1, ...
+        Of the dimension; by default that of the column where `truth`, `past` or `samples` is a DataFrame, or x0, ...
 
     Returns
     -------
@@ -502,10 +506,11 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     if not levels:
         raise ValueError("levels must be probabilities of intervals, at least one. Got none.")
     check_dims("dim", [dim], np.shape(samples)[-1])
-    for table in (truth, past):
+    for table in (truth, past, samples):
         if feature_name is None and hasattr(table, "columns"):
             feature_name = list(table.columns)[dim]
     tails = [(1 - level) / 2 for level in levels]
+    samples = draws_of_table(samples)
     median, *edges = quantiles(samples, [0.5, *tails, *(1 - t for t in tails)])[:, :, dim]
     begin = 0 if past is None else len(past)
     frames = np.arange(begin, begin + len(median))
@@ -534,7 +539,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
 
 def _one_sequence(call, X):
     """X as an array (T, D)."""
-    if isinstance(X, list | tuple) and len(X) and np.ndim(X[0]) == 2:
+    if isinstance(X, Sequence) and len(X) and np.ndim(X[0]) == 2:
         raise ValueError(f"{call} draws one sequence, (T, D); X is a list of {len(X)}: give X[0] or another of them.")
     x = np.asarray(X)
     if x.ndim != 2:

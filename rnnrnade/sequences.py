@@ -12,8 +12,11 @@ Forms of X for sequences, told apart by numbers of axes and never by values:
     "3d"       one array (N, T, D)
     "2d"       one array, DataFrame or list of lists of numbers (T, D): ONE sequence
     "lengths"  the same with `lengths=`: several sequences end to end
+    "panel"    one DataFrame of several sequences: with an index of levels, the last of which is the time, or with a
+               column "sequence" (tables.py)
 
-A `SequenceBatch` (tables.py) is a list; where its items are arrays, it names their features.
+A `SequenceBatch` (tables.py) has the form "list"; where its items are arrays, it names their features.  What X calls
+its sequences and frames goes with them as `Labels` (labels.py).
 
 A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, and
 the message names both ways out, because a guess would often be wrong and go unnoticed.
@@ -28,6 +31,7 @@ proves that every entry is, in one pass and without a temporary; one that is not
 each entry is looked at.
 """
 
+import datetime
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,10 +42,12 @@ import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
 from .checks import BadEntry, OutOfRange, as_numbers, naming
-from .tables import SequenceBatch, quoted
+from .labels import NO_LABELS, Labels, as_table, calendar_rule, draws_as_table, following, frame_index, key_index
+from .tables import SequenceBatch, columns_of, panel, quoted
 
 __all__ = [
     "Sequences",
+    "check_absence_of_lengths",
     "check_frame_weights",
     "check_leading",
     "check_sequences",
@@ -66,10 +72,12 @@ class Sequences:
         C-contiguous, native float32 or float64; possibly the caller's own memory, possibly read-only.
     offsets : ndarray of shape (N + 1,), int64
         Sequence i is ``frames[offsets[i]:offsets[i + 1]]``.
-    form : {"vectors", "list", "3d", "2d", "lengths"}
+    form : {"vectors", "list", "3d", "2d", "lengths", "panel"}
         The form in which X came; it decides the form of what goes back.
     has_gaps : bool
         Whether any entry is NaN, a missing value.
+    labels : Labels
+        What X calls its sequences and frames, and whether what goes back are tables that say so.
     origin : (Sequences, function) or None
         Where these are a part: of what, and a function that gives the rows in it, (M,).
     argument : str or None
@@ -80,6 +88,7 @@ class Sequences:
     offsets: np.ndarray
     form: str
     has_gaps: bool = False
+    labels: Labels = NO_LABELS
     origin: tuple | None = None
     argument: str | None = None
 
@@ -101,55 +110,139 @@ class Sequences:
 
     @property
     def item_is_sequence(self):
-        """True where the items of X's first axis are sequences, False where they are frames."""
-        return self.form in ("list", "3d")
+        """True where scores and weights are one for each sequence, False where they are one for each frame."""
+        return self.form in ("list", "3d", "panel")
 
-    def per_item(self, values):
+    # ---- what goes back -----------------------------------------------------------------------------------------
+
+    def per_item(self, values, name="log_density"):
         """One number for each item of X's first axis, from one for each frame.
 
         Parameters
         ----------
         values : ndarray of shape (M,)
+        name : str
+            Of the numbers.
 
         Returns
         -------
         ndarray of shape (N,), the sums over each sequence, for a list or a 3-D array; else `values` itself.
-            The sum of a sequence is ``values[a:b].sum()``, the same bits whatever stands around it.
+            The sum of a sequence is ``values[a:b].sum()``, the same bits whatever stands around it.  Of one DataFrame
+            of several sequences, or where tables are wanted, as a Series.
         """
         if not self.item_is_sequence:
-            return values
+            return self._frames_table(values, name) if self.labels.tables else values
         lengths = self.lengths
         if (lengths == lengths[0]).all():  # NumPy sums a row of a table as it sums the row alone
-            return values.reshape(len(lengths), -1).sum(axis=1)
-        return np.array([part.sum() for part in self.split(values)], dtype=values.dtype)
+            sums = values.reshape(len(lengths), -1).sum(axis=1)
+        else:
+            sums = np.array([values[a:b].sum() for a, b in self.slices], dtype=values.dtype)
+        return self.per_sequence(sums, name)
 
-    def split(self, values, axis=0):
-        """`values`, whose `axis` are the frames, as a list of N arrays; for one 2-D X, or vectors, `values` itself."""
-        if self.form in ("vectors", "2d"):
+    def per_sequence(self, values, name):
+        """values (N,), one for each sequence (vectors: row); a Series where `per_item` gives one."""
+        if self.form == "vectors":
+            return self._frames_table(values, name) if self.labels.tables else values
+        if not self.labels.tables and not (self.form == "panel" and self.labels.of_pandas):
             return values
-        return np.split(values, self.offsets[1:-1], axis) if axis else [values[a:b] for a, b in self.slices]
+        return as_table(values, key_index(self.labels, len(values)), None, name)
 
-    def each(self, values):
-        """`values`, a list with one for each sequence; for one 2-D X its only one."""
-        return values[0] if self.form == "2d" else values
+    def split(self, values, name="log_density", deep=None):
+        """`values`, whose first axis are the frames, as a list of N arrays; for one 2-D X, or vectors, `values` itself.
+        Where tables are wanted, they have the index of X; of one table of several sequences they are one.  `deep`: of
+        three axes, the name of the last and what its entries are called."""
+        if self.form in ("vectors", "2d") or (self.labels.tables and self.form == "panel"):
+            return self._frames_table(values, name, deep) if self.labels.tables else values
+        parts = [values[a:b] for a, b in self.slices]
+        if not self.labels.tables:
+            return parts
+        features, index = self.labels.features, self.labels.index
+        indices = [None] * len(parts) if index is None else index
+        if not isinstance(indices, list):
+            indices = [index[a:b] for a, b in self.slices]
+        return [
+            as_table(part, frame_index(own, len(part)), features, name, deep)
+            for part, own in zip(parts, indices, strict=True)
+        ]
+
+    def split_draws(self, draws):
+        """draws (n_samples, M, D) of the frames as a list of N, as `split` does."""
+        if self.form == "vectors" and self.labels.tables:
+            index = frame_index(self.labels.index, draws.shape[1])
+            return draws_as_table(draws, index if index.nlevels == 1 else index.to_flat_index(), self.labels.features)
+        if self.form == "vectors":
+            return draws
+        parts = [draws[:, a:b] for a, b in self.slices]
+        if self.labels.tables:
+            indices = (frame_index(self.labels.times(i, a, b), b - a) for i, (a, b) in enumerate(self.slices))
+            parts = [draws_as_table(*part, self.labels.features) for part in zip(parts, indices, strict=True)]
+        return self.each(parts)
+
+    def future(self, i, draws):
+        """draws (n_samples, horizon, D) of what follows sequence i.  Where tables are wanted, their index (draw, time)
+        goes on from that of X."""
+        if not self.labels.tables:
+            return draws
+        a, b = self.offsets[i : i + 2].tolist()
+        return draws_as_table(draws, following(self.labels.times(i, a, b), b - a, draws.shape[1]), self.labels.features)
+
+    def each(self, parts):
+        """A list with one for each sequence; for one 2-D X its only one, of one table of several sequences one table
+        where tables are wanted."""
+        if self.form == "2d":
+            return parts[0]
+        if self.form == "panel" and self.labels.tables:
+            import pandas
+
+            return pandas.concat(parts, keys=self.labels.keys, names=self.labels.key_names)
+        return parts
+
+    def _frames_table(self, values, name, deep=None):
+        """values (M, ...) of all frames as one table, its rows in the order of X."""
+        index, rows = self.labels.index, self.labels.rows
+        if rows is not None:
+            order = np.argsort(rows)
+            values, index = values[order], None if index is None else index[order]
+        return as_table(values, frame_index(index, len(values)), self.labels.features, name, deep)
 
     @property
     def slices(self):
         """(begin, end) of each sequence, as ints."""
         return pairwise(self.offsets.tolist())
 
-    def frame_of(self, row):
-        """Where a row of `frames` is found in X: {"row": ...} of vectors, else {"sequence": ..., "frame": ...}."""
-        if self.form == "vectors":
-            return {"row": int(row)}
+    # ---- places -------------------------------------------------------------------------------------------------
+
+    def _at(self, row):
+        """(sequence, frame) of a row of `frames`."""
         i = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        return {"sequence": i, "frame": int(row - self.offsets[i])}
+        return i, int(row - self.offsets[i])
+
+    def frame_of(self, row):
+        """What a row of `frames` is called: {"row": ...} of vectors, else {"sequence": ..., "frame": ...}, the sequence
+        by its key where it has one; where frames have names, with "index"."""
+        i, t = self._at(row)
+        where = {"row": int(row)} if self.form == "vectors" else {"sequence": self.labels.key(i), "frame": t}
+        if self.form == "vectors":
+            times = None if self.labels.index is None else self.labels.index[row : row + 1]
+            t = 0
+        else:
+            times = self.labels.times(i, *self.offsets[i : i + 2].tolist())
+        return where if times is None else where | {"index": times[t]}
 
     def place(self, row, d, names=None):
-        """The same with a dimension, in words: "sequence 3, frame 17, dimension 2 ('x')"."""
-        place = ", ".join(f"{what} {number}" for what, number in self.frame_of(row).items())
+        """The same with a dimension, in words: "sequence 3 ('run 4'), frame 17, dimension 2 ('x')"."""
+        if self.form == "vectors":
+            place = f"row {int(row)}"
+        else:
+            i, t = self._at(row)
+            called = "" if self.labels.keys is None or self.labels.keys[i] == i else f" ({self.labels.keys[i]!r})"
+            place = f"sequence {i}{called}, frame {t}"
         place += f", dimension {d}" + ("" if names is None else f" ({names[d]!r})")
-        return f"{place} (row {row} of X)" if self.form == "lengths" else place
+        if self.form == "panel":
+            row = self.labels.rows[row]
+        return f"{place} (row {row} of X)" if self.form in ("lengths", "panel") else place
+
+    # ---- parts --------------------------------------------------------------------------------------------------
 
     def refusal(self, error):
         """`OutOfRange` of one of these frames, with its place in X."""
@@ -201,15 +294,15 @@ def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
     ValueError, TypeError
         With the row and the dimension of a bad entry.
     """
-    if isinstance(X, list | tuple) and any(_ndim(row) >= 2 for row in X):
+    if isinstance(X, list | tuple | SequenceBatch) and any(_ndim(row) >= 2 for row in X):
         raise ValueError(
             f"X is a list of 2-D arrays, but {_name(estimator)} takes one vector a row, an array (n, D). "
             "Pass np.concatenate(X) if the rows are independent, or use RNNRNADE or RNNNADE for sequences."
         )
     _refuse_containers(X)
-    frames = _matrix(estimator, X, reset)
+    frames = _matrix(estimator, X, reset, "row")
     offsets = np.arange(len(frames) + 1, dtype=np.int64)
-    return _checked(estimator, frames, offsets, "vectors", binary, gaps)
+    return _checked(estimator, frames, offsets, "vectors", binary, gaps, Labels(index=_index_of(X)))
 
 
 def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=False):
@@ -247,12 +340,15 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
                 "lengths= goes with one 2-D X that holds all sequences end to end, but X is already "
                 f"{'a 3-D array' if items is None else 'a list of sequences'}: leave lengths out."
             )
-        frames = _matrix(estimator, X, reset)
-        return _checked(estimator, frames, _check_lengths(lengths, len(frames)), "lengths", binary, gaps)
+        if _has_sequence_column(estimator, X, reset):
+            raise ValueError("lengths= and the column 'sequence' of X both tell the sequences apart: leave one out.")
+        frames = _matrix(estimator, X, reset, "frame")
+        offsets = _check_lengths(lengths, len(frames))
+        return _checked(estimator, frames, offsets, "lengths", binary, gaps, Labels(index=_index_of(X)))
 
     if items is not None:
-        frames, offsets = _pack(estimator, items, reset)
-        return _checked(estimator, frames, offsets, "list", binary, gaps)
+        frames, offsets, labels = _pack(estimator, items, reset)
+        return _checked(estimator, frames, offsets, "list", binary, gaps, labels)
 
     if ndim == 3:
         X = np.asanyarray(X)
@@ -260,14 +356,57 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
         for size, axis in zip(X.shape, ("sequence(s)", "frame(s)", "feature(s)"), strict=True):
             if size == 0:
                 raise ValueError(f"X is (N, T, D) with 0 {axis} (shape={X.shape}) while a minimum of 1 is required.")
-        frames = _matrix(estimator, X.reshape(-1, n_features), reset)
+        _look_at_axes(estimator, X.shape, reset)
+        frames = _matrix(estimator, X.reshape(-1, n_features), reset, "frame")
         offsets = n_frames * np.arange(n_sequences + 1, dtype=np.int64)
         return _checked(estimator, frames, offsets, "3d", binary, gaps)
 
     if ndim > 3:
         raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): make each frame 1-D.")
-    frames = _matrix(estimator, X, reset)
-    return _checked(estimator, frames, np.array([0, len(frames)], dtype=np.int64), "2d", binary, gaps)
+    several = panel(X) if _has_levels(X) or _has_sequence_column(estimator, X, reset) else None
+    if several is not None:
+        batch, rows = several
+        frames, offsets, labels = _of_batch(estimator, batch, reset, rows)
+        return _checked(estimator, frames, offsets, "panel", binary, gaps, labels)
+    frames = _matrix(estimator, X, reset, "frame")
+    offsets = np.array([0, len(frames)], dtype=np.int64)
+    return _checked(estimator, frames, offsets, "2d", binary, gaps, Labels(index=_index_of(X)))
+
+
+def check_absence_of_lengths(y, data, owner):
+    """Refuse a `y`, which is ignored, that is not one label for each item of X's first axis: hmmlearn's calls have
+    the lengths of sequences in its place.
+
+    Parameters
+    ----------
+    y : None or array-like
+    data : Sequences
+        The checked X.
+    owner : str
+        The estimator, for the message.
+
+    Raises
+    ------
+    TypeError
+    """
+    if y is None:
+        return
+    y = y if hasattr(y, "shape") or not hasattr(y, "__array__") else np.asarray(y)
+    shape = getattr(y, "shape", None)
+    n = shape[0] if shape else len(y) if shape is None and hasattr(y, "__len__") else None
+    n_items = {data.n_sequences if data.item_is_sequence else data.n_frames}
+    if data.form in ("lengths", "panel"):
+        n_items = {data.n_sequences, data.n_frames}
+    if n in n_items:
+        return
+    given = f"is {y!r:.40}" if n is None else f"has {n} entries"
+    way_out = f"{owner} takes vectors, one a row, which have no lengths."
+    if data.form != "vectors":
+        way_out = "If it holds the lengths of the sequences in X, write lengths=."
+    raise TypeError(
+        f"the second argument, y, is ignored and must be None or one label for each of the {max(n_items)} items of X, "
+        f"but it {given}. {way_out}"
+    )
 
 
 def check_frame_weights(sample_weight, sequences):
@@ -295,6 +434,13 @@ def check_frame_weights(sample_weight, sequences):
     item = "sequence" if sequences.item_is_sequence else "row" if sequences.form == "vectors" else "frame"
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_items, as_numbers("sample_weight", sample_weight))
+    if isinstance(sample_weight, list | tuple) and any(_ndim(weight) for weight in sample_weight):
+        raise ValueError(
+            f"sample_weight must be one number for each {item}, but it holds arrays or lists. For weights of the "
+            "frames of several sequences, pass X as one array with lengths=, and one array of all weights."
+        )
+    if sequences.item_is_sequence and sequences.labels.keys is not None and hasattr(sample_weight, "reindex"):
+        sample_weight = _by_key(sample_weight, sequences)
     _refuse_non_numbers(sample_weight, "sample_weight")
     with naming("sample_weight"):
         weights = check_array(
@@ -316,6 +462,16 @@ def check_frame_weights(sample_weight, sequences):
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere: at least one weight must be positive.")
     return np.repeat(weights, sequences.lengths) if sequences.item_is_sequence else weights
+
+
+def _by_key(weights, sequences):
+    """A Series of weights in the order of the sequences: by its labels where these are the keys."""
+    index = key_index(sequences.labels, sequences.n_sequences)
+    if index.is_unique and weights.index.is_unique and set(index) == set(weights.index):
+        return weights.reindex(index)
+    if list(weights.index) == list(range(len(weights))):
+        return weights
+    raise ValueError("sample_weight is a Series whose labels are not the keys of the sequences.")
 
 
 def check_validation(estimator, validation_data, *, binary=False, check=check_sequences):
@@ -391,7 +547,9 @@ def _refuse_containers(X):
 def _items_or_array(X):
     """(list of sequences, None), or (None, X) where X is one array, DataFrame or list of lists of numbers."""
     _refuse_containers(X)
-    if not isinstance(X, list | tuple):
+    if isinstance(X, SequenceBatch) and X.packed is not None and len(X):
+        return X, None
+    if not isinstance(X, list | tuple | SequenceBatch):
         if _ndim(X) == 1 and np.asarray(X).dtype.kind == "O":
             X = list(np.asarray(X))
         elif isinstance(X, Sequence) and not hasattr(X, "__array__"):
@@ -401,7 +559,8 @@ def _items_or_array(X):
     if len(X) == 0:
         raise ValueError("X is an empty list: at least one sequence is required.")
     ndims = [_ndim(x) for x in X]
-    if max(ndims) <= 1 and all(isinstance(x, list | tuple) or ndim == 0 for x, ndim in zip(X, ndims, strict=True)):
+    of_numbers = max(ndims) <= 1 and not isinstance(X, SequenceBatch)
+    if of_numbers and all(isinstance(x, list | tuple) or ndim == 0 for x, ndim in zip(X, ndims, strict=True)):
         return None, list(X)
     for i, (x, ndim) in enumerate(zip(X, ndims, strict=True)):
         if ndim != 2:
@@ -415,6 +574,11 @@ def _refuse_item(x, ndim, i):
         raise TypeError(f"sequence {i} is a {type(x).__name__} ({x!r:.40}), but must be a (T, D) array.")
     if len(x) == 0:
         raise ValueError(f"sequence {i} has no frames: leave it out.")
+    if ndim == 1 and hasattr(x, "to_frame"):
+        raise ValueError(
+            f"sequence {i} is a Series, but must be a table (T, D). Reshape your data: x.to_frame() if each item is a "
+            "sequence of one dimension; pandas.DataFrame(X) if the items are the frames of one sequence."
+        )
     if ndim == 1:
         raise ValueError(
             f"sequence {i} is 1-D (length {len(x)}), but must be a (T, D) array. Reshape your data: "
@@ -424,8 +588,17 @@ def _refuse_item(x, ndim, i):
     raise ValueError(f"sequence {i} has {ndim} axes, but must be a (T, D) array.")
 
 
+def _of_batch(estimator, batch, reset, rows=None):
+    """(frames, offsets, labels) of a batch that was cut from one table."""
+    table, offsets = batch.packed
+    frames = _matrix(estimator, table, reset, "frame")
+    return frames, offsets, Labels(batch.keys, batch.key_names, batch.frame_labels, rows)
+
+
 def _pack(estimator, items, reset):
-    """Frames and offsets of a list of sequences."""
+    """(frames, offsets, labels) of a list of sequences."""
+    if isinstance(items, SequenceBatch) and items.packed is not None:
+        return _of_batch(estimator, items, reset)
     arrays = [_item(estimator, x, i) for i, x in enumerate(items)]
     n_features = arrays[0].shape[1] if reset else estimator.n_features_in_
     for i, array in enumerate(arrays):
@@ -438,19 +611,38 @@ def _pack(estimator, items, reset):
 
     # Names of columns: those of the first DataFrame hold for the list. One warning, not one a sequence.
     named = [i for i, x in enumerate(items) if hasattr(x, "columns")]
+    if named:
+        columns_of(items[named[0]])
     if reset:
         validate_data(estimator, items[named[0]] if named else arrays[0], reset=True, skip_check_array=True)
+    columns = None
     for i in named:
+        if columns is not None and _same(columns, items[i].columns):
+            continue  # as those that were compared before
+        columns = items[i].columns
         with naming(f"sequence {i}"):
             validate_data(estimator, items[i], reset=False, skip_check_array=True)
-    if isinstance(items, SequenceBatch) and items.feature_names is not None and not named:
-        _take_names(estimator, items.feature_names, n_features, reset)
+    batch = items if isinstance(items, SequenceBatch) else None
+    if batch is not None and batch.feature_names is not None and not named:
+        _take_names(estimator, batch.feature_names, n_features, reset)
     elif len(named) < len(items) and hasattr(estimator, "feature_names_in_"):
         validate_data(estimator, np.empty((1, n_features)), reset=False, skip_check_array=True)
 
     # concatenate of one array would copy it, and of Fortran arrays would be in Fortran order
     frames = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return np.ascontiguousarray(frames), _offsets([len(array) for array in arrays])
+    if batch is not None:
+        labels = Labels(batch.keys, batch.key_names, batch.frame_labels)
+    else:
+        indices = [_index_of(x) for x in items] if len(named) == len(items) else [None]
+        labels = Labels(index=None if any(index is None for index in indices) else indices)
+    return np.ascontiguousarray(frames), _offsets([len(array) for array in arrays]), labels
+
+
+def _same(columns, others):
+    """Whether two DataFrames of one library have the same columns, told in a microsecond."""
+    if others is columns:
+        return True
+    return columns.equals(others) if hasattr(columns, "equals") else columns == others
 
 
 def _take_names(estimator, names, n_features, reset):
@@ -475,13 +667,31 @@ def _item(estimator, x, i):
         return x
     if hasattr(x, "shape") and x.shape[0] == 0:
         raise ValueError(f"sequence {i} has no frames (shape {tuple(x.shape)}): leave it out.")
+    values = _numbers_of(x)
+    if values is not None:
+        return values
     with naming(f"sequence {i}"):
         _refuse_non_numbers(x, "it")
         return check_array(x, estimator=estimator, **_CHECKS)
 
 
-def _matrix(estimator, X, reset):
-    """A 2-D X as a C-contiguous native float array (M, D), D and the names of columns checked or set."""
+def _numbers_of(table):
+    """A DataFrame that holds numbers as a native float array; None of any other, or of an empty one.  check_array takes
+    a hundred times as long."""
+    if hasattr(table, "iloc"):
+        values = table.to_numpy()  # pandas makes objects of dates and text
+    elif hasattr(table, "partition_by") and all(dtype.is_numeric() for dtype in table.dtypes):
+        values = table.to_numpy(order="c")  # polars takes a seventh of the time with "c"
+    else:
+        return None
+    if values.dtype.kind not in "biuf" or not values.size:
+        return None
+    return values if values.dtype in _NATIVE else values.astype(np.float64)
+
+
+def _matrix(estimator, X, reset, item):
+    """A 2-D X as a C-contiguous native float array (M, D), D and the names of columns checked or set.  item: what a
+    row of X is, "row" or "frame"."""
     if (
         not reset
         and type(X) is np.ndarray
@@ -493,8 +703,52 @@ def _matrix(estimator, X, reset):
         and not hasattr(estimator, "feature_names_in_")
     ):
         return X
+    if _ndim(X) == 1 and hasattr(X, "to_frame"):
+        raise ValueError(
+            f"X is a Series of length {len(X)}, but must be a table. Reshape your data: X.to_frame() if each entry is "
+            f"a {item} of one dimension, X.to_frame().T if X is one {item}."
+        )
+    if _ndim(X) == 1 and len(X):
+        raise ValueError(
+            f"X is 1-D, of length {len(X)}. Expected 2D array, got 1D array instead. Reshape your data: "
+            f"X.reshape(-1, 1) if each number is a {item} of one dimension, X.reshape(1, -1) if X is one {item}."
+        )
     _refuse_non_numbers(X, "X")
     return validate_data(estimator, X, reset=reset, **_CHECKS)
+
+
+def _has_levels(X):
+    return hasattr(X, "columns") and getattr(getattr(X, "index", None), "nlevels", 1) > 1
+
+
+def _has_sequence_column(estimator, X, reset):
+    """Whether X is a DataFrame with a column "sequence", unless the estimator was fitted to a feature of that name."""
+    if not hasattr(X, "columns") or "sequence" not in list(X.columns):
+        return False
+    return reset or "sequence" not in list(getattr(estimator, "feature_names_in_", ()))
+
+
+def _index_of(X):
+    """The index of a DataFrame of pandas; None of anything else."""
+    return X.index if hasattr(X, "iloc") else None
+
+
+def _look_at_axes(estimator, shape, reset):
+    """Warn where the axes of a 3-D array look like (instances, channels, time), and say so where D does not fit."""
+    n_sequences, n_frames, n_features = shape
+    swap = "If it is (instances, channels, time), as in sktime and PyTorch, pass X.transpose(0, 2, 1)."
+    if reset and n_features > n_frames > 0:
+        warnings.warn(
+            f"X, of shape {shape}, is taken for {n_sequences} sequences of {n_frames} frames of {n_features} "
+            f"dimensions. {swap}",
+            UserWarning,
+            stacklevel=2,
+        )
+    known = None if reset else estimator.n_features_in_
+    if not reset and n_features != known and n_frames == known:
+        raise ValueError(
+            f"X has {n_features} features, but {_name(estimator)} is expecting {known} features as input. {swap}"
+        )
 
 
 def _refuse_non_numbers(x, name):
@@ -510,6 +764,8 @@ def _refuse_non_numbers(x, name):
         raise ValueError(f"{name} has masked entries, the first at {where}: fill them in or leave them out.")
     if hasattr(x, "tocsr"):
         return  # sparse: scikit-learn refuses it
+    if hasattr(x, "columns") and hasattr(x, "dtypes"):
+        _refuse_columns(x, name)
     values = np.asarray(x)
     if values.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} holds {values.dtype}.")
@@ -533,6 +789,33 @@ def _refuse_non_numbers(x, name):
         raise ValueError(f"{name} is a DataFrame of shape {x.shape}: at least one row and one column are required.")
 
 
+def _refuse_columns(table, name):
+    """Refuse columns of dates, of text and of anything else that is no number, and two of one name, by their names."""
+    columns_of(table)
+    for d, (column, dtype) in enumerate(zip(list(table.columns), list(table.dtypes), strict=True)):
+        kind = getattr(dtype, "kind", "f" if getattr(dtype, "is_numeric", bool)() else "O")
+        if kind not in "OmMUTS":
+            continue
+        values = (table.iloc[:, d] if hasattr(table, "iloc") else table.to_series(d)).to_list()
+        row, first = next(((i, v) for i, v in enumerate(values) if not _is_number_or_empty(v)), (0, None))
+        if kind in "mM" or "period" in str(dtype) or isinstance(first, datetime.date | datetime.timedelta):
+            raise ValueError(
+                f"{name} holds dates or times in the column {column!r}. If it is the time of the frames, write "
+                f"SequenceBatch.from_frame(X, time={column!r}); else leave it out, X.drop(columns={column!r}), or make "
+                "numbers of it."
+            )
+        if first is not None:
+            what = "strings" if isinstance(first, str) else f"a {type(first).__name__}"
+            raise ValueError(
+                f"{name} holds {what} in the column {column!r}, the first in row {row} ({first!r:.40}): convert your "
+                "data to numeric values explicitly, or leave the column out."
+            )
+
+
+def _is_number_or_empty(value):
+    return value is None or hasattr(value, "__float__") or type(value).__name__ == "NAType"
+
+
 def _check_lengths(lengths, n_frames):
     """Offsets from `lengths`: positive whole numbers that add up to the number of frames."""
     with naming("lengths"):
@@ -553,11 +836,12 @@ def _check_lengths(lengths, n_frames):
 # ------------------------------------------------------------------------------------------------- the values
 
 
-def _checked(estimator, frames, offsets, form, binary, gaps):
+def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
     """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all are 0 or 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(frames, axis=None)
-    data = Sequences(frames, offsets, form, has_gaps=gaps and not np.isfinite(total) and bool(np.isnan(frames).any()))
+    has_gaps = gaps and not np.isfinite(total) and bool(np.isnan(frames).any())
+    data = Sequences(frames, offsets, form, has_gaps, labels)
 
     def refuse_first(bad, why):
         for row, d in np.argwhere(bad)[:1].tolist():
@@ -573,7 +857,55 @@ def _checked(estimator, frames, offsets, form, binary, gaps):
     if binary:
         why = f"{_name(estimator)} models binary data: every entry must be 0 or 1."
         refuse_first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)), why)
+    if form != "vectors" and labels.index is not None:
+        _look_at_times(data)
     return data
+
+
+def _look_at_times(data):
+    """Warn once where the dates of the frames of a sequence jump: its frames are taken to follow each other."""
+    index = data.labels.index
+    if isinstance(index, list):
+        index = index if len(_dates(index[0])) else index[:1]
+        dates = np.concatenate([_dates(times) for times in index])
+    else:
+        dates = _dates(index)
+    if len(dates) < max(3, data.n_frames):
+        return
+    steps = np.diff(dates).astype(np.int64)  # in the unit of the dates
+    inside = np.ones(len(steps), bool)
+    inside[data.offsets[1:-1] - 1] = False
+    if not inside.any():
+        return
+    usual = np.median(steps[inside])
+    jumps = np.flatnonzero(inside & ((steps > 1.5 * usual) & (usual > 0) | (steps < 0)))
+    for i in np.unique(np.searchsorted(data.offsets, jumps, side="right") - 1).tolist():
+        times = data.labels.times(i, *data.offsets[i : i + 2].tolist())
+        if hasattr(times, "freq") and calendar_rule(times) is not None:  # business days, for example
+            jumps = jumps[(jumps < data.offsets[i]) | (jumps >= data.offsets[i + 1])]
+        else:
+            break
+    if not len(jumps):
+        return
+    i, t = data._at(jumps[0])
+    before, after = (str(dates[row].astype("M8[us]")).removesuffix(".000000") for row in (jumps[0], jumps[0] + 1))
+    more = f" and in {len(jumps) - 1} other places" if len(jumps) > 1 else ""
+    warnings.warn(
+        f"time jumps in sequence {data.labels.key(i)!r} from {before} (frame {t}) to {after} (frame {t + 1}){more}, "
+        "but the frames of a sequence are taken to follow each other in equal steps. "
+        "SequenceBatch.from_frame(df, split_at=...) cuts a recording where time jumps.",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _dates(index):
+    """Times that are dates, (n,) datetime64; none of others."""
+    index = index.get_level_values(-1) if getattr(index, "nlevels", 1) > 1 else index
+    if getattr(getattr(index, "dtype", None), "kind", "") != "M" and not hasattr(index, "dt"):
+        return np.empty(0, "M8[s]")
+    values = np.asarray(index if getattr(index, "tz", None) is None else index.tz_convert(None))
+    return values if values.dtype.kind == "M" else np.empty(0, "M8[s]")
 
 
 def check_leading(leading, n_samples, n_features, *, binary=False):

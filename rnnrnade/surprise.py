@@ -1,5 +1,6 @@
 """What surprises a model: the frames and dimensions to blame, thresholds for alarms, detection of outliers."""
 
+import warnings
 from numbers import Real
 from typing import NamedTuple
 
@@ -37,8 +38,8 @@ def _cell(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def explain(density, data, names, index, top, n_dims, n_threads):
-    """See `Conditionals.explain`; `index` is that of `index_of`."""
+def explain(density, data, names, top, n_dims, n_threads):
+    """See `Conditionals.explain`."""
     top, n_dims = check_counts(top=top, n_dims=n_dims)
     found = []  # of each part the most surprising frames, of which the most surprising of all are some
     for part in density.parts(data, n_threads):
@@ -53,8 +54,6 @@ def explain(density, data, names, index, top, n_dims, n_threads):
     table = Table()
     for i in np.argsort(log_density, kind="stable")[:top].tolist():
         row, where = rows[i], data.frame_of(rows[i])
-        if index is not None:
-            where["index"] = index[where["sequence"]][where["frame"]] if isinstance(index, list) else index[row]
         for d in blamed[i].tolist():
             values = {
                 "log_density": float(log_density[i]),
@@ -66,22 +65,7 @@ def explain(density, data, names, index, top, n_dims, n_threads):
             if density.head.distribution.continuous:
                 values["pit"] = float(pit[i, d])
             table.append(where | values)
-    if index is None:
-        return table
-    import pandas
-
-    return pandas.DataFrame(table)
-
-
-def _listed(values):
-    return values if isinstance(values, list) else [values]
-
-
-def index_of(X):
-    """The labels of the rows where X is a pandas DataFrame, or a list of those of each where X is a list of them."""
-    if isinstance(X, list | tuple) and len(X) and all(hasattr(x, "iloc") for x in X):
-        return [x.index for x in X]
-    return X.index if hasattr(X, "iloc") else None
+    return data.labels.rows_of_table(table)
 
 
 def alarm_threshold(log_density, rate, confidence):
@@ -115,6 +99,14 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     A frame (vectors: a row) is an outlier where its log-density is below `offset_`, the quantile `contamination` of
     those of the frames it was fitted to.  For a rate of false alarms that holds on new data, see the second example.
+
+    A number that is too large for the model to square is no error: its frame has the log-density -inf and is an
+    outlier.  Frames after it are judged given the largest number that the model can read.
+
+    Where the model takes gaps (NaN; `missing`), so does the detector.  The log-density of what a frame with gaps
+    holds is on a scale of its own: fewer numbers have another density than all of them.  `offset_` is a quantile
+    of frames without gaps, where there are such, so that labels of frames with gaps are no more than a hint; a warning
+    says so.
 
     Parameters
     ----------
@@ -174,12 +166,14 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             self.__dict__.pop(name, None)
             if hasattr(self.model_, name):
                 setattr(self, name, getattr(self.model_, name))
-        scores = np.concatenate(_listed(self.score_samples(X)))
-        self.offset_ = float(np.quantile(scores, self.contamination))
+        _, scores, gaps = self.model_._judged(X, strict=True)
+        whole = scores if gaps.all() else scores[~gaps]
+        self.offset_ = float(np.quantile(whole, self.contamination))
         return self
 
     def score_samples(self, X):
-        """Exact log-density of each frame, in nats: `score_frames` of the model.
+        """Exact log-density of each frame, in nats: `score_frames` of the model, and -inf for a frame that holds a
+        number too large for it.
 
         Parameters
         ----------
@@ -190,7 +184,27 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         ndarray of shape (n,), or for several sequences a list of ndarrays of shape (T_i,)
         """
         check_is_fitted(self)
-        return self.model_.score_frames(X)
+        data, scores, _ = self.model_._judged(X)
+        return data.split(scores)
+
+    def explain(self, X, top=10, *, n_dims=1):
+        """The most surprising frames, and in each the dimensions to blame: `explain` of the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D), or what the model takes
+        top : int, default=10
+            Frames; all of them where there are fewer.
+        n_dims : int, default=1
+            Dimensions of each frame, the most surprising first.
+
+        Returns
+        -------
+        Table, or pandas.DataFrame where X is one or holds them
+            See `explain` of the model.
+        """
+        check_is_fitted(self)
+        return self.model_.explain(X, top, n_dims=n_dims)
 
     def decision_function(self, X):
         """`score_samples` minus `offset_`: negative for outliers.
@@ -203,8 +217,16 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         -------
         ndarray of shape (n,), or for several sequences a list of ndarrays of shape (T_i,)
         """
-        scores = self.score_samples(X)
-        return [s - self.offset_ for s in scores] if isinstance(scores, list) else scores - self.offset_
+        check_is_fitted(self)
+        data, scores, gaps = self.model_._judged(X)
+        if gaps.any():
+            warnings.warn(
+                f"{gaps.sum()} of {len(gaps)} frames have gaps: the log-density of what they hold is on another scale "
+                "than offset_, a quantile of frames without gaps.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return data.split(scores - self.offset_, name="decision")
 
     def predict(self, X):
         """-1 for outliers, 1 for the others.
@@ -218,6 +240,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         ndarray of int of shape (n,), or for several sequences a list of ndarrays of shape (T_i,)
         """
         decisions = self.decision_function(X)
-        if isinstance(decisions, list):
-            return [np.where(d >= 0, 1, -1) for d in decisions]
-        return np.where(decisions >= 0, 1, -1)
+        return [_label(d) for d in decisions] if isinstance(decisions, list) else _label(decisions)
+
+
+def _label(decisions):
+    """1 or -1 for each decision, an array or a Series."""
+    return 2 * (decisions >= 0).astype(int) - 1

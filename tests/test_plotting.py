@@ -9,6 +9,7 @@ from scipy.integrate import trapezoid
 
 pytest.importorskip("matplotlib")
 
+from helpers import Case
 from matplotlib.figure import Figure
 
 from rnnrnade import RNADE, RNNRNADE, SequenceBatch, plotting
@@ -69,6 +70,20 @@ def test_learning_curve_of_an_estimator_without_validation(tmp_path):
     assert saved(ax, tmp_path)
     with pytest.raises(ValueError, match="empty"):
         plotting.learning_curve({"epoch": [], "loss": []})
+    with pytest.raises(ValueError, match="history is empty"):
+        plotting.learning_curve({})
+
+
+def test_what_a_model_does_not_have_is_not_drawn(tmp_path):
+    untrained, _ = Case(D=2, H=3, K=2, R=0, lengths=(5,)).model()
+    untrained.save(tmp_path / "model.safetensors")
+    for model in (untrained, RNADE.load(tmp_path / "model.safetensors")):
+        assert (model.n_iter_, model.best_epoch_, model.best_update_) == (0, 0, 0)
+        with pytest.raises(ValueError, match="history is empty: no epoch was trained"):
+            plotting.learning_curve(model)
+    binary, Z = Case(D=3, H=4, K=1, R=3, lengths=(5,), head="bernoulli").model()
+    with pytest.raises(ValueError, match=r"of binary models predict_params\(X\) gives probabilities"):
+        plotting.conditional_densities(binary, Z[0], 1)
 
 
 def test_surprise_heat_map(X, tmp_path):

@@ -15,6 +15,7 @@ from rnnrnade import RNADE, RNNRNADE
 from rnnrnade.checks import BadEntry
 from rnnrnade.sequences import (
     Sequences,
+    check_absence_of_lengths,
     check_frame_weights,
     check_sequences,
     check_validation,
@@ -225,6 +226,197 @@ def test_data_frames_of_polars():
     assert check_sequences(model, frames[0], reset=False).form == "2d"
 
 
+# ------------------------------------------------------------------------- one table of several sequences
+
+
+def panels():
+    """A DataFrame whose index has levels, one with a column "sequence", and which row of each is which packed frame."""
+    pd = pytest.importorskip("pandas")
+    keys, times = np.repeat(["b", "a", "c"], LENGTHS), np.concatenate([np.arange(n) for n in LENGTHS])
+    order = np.array([0, 4, 1, 3, 7, 2, 5, 6])  # rows of several sequences mixed; first b, then c, then a
+    index = pd.MultiIndex.from_arrays([keys, times], names=["pump", "hour"])
+    by_levels = pd.DataFrame(FRAMES, index=index, columns=["x", "y"]).iloc[order]
+    in_order = np.array([0, 4, 1, 2, 3, 5, 6, 7])  # without times the order of the rows is that of the frames
+    by_column = pd.DataFrame({"sequence": keys, "x": FRAMES[:, 0], "y": FRAMES[:, 1]}).iloc[in_order]
+    return {"levels": (by_levels, order), "column": (by_column, in_order)}
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("kind", ["levels", "column"])
+def test_one_table_of_several_sequences_is_split(kind, reset):
+    X, order = panels()[kind]
+    model = Model() if reset else Model(2, ["x", "y"])
+    data = check_sequences(model, X, reset=reset)
+    assert (data.form, data.labels.keys, data.lengths.tolist()) == ("panel", ["b", "c", "a"], [3, 4, 1])
+    assert_array_equal(data.frames, np.concatenate([LIST[0], LIST[2], LIST[1]]), strict=True)
+    assert model.feature_names_in_.tolist() == ["x", "y"]
+    assert_array_equal(order[data.labels.rows], [0, 1, 2, 4, 5, 6, 7, 3])
+    scores = data.per_item(np.arange(8.0))
+    assert scores.to_dict() == {"b": 3.0, "c": 18.0, "a": 7.0}
+    pd = pytest.importorskip("pandas")
+    weights = check_frame_weights(pd.Series({"a": 1, "b": 2, "c": 4}), data)
+    assert_array_equal(weights, [2, 2, 2, 4, 4, 4, 4, 1])
+    assert_array_equal(check_frame_weights([1, 2, 3], data), [1, 1, 1, 2, 2, 2, 2, 3])
+    with pytest.raises(ValueError, match="labels are not the keys"):
+        check_frame_weights(pd.Series({"a": 1, "b": 2, "d": 4}), data)
+    broken, t = X.copy(), order[6] - 4
+    broken.iloc[6, 1 if kind == "levels" else 2] = np.nan
+    with pytest.raises(ValueError, match=rf"NaN: sequence 1 \('c'\), frame {t}, dimension 1 \('y'\) \(row 6 of X\)"):
+        check_sequences(Model(2, ["x", "y"]), broken, reset=reset)
+
+
+def test_a_table_of_polars_with_a_column_sequence_is_split():
+    pl = pytest.importorskip("polars")
+    X, _ = panels()["column"]
+    data = check_sequences(Model(), pl.DataFrame({name: X[name].tolist() for name in X}), reset=True)
+    assert (data.form, data.labels.keys) == ("panel", ["b", "c", "a"])
+    assert_array_equal(data.per_item(np.arange(8.0)), [3.0, 18.0, 7.0])
+
+
+def test_what_tells_sequences_apart_is_said_once():
+    (by_levels, _), (by_column, _) = panels().values()
+    data = check_sequences(Model(), by_levels, LENGTHS, reset=True)  # what the caller says holds
+    assert (data.form, data.lengths.tolist()) == ("lengths", LENGTHS)
+    with pytest.raises(ValueError, match="lengths= and the column 'sequence'"):
+        check_sequences(Model(), by_column, LENGTHS, reset=True)
+    with pytest.raises(ValueError, match="an index of several levels and a column 'sequence'"):
+        check_sequences(Model(), by_levels.assign(sequence=1), reset=True)
+    twice = by_levels.set_axis(by_levels.index.set_levels([0] * 4, level=1, verify_integrity=False))
+    with pytest.raises(ValueError, match="has hour=0 twice"):
+        check_sequences(Model(), twice, reset=True)
+    with pytest.raises(ValueError, match="never repeats a value: each of the 8 rows"):
+        check_sequences(Model(), by_column.assign(sequence=range(8)), reset=True)
+    with pytest.raises(ValueError, match="several columns named 'x'"):
+        check_sequences(Model(), by_column.set_axis(["sequence", "x", "x"], axis=1), reset=True)
+    # A feature may be called so, too: of a batch that was cut by another column.
+    feature = check_sequences(Model(2, ["sequence", "x"]), by_column[["sequence", "x"]].assign(sequence=0), reset=False)
+    assert feature.form == "2d"
+    assert check_vectors(Model(), by_levels, reset=True).n_sequences == 8  # rows are rows, whatever they are called
+
+
+@pytest.mark.parametrize("y", [[3, 1, 4], np.array([8]), [3, 1], (1.0, 2.0), "12", 5, np.float64(3)])
+def test_lengths_in_the_place_of_y_are_refused(y):
+    data = check_sequences(Model(), FRAMES, reset=True)
+    with pytest.raises(TypeError, match=r"second argument, y, is ignored .* write lengths=\."):
+        check_absence_of_lengths(y, data, "Model")
+    with pytest.raises(TypeError, match="Model takes vectors, one a row, which have no lengths"):
+        check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
+
+
+def test_labels_of_items_are_harmless():
+    class NotAnArray:
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros(8)
+
+    for y in (None, np.zeros(8), [0] * 8, ["a"] * 8, np.zeros((8, 2)), SPARSE, NotAnArray()):
+        check_absence_of_lengths(y, check_sequences(Model(), FRAMES, reset=True), "Model")
+        check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
+        check_absence_of_lengths(y, check_sequences(Model(), FRAMES, LENGTHS, reset=True), "Model")
+    check_absence_of_lengths([0, 1, 0], check_sequences(Model(), LIST, reset=True), "Model")
+    check_absence_of_lengths([0, 1, 0], check_sequences(Model(), FRAMES, LENGTHS, reset=True), "Model")
+
+
+def test_axes_that_look_like_channels_and_time_are_named_once():
+    X = np.zeros((4, 2, 9))
+    with pytest.warns(UserWarning, match=r"4 sequences of 2 frames of 9 dimensions.*X.transpose\(0, 2, 1\)") as record:
+        check_sequences(Model(), X, reset=True)
+    assert len(record) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_sequences(Model(), X.transpose(0, 2, 1), reset=True)
+        check_sequences(Model(9), X, reset=False)
+    with pytest.raises(ValueError, match=r"X has 9 features, but Model is expecting 2 .*X.transpose\(0, 2, 1\)"):
+        check_sequences(Model(2), X, reset=False)
+
+
+def test_dates_that_jump_are_named_once():
+    pd = pytest.importorskip("pandas")
+    regular = pd.date_range("2026-03-02 10:00", periods=8, freq="min")
+    gap = regular[:5].append(regular[5:] + pd.Timedelta("2h"))
+    quiet = {
+        "regular": regular,
+        "a little jitter": regular + pd.to_timedelta([0, 3, -5, 2, 0, 8, -4, 1], unit="s"),
+        "months": pd.DatetimeIndex(pd.date_range("2026", periods=8, freq="MS").to_list()),
+        "business days": pd.DatetimeIndex(pd.date_range("2026", periods=8, freq="B").to_list()),
+        "the same date": pd.DatetimeIndex(["2026"] * 8),
+        "numbers": [0, 1, 2, 3, 4, 100, 101, 102],
+    }
+    for name, index in quiet.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_sequences(Model(), pd.DataFrame(FRAMES, index=index), reset=True), name
+    forms = {
+        "one table": pd.DataFrame(FRAMES, index=gap),
+        "with a time zone": pd.DataFrame(FRAMES, index=gap.tz_localize("Europe/Berlin")),
+        "a list": [pd.DataFrame(FRAMES, index=regular), pd.DataFrame(FRAMES, index=gap)],
+        "levels": pd.DataFrame(FRAMES, index=pd.MultiIndex.from_arrays([["a"] * 8, gap])),
+    }
+    for name, X in forms.items():
+        with pytest.warns(UserWarning, match=r"jumps .* \(frame 4\) to .* \(frame 5\), .*split_at") as record:
+            check_sequences(Model(), X, reset=True)
+        assert len(record) == 1, name
+    with pytest.warns(UserWarning, match=r"\(frame 0\) to 2026-03-02T10:05:00 \(frame 1\) and in 3 other places,"):
+        check_sequences(Model(), pd.DataFrame(FRAMES, index=regular[[0, 5, 6, 1, 2, 7, 3, 4]]), reset=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_vectors(Model(), pd.DataFrame(FRAMES, index=gap), reset=True)
+        check_sequences(Model(), [pd.DataFrame(x, index=regular[: len(x)]) for x in LIST], reset=True)
+
+
+# ----------------------------------------------------------------------------- tables of something else than numbers
+
+
+def test_two_columns_of_one_name_are_refused():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(FRAMES, columns=["x", "x"])
+    for call in (lambda: check_vectors(Model(), X, reset=True), lambda: check_sequences(Model(), [X, X], reset=True)):
+        with pytest.raises(ValueError, match="several columns named 'x'"):
+            call()
+
+
+def test_one_dimension_is_told_how_to_become_two():
+    pd = pytest.importorskip("pandas")
+    series = pd.Series(FRAMES[:, 0])
+    with pytest.raises(ValueError, match=r"X.to_frame\(\) if each entry is a frame .* X.to_frame\(\).T if X is one"):
+        check_sequences(Model(), series, reset=True)
+    with pytest.raises(ValueError, match=r"X is a Series of length 8.*X.to_frame\(\) if each entry is a row"):
+        check_vectors(Model(), series, reset=True)
+    with pytest.raises(ValueError, match=r"sequence 0 is a Series.*x.to_frame\(\)"):
+        check_sequences(Model(), [series, series], reset=True)
+    with pytest.raises(ValueError, match=r"1-D, of length 8.*X.reshape\(-1, 1\) if each number is a row"):
+        check_vectors(Model(), FRAMES[:, 0], reset=True)
+    pl = pytest.importorskip("polars")
+    with pytest.raises(ValueError, match=r"X.to_frame\(\)"):
+        check_sequences(Model(), pl.Series(FRAMES[:, 0]), reset=True)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_that_hold_no_numbers_are_named(library):
+    module = pytest.importorskip(library)
+    dates = np.array(["2026-01-01", "2026-01-02"], "M8[ms]")
+    columns = {"dates": dates, "Python's dates": dates.astype("M8[D]").tolist(), "durations": dates - dates[0]}
+    if library == "pandas":
+        columns["a time zone"] = module.DatetimeIndex(dates).tz_localize("UTC")
+        columns["periods"] = module.PeriodIndex(["2026-01", "2026-02"], freq="M")
+    for name, values in columns.items():
+        X = module.DataFrame({"x": [0.5, 1.5], "when": values})
+        for refused in (
+            lambda X=X: check_vectors(Model(), X, reset=True),
+            lambda X=X: check_sequences(Model(), X, reset=True),
+            lambda X=X: check_sequences(Model(), [X, X], reset=True),
+        ):
+            with pytest.raises(
+                ValueError, match=r"column 'when'.*from_frame\(X, time='when'\).*X.drop\(columns='when'"
+            ):
+                refused(), name
+    X = module.DataFrame({"x": [0.5, 1.5], "what": [{"a": 1}, {"a": 2}]})
+    with pytest.raises(ValueError, match=r"X holds a dict in the column 'what', the first in row 0 \({'a': 1}\)"):
+        check_vectors(Model(), X, reset=True)
+    for values in (["a", "b"], [None, "b"]):
+        with pytest.raises(ValueError, match=r"strings in the column 'who', the first in row . \('.'\)"):
+            check_vectors(Model(), module.DataFrame({"x": [0.5, 1.5], "who": values}), reset=True)
+
+
 # --------------------------------------------------------------------------------------------- what goes back
 
 
@@ -337,7 +529,7 @@ REFUSED = {
     "masked item": ([LIST[0], MASKED], None, ValueError, r"sequence 1: it has masked .* \[2, 1\]"),
     "masked 3-D": (MASKED.reshape(4, 2, 2), None, ValueError, "masked"),
     "matrix": (np.matrix(FRAMES), None, TypeError, "np.matrix is not supported"),
-    "1-D": (FRAMES[:, 0], None, ValueError, "Reshape your data"),
+    "1-D": (FRAMES[:, 0], None, ValueError, r"Reshape your data: X.reshape\(-1, 1\) if each number is a frame"),
     "1-D list": (FRAMES[:, 0].tolist(), None, ValueError, "Reshape your data"),
     "1-D object array": (FRAMES[:, 0].astype(object), None, ValueError, "Reshape your data"),
     "1-D, lengths": (FRAMES[:, 0], LENGTHS, ValueError, "Reshape your data"),
@@ -504,6 +696,8 @@ def test_frame_weights():
         (["1", "1", "1"], "sample_weight holds strings"),
         ([1, 1, 1j], "Complex data not supported"),
         ([], r"shape \(0,\)"),
+        ([np.ones(3), np.ones(1), np.ones(4)], "sample_weight must be one number for each sequence.*lengths="),
+        ([[1, 1, 1], [1], [1, 1]], "sample_weight must be one number for each sequence"),
     ],
 )
 def test_frame_weights_refused(weights, pattern):

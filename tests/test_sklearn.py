@@ -3,6 +3,7 @@
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 from helpers import assert_near, assert_same_bits, ids, small_model
@@ -280,6 +281,41 @@ def test_pickle_gives_the_same_bits(model, state):
         assert_same_bits(draws(again), draws(model))
         assert repr(again.history_) == repr(model.history_)
     assert_same_bits(dict(again.partial_fit(X).parameters_), dict(model.partial_fit(X).parameters_), "going on")
+
+
+@every_model
+@pytest.mark.parametrize("state", ["fitted", "continued"])
+def test_a_model_that_is_mapped_into_memory_trains_on(model, state, tmp_path):
+    """As serving processes share it: its arrays cannot be written to."""
+    X = data(model)
+    model = clone(model).fit(X) if state == "fitted" else clone(model).partial_fit(X).partial_fit(X)
+    joblib.dump(model, tmp_path / "model.joblib")
+    for going_on in (lambda one: one.partial_fit(X), lambda one: one.set_params(warm_start=True).fit(X)):
+        shared = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+        assert_same_bits(shared.score_samples(X), model.score_samples(X))
+        expected = going_on(joblib.load(tmp_path / "model.joblib"))
+        assert_same_bits(dict(going_on(shared).parameters_), dict(expected.parameters_))
+    assert_same_bits(joblib.load(tmp_path / "model.joblib").score_samples(X), model.score_samples(X))
+
+
+# ---- hmmlearn's lengths -----------------------------------------------------------------------------------------
+
+
+@every_model
+def test_lengths_in_the_place_of_y_are_refused(model):
+    X = data(model)
+    rows = np.concatenate(X) if isinstance(X, list) else X
+    lengths = [len(rows) - 3, 3]
+    said = "write lengths=" if isinstance(X, list) else "takes vectors, one a row"
+    fitted = clone(model).fit(rows, np.zeros(len(rows)))
+    for call in (clone(model).fit, clone(model).partial_fit, fitted.score):
+        with pytest.raises(TypeError, match=said):
+            call(rows, lengths)
+    with pytest.raises(TypeError, match=said):
+        OutlierDetector(model).fit(rows, lengths)
+    if isinstance(X, list):
+        split = np.split(rows, [len(rows) - 3])
+        assert fitted.score(rows, lengths=lengths) == fitted.score(split) == fitted.score(split, [0, 1])
 
 
 # ---- names of columns -------------------------------------------------------------------------------------------

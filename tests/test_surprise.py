@@ -76,7 +76,7 @@ def test_explain_takes_every_form_of_X():
     table = binary.explain(Z, top=4)
     assert "pit" not in table[0] and 0 < table[0]["expected"] < 1
     for wrong in ({"top": 0}, {"top": 2.5}, {"n_dims": 0}, {"n_dims": True}):
-        with pytest.raises(ValueError, match=r"must be an int in the range \[1, inf\)"):
+        with pytest.raises(ValueError, match=r"must be an int in the range \[1, 2\*\*53\]"):
             model.explain(X, **wrong)
 
 
@@ -177,6 +177,74 @@ def test_the_detector_of_sequences_judges_frames():
     assert_same_bits(detector.predict(X[0]), labels[0])
     frames = np.concatenate(labels)
     assert abs((frames == -1).mean() - 0.1) <= 1 / len(frames)
+
+
+def test_the_detector_explains():
+    _, X = model_and_data()
+    for model, data in ((RNADE(**SMALL), np.concatenate(X)), (RNNRNADE(n_recurrent=3, **SMALL), X)):
+        detector = OutlierDetector(model).fit(data)
+        assert detector.explain(data, 3, n_dims=2) == detector.model_.explain(data, 3, n_dims=2)
+
+
+def test_an_absurd_number_is_an_outlier_and_no_reason_to_refuse_the_others():
+    _, X = model_and_data()
+    for dtype in ("float32", "float64"):
+        for transform in ("standardize", None):
+            model = RNADE(dtype=dtype, transform=transform, **SMALL).fit(np.concatenate(X))
+            detector = OutlierDetector(FrozenEstimator(model), 0.1).fit(np.concatenate(X))
+            rows = np.concatenate(X)
+            rows[[2, 5], [1, 0]] = 1e300, -1e200
+            scores = detector.score_samples(rows)
+            assert_same_bits(np.delete(scores, [2, 5]), np.delete(model.score_samples(np.concatenate(X)), [2, 5]))
+            assert scores[2] == scores[5] == -np.inf and (detector.predict(rows)[[2, 5]] == -1).all()
+            assert detector.decision_function(rows)[2] == -np.inf
+    for cell in ("sigmoid", "tanh", "gru", "lstm"):
+        model = RNNRNADE(n_recurrent=3, cell=cell, **SMALL).fit(X)
+        detector = OutlierDetector(FrozenEstimator(model), 0.1).fit(X)
+        broken = [x.copy() for x in X]
+        broken[1][4, 2] = -1e300
+        found, expected = detector.score_samples(broken), model.score_frames(X)
+        assert_same_bits(found[:1] + found[2:], expected[:1] + expected[2:])
+        assert_same_bits(found[1][:4], expected[1][:4])
+        assert found[1][4] == -np.inf and not np.isnan(found[1]).any()
+        assert detector.predict(broken)[1][4] == -1
+    rows[0, 0] = np.inf
+    for call in (detector.fit, detector.predict):
+        with pytest.raises(ValueError, match="infinity: sequence 0, frame 0, dimension 0"):
+            call([rows])
+    with pytest.raises(ValueError, match="too large for float32: sequence 1, frame 4, dimension 2"):
+        detector.fit(broken)
+
+
+def test_the_detector_takes_gaps_where_its_model_does():
+    _, X = model_and_data()
+    rows = np.concatenate(X)
+    model = RNADE(missing="marginalize", transform="standardize", **SMALL).fit(rows)
+    gaps = rows.copy()
+    gaps[[1, 3], 2] = np.nan
+    detector = OutlierDetector(FrozenEstimator(model), 0.1).fit(gaps)
+    assert detector.offset_ == np.quantile(np.delete(model.score_samples(rows), [1, 3]), 0.1)  # of whole rows
+    assert_same_bits(detector.score_samples(gaps), model.score_samples(gaps))
+    with pytest.warns(UserWarning, match=rf"2 of {len(rows)} frames have gaps.*another scale") as record:
+        labels = detector.predict(gaps)
+    assert len(record) == 1
+    assert_same_bits(labels, np.where(model.score_samples(gaps) >= detector.offset_, 1, -1))
+    with pytest.raises(ValueError, match="NaN: row 1, dimension 2"):
+        OutlierDetector(RNADE(**SMALL)).fit(rows).predict(gaps)
+
+
+def test_the_detector_gives_tables_where_its_model_does():
+    pandas = pytest.importorskip("pandas")
+    _, X = model_and_data()
+    index = pandas.date_range("2026-01-01", periods=len(X[0]))
+    frames = pandas.DataFrame(X[0], columns=["a", "b", "c"], index=index)
+    model = RNNRNADE(n_recurrent=3, validation_fraction=0, **SMALL).set_output(transform="pandas")
+    detector = OutlierDetector(model, 0.2).fit(frames)
+    plain = OutlierDetector(clone(model).set_output(transform="default"), 0.2).fit(frames)
+    for call in ("score_samples", "decision_function", "predict"):
+        found = getattr(detector, call)(frames)
+        assert found.index.equals(index)
+        assert_same_bits(found.to_numpy(), getattr(plain, call)(frames))
 
 
 # ---- calibration ---------------------------------------------------------------------------------------------------

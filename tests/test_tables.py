@@ -1,5 +1,8 @@
 """Sequences of tables and files: every form gives the same batch, estimators know its names, refusals say where."""
 
+import pickle
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from helpers import assert_same_bits, run_child, small_model, small_rnnrnade, walks
@@ -53,8 +56,14 @@ def test_tables_without_sequences_are_refused(library):
     df, _ = table(library)
     for wrong, pattern in (
         ({"key": "nobody"}, "key='nobody' is no column"),
+        ({"key": ["who", "nobody"]}, "key='nobody' is no column"),
+        ({"key": []}, "key is an empty list"),
+        ({"key": ["who", "who"]}, "'who' is given twice"),
+        ({"key": "who", "time": "who"}, "'who' is given twice"),
         ({"time": "never"}, "time='never' is no column"),
         ({"time": "when"}, "sequence 0 has when=0 twice"),
+        ({"key": "b"}, "key 'b' never repeats a value: each of the 21 rows would be a sequence of one frame"),
+        ({"key": ["who", "when"]}, "key 'who', 'when' never repeats"),
     ):
         with pytest.raises(ValueError, match=pattern):
             SequenceBatch.from_frame(df, **wrong)
@@ -66,6 +75,194 @@ def test_tables_without_sequences_are_refused(library):
         SequenceBatch.from_frame(type(df)({"who": ["a", None], "x": [1.0, 2.0]}), key="who")
     with pytest.raises(TypeError, match="df must be a DataFrame"):
         SequenceBatch.from_frame([[1.0]])
+
+
+@every_library
+def test_several_columns_may_tell_the_sequences_apart(library):
+    shops = {
+        "shop": [1, 1, 2, 2, 1],
+        "item": ["a", "b", "a", "a", "a"],
+        "day": [2, 1, 1, 0, 1],
+        "y": [0.5, 1.5, 2, 3, 4],
+    }
+    df = pytest.importorskip(library).DataFrame(shops)
+    batch = SequenceBatch.from_frame(df, key=["shop", "item"], time="day")
+    assert batch.keys == [(1, "a"), (1, "b"), (2, "a")]
+    assert [frame["y"].to_list() for frame in batch] == [[4.0, 0.5], [1.5], [3.0, 2.0]]
+    assert [list(times) for times in batch.times] == [[1, 2], [1], [0, 1]]
+    assert SequenceBatch.from_frame(df[["shop", "y"]], key=["shop"]).keys == [(1,), (2,)]
+
+
+def test_levels_of_the_index_are_as_columns():
+    df, _ = table("pandas")
+    by_columns = SequenceBatch.from_frame(df, key="who", time="when")
+    for levels, options in (
+        (["who", "when"], {"key": "who", "time": "when"}),
+        (["who"], {"key": "who", "time": "when"}),
+        (["when"], {"key": "who", "time": "when"}),
+    ):
+        batch = SequenceBatch.from_frame(df.set_index(levels), **options)
+        assert batch.keys == by_columns.keys
+        for found, expected in zip(batch, by_columns, strict=True):
+            assert found.equals(expected) and found.index.equals(expected.index)
+    left = SequenceBatch.from_frame(df.set_index(["who", "when"]), key="who")
+    assert left[0].index.name == "when" and sorted(left[0].index) == list(range(7))
+    with pytest.raises(ValueError, match="key='nobody' is no column; there are 'b', 'a', 'who', 'when'"):
+        SequenceBatch.from_frame(df.set_index(["who", "when"]), key="nobody")
+
+
+@every_library
+def test_times_of_any_kind_sort_the_frames(library):
+    module = pytest.importorskip(library)
+    order = np.array([2, 0, 3, 1])
+    for times in (
+        np.array(["2026-01-01", "2026-01-03", "2026-02-01", "2027-01-01"], "M8[ms]"),
+        np.array([0.5, 1.5, 1e9, np.inf]),
+        np.array(["a", "b", "c", "d"]),
+    ):
+        df = module.DataFrame({"t": times[order], "x": np.arange(4.0)[order]})
+        batch = SequenceBatch.from_frame(df, time="t")
+        assert batch[0]["x"].to_list() == [0, 1, 2, 3]
+        assert_array_equal(np.asarray(batch.times[0]).astype(times.dtype), times)
+
+
+# What times are, the largest step that is left whole, one that is refused, and the reason.
+JUMPS = {
+    "numbers": (lambda t: t * 1.0, 1, "1s", "must be a number above 0"),
+    "whole numbers": (lambda t: t, np.int64(1), 0, "must be a number above 0"),
+    "dates": (
+        lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000,
+        timedelta(minutes=1),
+        1,
+        "must be a time",
+    ),
+    "dates, in words": (lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000, "1min", "soon", "is no time"),
+    "dates, NumPy": (
+        lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000,
+        np.timedelta64(1, "m"),
+        timedelta(0),
+        "must be a time above 0",
+    ),
+}
+
+
+@every_library
+@pytest.mark.parametrize("kind", JUMPS)
+def test_a_recording_is_cut_where_time_jumps(library, kind):
+    make, split_at, wrong, message = JUMPS[kind]
+    minutes = np.array([0, 1, 2, 10, 11, 0, 1, 30, 31, 32])
+    columns = {"run": ["b"] * 5 + ["a"] * 5, "t": make(minutes), "x": np.arange(10.0)}
+    turned = {name: np.asarray(values)[::-1] for name, values in columns.items()}
+    df = pytest.importorskip(library).DataFrame(turned)
+    pieces = [[0, 1, 2], [3, 4], [5, 6], [7, 8, 9]]
+    batch = SequenceBatch.from_frame(df, key="run", time="t", split_at=split_at)
+    assert batch.keys == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert [frame["x"].to_list() for frame in batch] == pieces[2:] + pieces[:2]
+    assert_array_equal(
+        np.concatenate([np.asarray(t) for t in batch.times]), make(minutes)[[5, 6, 7, 8, 9, 0, 1, 2, 3, 4]]
+    )
+    alone = SequenceBatch.from_frame(df[5:][["t", "x"]], time="t", split_at=split_at)  # run "b"
+    assert alone.keys == [0, 1] and [len(frame) for frame in alone] == [3, 2]
+    with pytest.raises(ValueError, match=message):
+        SequenceBatch.from_frame(df, key="run", time="t", split_at=wrong)
+
+
+def test_without_a_key_pieces_have_numbers_and_the_index_is_a_time_too():
+    pandas = pytest.importorskip("pandas")
+    df = pandas.DataFrame({"x": np.arange(5.0)}, index=[0, 1, 2, 9, 10])
+    for batch in (
+        SequenceBatch.from_frame(df, split_at=3),
+        SequenceBatch.from_frame(df.reset_index(), time="index", split_at=3),
+    ):
+        assert batch.keys == [0, 1] and [len(frame) for frame in batch] == [3, 2]
+    several = SequenceBatch.from_frame(df.assign(a=1, b="x"), key=["a", "b"], split_at=3)
+    assert several.keys == [(1, "x", 0), (1, "x", 1)]
+    with pytest.raises(ValueError, match="cuts each frame from the next"):
+        SequenceBatch.from_frame(df, split_at=0.5)
+    with pytest.raises(ValueError, match="numbers or dates"):
+        SequenceBatch.from_frame(df.set_axis(list("abcde")), split_at=1)
+
+
+@every_library
+def test_names_and_times_reach_the_table_of_blame(library):
+    df, X = table(library)
+    batch = SequenceBatch.from_frame(df, key="who", time="when")
+    model = rnnrnade.RNNRNADE(n_components=1, n_hidden=2, n_recurrent=2, max_epochs=1, validation_fraction=0)
+    model.set_params(random_state=0).fit(batch)
+    found = model.explain(batch, top=4, n_dims=1)
+    rows = found.to_dict("records") if library == "pandas" else found
+    assert len(rows) == 4
+    for row in rows:
+        assert row["index"] == row["frame"] and row["sequence"] in X
+        assert row["observed"] == X[row["sequence"]][row["frame"]][["b", "a"].index(row["dimension"])]
+    arrays = SequenceBatch([X[key] for key in batch.keys], batch.keys, ["b", "a"], times=batch.times)
+    for row, other in zip(rows, model.explain(arrays, top=4), strict=True) if library == "polars" else ():
+        assert row == other
+    named = SequenceBatch(list(X.values()), ["pump A", "pump B", "pump C"], ["b", "a"])
+    assert {row["sequence"] for row in model.explain(named, top=99)} == {"pump A", "pump B", "pump C"}
+    with pytest.raises(ValueError, match=r"NaN: sequence 1 \('pump B'\), frame 3"):
+        broken = [x.copy() for x in named]
+        broken[1][3] = np.nan
+        model.score(SequenceBatch(broken, named.keys, named.feature_names))
+
+
+@every_library
+def test_a_batch_cannot_be_changed_from_outside(library):
+    df, _ = table(library)
+    batch = SequenceBatch.from_frame(df, key="who", time="when")
+    before = [frame.to_numpy().copy() for frame in batch]
+    if library == "pandas":
+        df["b"] = 0.0
+        first = batch[0]
+        first.iloc[0, 0] = 99.0
+    with pytest.raises(TypeError):
+        batch[0] = batch[1]
+    assert_same_bits([frame.to_numpy() for frame in batch], before)
+    turned = batch[::-1]
+    assert turned.keys == batch.keys[::-1]
+    assert_same_bits([frame.to_numpy() for frame in turned], before[::-1])
+    assert [list(t) for t in turned.times] == [list(t) for t in batch.times][::-1]
+    assert batch[1:].keys == batch.keys[1:] and len(batch[5:]) == 0
+    assert_same_bits(batch[-1].to_numpy(), before[-1])
+    with pytest.raises(IndexError):
+        batch[3]
+    again = pickle.loads(pickle.dumps(batch))
+    assert again.keys == batch.keys
+    assert_same_bits([frame.to_numpy() for frame in again], before)
+
+
+@every_library
+def test_estimators_read_the_table_of_a_batch_not_its_items(library, monkeypatch):
+    """A DataFrame costs more time than the scores of a short sequence."""
+    df, X = table(library)
+    batch = SequenceBatch.from_frame(df, key="who", time="when")
+    model = rnnrnade.RNNRNADE(n_components=1, n_hidden=2, n_recurrent=2, max_epochs=1, validation_fraction=0)
+    model.set_params(random_state=0).fit(batch)
+    frames, arrays = list(batch), [X[key] for key in batch.keys]
+    expected = clone(model).fit(arrays).score_samples(arrays)
+
+    def refuse(*_, **__):
+        raise AssertionError("slow")
+
+    monkeypatch.setattr("rnnrnade.sequences.check_array", refuse)  # of each item, too
+    assert_array_equal(model.score_samples(frames), expected)
+    monkeypatch.setattr(type(batch), "__getitem__", refuse)
+    monkeypatch.setattr(type(batch), "__iter__", refuse)
+    assert_array_equal(model.fit(batch).score_samples(batch), expected)
+    assert len(model.explain(batch, top=3)) == 3
+
+
+def test_keys_and_times_are_as_many_as_sequences():
+    with pytest.raises(ValueError, match="2 keys for 1 sequences"):
+        SequenceBatch([np.zeros((3, 2))], ["a", "b"])
+    with pytest.raises(ValueError, match="times of 2 sequences for 1"):
+        SequenceBatch([np.zeros((3, 2))], times=[[0, 1, 2], [0]])
+    with pytest.raises(ValueError, match=r"sequence 0 has 3 frames, but times\[0\] has 2"):
+        SequenceBatch([np.zeros((3, 2))], times=[[0, 1]])
+    assert (
+        repr(SequenceBatch([np.zeros((3, 2))], ["a"], ["x", "y"]))
+        == "<SequenceBatch of 1 sequences, features 'x', 'y'>"
+    )
 
 
 @every_library
