@@ -714,7 +714,12 @@ def _matrix(estimator, X, reset, item):
             f"X.reshape(-1, 1) if each number is a {item} of one dimension, X.reshape(1, -1) if X is one {item}."
         )
     _refuse_non_numbers(X, "X")
-    return validate_data(estimator, X, reset=reset, **_CHECKS)
+    frames = validate_data(estimator, X, reset=reset, **_CHECKS)
+    if frames.shape[1] != estimator.n_features_in_:  # scikit-learn believes X.shape
+        raise ValueError(
+            f"X says that it has {estimator.n_features_in_} features, but as an array it has {frames.shape[1]}."
+        )
+    return frames
 
 
 def _has_levels(X):

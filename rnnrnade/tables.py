@@ -404,14 +404,6 @@ class _Pieces(Sequence):
         return self.table.iloc[a:b].copy() if _is_pandas(self.table) else self.table[a:b]
 
 
-def _rows_by_label(labels):
-    """{label: its rows}, in the order in which the labels begin; the rows of several may be mixed."""
-    rows_of = {}
-    for row, label in enumerate(labels):
-        rows_of.setdefault(label, []).append(row)
-    return rows_of
-
-
 def quoted(names):
     """Names as they stand in a sentence: 'x', 'y'."""
     return ", ".join(repr(str(name)) for name in names)

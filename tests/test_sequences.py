@@ -366,6 +366,22 @@ def test_dates_that_jump_are_named_once():
 # ----------------------------------------------------------------------------- tables of something else than numbers
 
 
+def test_what_says_another_shape_than_it_has_is_refused():
+    class Lies:
+        shape = (8, 2)
+
+        def __len__(self):
+            return 8
+
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros((8, 1))
+
+    for reset in (True, False):
+        for check in (check_sequences, check_vectors):
+            with pytest.raises(ValueError, match="says that it has 2 features, but as an array it has 1"):
+                check(Model(2), Lies(), reset=reset)
+
+
 def test_two_columns_of_one_name_are_refused():
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame(FRAMES, columns=["x", "x"])
