@@ -45,6 +45,9 @@ READ = {
     "decimal commas": ("x;y\n1,5;2\n-3;,25\n", {}, *ONE),
     "quoted decimal commas": ('x,y\n"1,5","2"\n-3,"0,25"\n', {}, *ONE),
     "decimal commas, said": ("x;y\n1,5;2\n-3;,25\n", {"decimal": ","}, *ONE),
+    "three decimals": ("x;y\n1,234;12,500\n", {}, ["x", "y"], [[1.234, 12.5]]),
+    "three decimals, quoted": ('x,y\n"1,234","0,500"\n', {}, ["x", "y"], [[1.234, 0.5]]),
+    "three decimals, said": ('x,y\n"1,234","2,500"\n', {"decimal": ","}, ["x", "y"], [[1.234, 2.5]]),
     "one column of decimal commas": ("x\n1,5\n2\n", {}, ["x"], [[1.5], [2.0]]),
     "one column of decimal commas, a comma in its name": (
         "speed, km/h\n0,13\n1,20\n", {"delimiter": ";"}, ["speed, km/h"], [[0.13], [1.2]]
@@ -98,7 +101,9 @@ def test_the_first_rows_speak_for_long_files(first):
     assert [len(x) for x in read(text).sequences] == [n + 1]
     for last, place in (
         ("bob;2", f"'x' ('bob' in row {n + 2} below the header)"),
-        ("3", f"row {n + 2} below the header has 1 fields"),
+        ("3", f"row {n + 2} below the header has 1 field,"),
+        ("  \n \n3", f"row {n + 2} below the header has 1 field,"),
+        ("  \n \n3;bob", f"'y' ('bob' in row {n + 2} below the header)"),
         (";2", f"column 'x' is empty in row {n + 2} below the header"),
         ("nan;2", f"'x', row {n + 2} below the header: nan"),
     ):
@@ -264,7 +269,12 @@ REFUSED = [
     ("x;y\n1,5;2\n", {"decimal": "."}, "'x' ('1,5' in row 1 below the header)"),
     ("x,name,when\n1,bob,2020-01-01\n", {}, ": 'name' ('bob' in row 1 below the header), 'when' ('2020-01-01'"),
     ("x,y\n1e400,2\n", {}, ": column 'x', row 1 below the header: inf; every number must be finite"),
-    ("x,y\n1,2\n3\n", {}, ": row 2 below the header has 1 fields, not 2"),
+    ("x,y\n1,2\n  \n3\n", {}, ": row 2 below the header has 1 field, not 2"),
+    ("x,y\n1\n3,bob\n", {}, "'y' ('bob' in row 2 below the header)"),
+    ('x,y\n"1,234","12,500"\n7,8\n', {}, ": the comma in '1,234' may be that of a decimal or of thousands. Say"),
+    ("x\ty\n1,234\t12,500\n", {}, ": the comma in '1,234' may be that of a decimal or of thousands"),
+    ("x\n1,234\n12,500\n", {}, ": the comma in '1,234' may be that of a decimal or of thousands"),
+    ("1,2\n3,\n", {"gaps": True}, " has no header"),
     ("x,y\n1,2\n3,4,5\n", {}, ": row 2 below the header has 3 fields, not 2"),
     ('x,y\n1,"2\n3,4\n', {}, "'y' ('2\\n3,4' in row 1 below the header)"),  # a quote that never ends
     ("speed, km/h\n0,13\n1,20\n", {}, ": 'speed, km/h' may name 2 columns of whole numbers, or fewer of numbers with"),
