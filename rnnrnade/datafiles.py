@@ -67,13 +67,16 @@ class DataFile(NamedTuple):
     sequences : SequenceBatch
     rows : list of ranges or arrays
         For each sequence, the rows below the header that its frames come from, counted from 0; of a .npz file None.
-    times : list of lists of str, or None
-        For each sequence the column of times, as the file has it.
+    times : list of arrays of pyarrow, or None
+        For each sequence the column of times, the text of the file.
+    moments : list of arrays, or None
+        The same as numbers or dates.
     """
 
     sequences: SequenceBatch
     rows: list | None = None
     times: list | None = None
+    moments: list | None = None
 
 
 class Options(NamedTuple):
@@ -119,7 +122,7 @@ def read_sequences(
         rows.  None: ``"sequence"``, where there is such a column.
     time : str or None, default=None
         The column of a table that sorts the frames of each sequence: numbers, or dates such as
-        2020-12-31 23:59.  It is no feature.  None: the order of the rows.
+        2020-12-31 23:59.  It is no feature; `times` of the batch has it.  None: the order of the rows.
     ignore : str or iterable of str, default=()
         Columns of a table to leave out.
     gaps : bool, default=False
@@ -135,7 +138,8 @@ def read_sequences(
     Returns
     -------
     SequenceBatch
-        Of arrays (T_i, D), float64, or float32 where a .npz file has it, with the names of the columns.
+        Of arrays (T_i, D), float64, or float32 where a .npz file has it, with the names of the columns and the times
+        (dates with a time zone as those of UTC).
 
     Raises
     ------
@@ -169,7 +173,9 @@ def read_sequences(
            [1.5, 4. ]])
     """
     given = {"key": key, "time": time, "ignore": ignore, "gaps": gaps}
-    return read_file(path, **given, delimiter=delimiter, decimal=decimal, encoding=encoding).sequences
+    found = read_file(path, **given, delimiter=delimiter, decimal=decimal, encoding=encoding)
+    batch = found.sequences
+    return SequenceBatch(batch, batch.keys, batch.feature_names, found.moments)
 
 
 def read_file(
@@ -701,7 +707,7 @@ def _as_text(pyarrow, column):
 
 def _sequences(name, options, frames, rows, features, codes, labels, key, times, time):
     """The sequences of M frames, the `rows` of the file, with labels labels[codes], sorted by `times` unless None."""
-    words, order = options.words, None
+    words, order, moments = options.words, None, None
     if key is not None and 1 < len(frames) == len(labels):
         raise ValueError(
             f"{name}: column {key!r} has another value in each row, so every sequence would be one frame. If it is the "
@@ -724,18 +730,20 @@ def _sequences(name, options, frames, rows, features, codes, labels, key, times,
         order = order.astype(np.int32 if len(order) < 2**31 else np.int64)
         for d in range(len(features)):  # one at a time, which takes no second array
             frames[:, d] = frames[order, d]
-        times = None if times is None else times.take(order)
+        if times is not None:
+            times, moments = times.take(order), moments[order]
         rows = order if isinstance(rows, range) else rows[order]
     parts = [slice(a, b) for a, b in pairwise([0, *ends])]
     return DataFile(
         SequenceBatch([frames[part] for part in parts], labels, features),
         [rows[part] for part in parts],
         None if times is None else [times[part.start : part.stop] for part in parts],
+        None if times is None else [moments[part] for part in parts],
     )
 
 
 def _moments(name, column, times, rows, decimal):
-    """Numbers to sort by, from texts that are all numbers or all dates."""
+    """Numbers or dates (of UTC, where they have a zone), from texts that are all numbers or all dates."""
     import pyarrow
 
     texts = pyarrow.compute.replace_substring(times, ",", ".") if decimal == "," else times
@@ -747,7 +755,7 @@ def _moments(name, column, times, rows, decimal):
             found = texts[:n].cast(kind)
         except pyarrow.ArrowInvalid:
             return None
-        found = (found.cast(pyarrow.int64()) if kind in dates else found).to_numpy(zero_copy_only=False)
+        found = found.to_numpy(zero_copy_only=False)
         return found if np.isfinite(found).all() else None
 
     kinds = (pyarrow.int64(), pyarrow.float64(), *dates)

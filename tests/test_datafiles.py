@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, run_child
+from helpers import assert_same_bits, run_child, small_rnnrnade
 from numpy.testing import assert_array_equal
 
 from rnnrnade import read_sequences
@@ -199,8 +199,20 @@ def test_times_sort_the_frames(times):
     assert [x.ravel().tolist() for x in found.sequences] == [[1, 2, 0], [11, 12, 10]]
     assert [list(rows) for rows in found.rows] == [[1, 2, 0], [4, 5, 3]]
     assert [t.to_pylist() for t in found.times] == 2 * [[times[1], times[2], times[0]]]
+    for moments in found.moments:
+        assert moments.dtype.kind == ("M" if "-" in times[0] else "f" if "." in times[1] else "i")
+        assert (moments[1:] > moments[:-1]).all()
     alone = read("when,x\n" + "".join(f"{time},{t}\n" for t, time in enumerate(times)), time="when")
     assert alone.sequences[0].ravel().tolist() == [1, 2, 0]
+
+
+def test_the_times_of_a_file_reach_its_batch(tmp_path):
+    (tmp_path / "a.csv").write_text("day,x\n2020-01-02,1\n2020-01-01,2\n2020-01-03,3\n")
+    batch = read_sequences(tmp_path / "a.csv", time="day")
+    assert batch.times[0].astype(str).tolist() == [f"2020-01-0{n}T00:00:00.000000" for n in (1, 2, 3)]
+    model = small_rnnrnade(validation_fraction=0).fit(batch)
+    assert {row["index"] for row in model.explain(batch, top=3)} == set(batch.times[0])
+    assert read_sequences(tmp_path / "a.csv", ignore="day").times is None
 
 
 def test_times_with_decimal_commas():
