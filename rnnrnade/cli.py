@@ -698,7 +698,8 @@ def read_data(path, **options):
     else:
         _check_input(path)
     try:
-        return Data(name, *read_file(source, name=name, words=WORDS, **options))
+        found = read_file(source, name=name, words=WORDS, **options)
+        return Data(name, found.sequences, found.rows, found.times)
     except OSError as error:
         raise Refusal(_reason(error, name)) from error
     except (ValueError, ImportError) as error:

@@ -26,6 +26,7 @@ import stat
 import warnings
 import zlib
 from bisect import bisect_left
+from collections import Counter
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -53,6 +54,7 @@ _NUMBER = {
     for point in ".,"
 }
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _BAD_CELL = re.compile(r"column #(\d+): (?:Row #(\d+): )?CSV conversion error to \w+: invalid value '(.*)'", re.DOTALL)
 
@@ -65,13 +67,16 @@ class DataFile(NamedTuple):
     sequences : SequenceBatch
     rows : list of ranges or arrays
         For each sequence, the rows below the header that its frames come from, counted from 0; of a .npz file None.
-    times : list of lists of str, or None
-        For each sequence the column of times, as the file has it.
+    times : list of arrays of pyarrow, or None
+        For each sequence the column of times, the text of the file.
+    moments : list of arrays, or None
+        The same as numbers or dates.
     """
 
     sequences: SequenceBatch
     rows: list | None = None
     times: list | None = None
+    moments: list | None = None
 
 
 class Options(NamedTuple):
@@ -117,7 +122,7 @@ def read_sequences(
         rows.  None: ``"sequence"``, where there is such a column.
     time : str or None, default=None
         The column of a table that sorts the frames of each sequence: numbers, or dates such as
-        2020-12-31 23:59.  It is no feature.  None: the order of the rows.
+        2020-12-31 23:59.  It is no feature; `times` of the batch has it.  None: the order of the rows.
     ignore : str or iterable of str, default=()
         Columns of a table to leave out.
     gaps : bool, default=False
@@ -133,7 +138,8 @@ def read_sequences(
     Returns
     -------
     SequenceBatch
-        Of arrays (T_i, D), float64, or float32 where a .npz file has it, with the names of the columns.
+        Of arrays (T_i, D), float64, or float32 where a .npz file has it, with the names of the columns and the times
+        (dates with a time zone as those of UTC).
 
     Raises
     ------
@@ -167,7 +173,9 @@ def read_sequences(
            [1.5, 4. ]])
     """
     given = {"key": key, "time": time, "ignore": ignore, "gaps": gaps}
-    return read_file(path, **given, delimiter=delimiter, decimal=decimal, encoding=encoding).sequences
+    found = read_file(path, **given, delimiter=delimiter, decimal=decimal, encoding=encoding)
+    batch = found.sequences
+    return SequenceBatch(batch, batch.keys, batch.feature_names, found.moments)
 
 
 def read_file(
@@ -300,7 +308,7 @@ def _numbers(path, name, array, ndim, gaps):
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         at = ", ".join(map(str, place))
-        raise ValueError(f"{path}: '{name}[{at}]' is {array[place]}; every number must be finite.")
+        raise ValueError(f"{path}: {f'{name}[{at}]'!r} is {array[place]}; every number must be finite.")
     return array
 
 
@@ -390,13 +398,17 @@ def _csv(pyarrow, name, text, options):
     options = options._replace(decimal=_decimal(name, layout, features, options))
     types = {feature: pyarrow.float64() for feature in features}
     types |= {column: pyarrow.string() for column in (key, time) if column is not None}
-    ragged = []
+    blank, ragged = [], []  # numbers of lines of spaces; the row that ends the reading
 
     def on_ragged(row):
         if not row.text.strip():
+            blank.append(row.number)
             return "skip"
         ragged.append(row)
         return "error"
+
+    def counted(number):  # without lines of spaces
+        return number - sum(other < number for other in blank)
 
     text.begin_with(layout.rest)
     try:
@@ -422,15 +434,12 @@ def _csv(pyarrow, name, text, options):
         if "Empty CSV file" in str(error):
             raise ValueError(f"{name} has no rows below its header.") from error
         if ragged:
-            row = ragged[0]
-            raise ValueError(
-                f"{name}: row {row.number} below the header has {row.actual_columns} fields, not {len(names)}."
-            ) from error
-        if found := _BAD_CELL.search(str(error)):
-            column, row, cell = found.groups()
-            raise _not_numeric(
-                name, {names[int(column)]: f"{cell!r:.60} in row {row} below the header"}, options
-            ) from error
+            row, n = counted(ragged[0].number), ragged[0].actual_columns
+            fields = "1 field" if n == 1 else f"{n} fields"
+            raise ValueError(f"{name}: row {row} below the header has {fields}, not {len(names)}.") from error
+        if (found := _BAD_CELL.search(str(error))) and found[2]:
+            text = {names[int(found[1])]: f"{found[3]!r:.60} in row {counted(int(found[2]))} below the header"}
+            raise _not_numeric(name, text, options) from error
         raise ValueError(f"{name} cannot be read as a .csv file ({error}).") from error
 
 
@@ -441,7 +450,11 @@ def _layout(name, text, options):
         sample += text.more(max(_SAMPLE, len(sample)))
         lines = list(io.StringIO(sample, newline=""))
         skipped = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
-        told = re.fullmatch(r'\s*"?sep=(.)"?\s*', lines[skipped], re.IGNORECASE) if skipped < len(lines) else None
+        told = (
+            re.fullmatch(rf'\s*"?sep=([{_DELIMITERS}:])"?\s*', lines[skipped], re.IGNORECASE)
+            if skipped < len(lines)
+            else None
+        )
         if told:  # a line for spreadsheets
             skipped += 1
         candidates = options.delimiter or (told[1] if told else _DELIMITERS)
@@ -505,7 +518,7 @@ def _check_header(name, names, body):
     if all(_is_number(column) for column in names):
         whole = all(column.isdecimal() for column in names) and len(set(names)) == len(names)
         counted = len(names) > 2 and names == [str(d) for d in range(len(names))]
-        fractions = any(not _WHOLE.fullmatch(cell.strip()) for row in body for cell in row)
+        fractions = any(cell.strip() and not _WHOLE.fullmatch(cell.strip()) for row in body for cell in row)
         if not (whole and (counted or fractions)):
             raise ValueError(f"{name} has no header: its first line must name the columns, not hold numbers.")
         warnings.warn(f"{name}: the numbers of its first row are taken for the names of the columns.", stacklevel=2)
@@ -513,16 +526,27 @@ def _check_header(name, names, body):
 
 def _decimal(name, layout, features, options):
     """The decimal sign; text among the first rows is refused, all columns of it at once."""
-    rows = [row for row in layout.body if len(row) == len(layout.names)]
-    cells = {feature: [row[layout.names.index(feature)].strip() for row in rows] for feature in features}
+    rows = [row for row in layout.body if any(map(str.strip, row)) or len(row) == len(layout.names)]
+    columns = {name: [] for name in layout.names}
+    for number, row in enumerate(rows, 1):
+        if len(row) == len(layout.names):
+            for column, cell in zip(columns.values(), row, strict=True):
+                column.append((number, cell.strip()))
     decimal = options.decimal
     if decimal is None:
-        parts = [cell for column in cells.values() for cell in column]
-        commas, points = (any(p in cell and _NUMBER[p].fullmatch(cell) for cell in parts) for p in ",.")
+        cells = [cell for feature in features for _, cell in columns[feature]]
+        commas, points = ([cell for cell in cells if p in cell and _NUMBER[p].fullmatch(cell)] for p in ",.")
         decimal = "," if commas and not points else "."
+        # Semicolons stand between fields where commas are those of decimals.
+        sure = layout.delimiter == ";" and len(layout.names) > 1
+        if decimal == "," and not sure and all(map(_THOUSANDS.fullmatch, commas)):
+            raise ValueError(
+                f"{name}: the comma in {commas[0]!r} may be that of a decimal or of thousands. Say that it is a "
+                f"decimal ({options.word('decimal', ',')}), or write numbers without commas between thousands."
+            )
     texts = {}
-    for feature, column in cells.items():
-        for row, cell in enumerate(column, 1):
+    for feature in features:
+        for row, cell in columns[feature]:
             if cell and not _is_number(cell, decimal) and not (options.gaps and cell in GAP):
                 texts[feature] = f"{cell!r:.60} in row {row} below the header"
                 break
@@ -549,7 +573,7 @@ def _parquet(pyarrow, name, file, options):
     def block(group):
         def column(wanted):  # one at a time: pyarrow holds what it reads twice
             found = table.read_row_group(group, columns=[wanted]).column(0).combine_chunks()
-            return found.cast(pyarrow.float64(), safe=False) if wanted in features else found
+            return found if wanted in (key, time) else found.cast(pyarrow.float64(), safe=False)
 
         return table.metadata.row_group(group).num_rows, column
 
@@ -570,7 +594,7 @@ def _parquet(pyarrow, name, file, options):
 def _columns(name, names, options):
     """(features, key, time): what the columns of a table are."""
     key, time, ignore, words = options.key, options.time, options.ignore, options.words
-    if repeated := sorted({column for column in names if names.count(column) > 1}):
+    if repeated := sorted(column for column, n in Counter(names).items() if n > 1):
         raise ValueError(f"{name} has several columns named {quoted(repeated)}.")
     for option, column in (("key", key), ("time", time), *(("ignore", column) for column in ignore)):
         if column is not None and column not in names:
@@ -683,7 +707,7 @@ def _as_text(pyarrow, column):
 
 def _sequences(name, options, frames, rows, features, codes, labels, key, times, time):
     """The sequences of M frames, the `rows` of the file, with labels labels[codes], sorted by `times` unless None."""
-    words, order = options.words, None
+    words, order, moments = options.words, None, None
     if key is not None and 1 < len(frames) == len(labels):
         raise ValueError(
             f"{name}: column {key!r} has another value in each row, so every sequence would be one frame. If it is the "
@@ -706,18 +730,20 @@ def _sequences(name, options, frames, rows, features, codes, labels, key, times,
         order = order.astype(np.int32 if len(order) < 2**31 else np.int64)
         for d in range(len(features)):  # one at a time, which takes no second array
             frames[:, d] = frames[order, d]
-        times = None if times is None else times.take(order)
+        if times is not None:
+            times, moments = times.take(order), moments[order]
         rows = order if isinstance(rows, range) else rows[order]
     parts = [slice(a, b) for a, b in pairwise([0, *ends])]
     return DataFile(
         SequenceBatch([frames[part] for part in parts], labels, features),
         [rows[part] for part in parts],
         None if times is None else [times[part.start : part.stop] for part in parts],
+        None if times is None else [moments[part] for part in parts],
     )
 
 
 def _moments(name, column, times, rows, decimal):
-    """Numbers to sort by, from texts that are all numbers or all dates."""
+    """Numbers or dates (of UTC, where they have a zone), from texts that are all numbers or all dates."""
     import pyarrow
 
     texts = pyarrow.compute.replace_substring(times, ",", ".") if decimal == "," else times
@@ -729,7 +755,7 @@ def _moments(name, column, times, rows, decimal):
             found = texts[:n].cast(kind)
         except pyarrow.ArrowInvalid:
             return None
-        found = (found.cast(pyarrow.int64()) if kind in dates else found).to_numpy(zero_copy_only=False)
+        found = found.to_numpy(zero_copy_only=False)
         return found if np.isfinite(found).all() else None
 
     kinds = (pyarrow.int64(), pyarrow.float64(), *dates)

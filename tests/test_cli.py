@@ -567,7 +567,7 @@ wrong_csv("text", "x,name\n1,bob\n2,eve\n", "'name' ('bob' in row 1")
 wrong_csv("gap", "x,y\n1,2\n3,\n", "column 'y' is empty in row 2 below the header")
 wrong_csv("nan", "x,y\n1,2\n3,nan\n", "column 'y', row 2")
 wrong_csv("infinite", "x,y\n1,2\n-inf,4\n", "column 'x', row 2")
-wrong_csv("ragged", "x,y\n1,2\n3\n", "row 2 below the header has 1 fields, not 2")
+wrong_csv("ragged", "x,y\n1,2\n3\n", "row 2 below the header has 1 field, not 2")
 wrong_csv("column_twice", "x,x\n1,2\n", "several columns named 'x'")
 wrong_csv("index", ",x\n0,2\n1,3\n", "index=False")
 wrong_csv(
@@ -930,7 +930,7 @@ def test_data_from_a_pipe(folder):
             command = [sys.executable, "-m", "rnnrnade", "score", str(folder / "model.safetensors"), name]
             done = subprocess.run(command, input=content, capture_output=True)
             assert (done.returncode, done.stdout.decode(), done.stderr) == (0, expected, b"")
-    for text, sentence in (("", " is empty."), ("x,y\n1\n", ": row 1 below the header has 1 fields, not 2.")):
+    for text, sentence in (("", " is empty."), ("x,y\n1\n", ": row 1 below the header has 1 field, not 2.")):
         done = process("score", folder / "model.safetensors", "-", input=text)
         assert (done.returncode, done.stderr) == (2, f"rnnrnade: standard input{sentence}\n")
 

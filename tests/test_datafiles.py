@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, run_child
+from helpers import assert_same_bits, run_child, small_rnnrnade
 from numpy.testing import assert_array_equal
 
 from rnnrnade import read_sequences
@@ -45,6 +45,9 @@ READ = {
     "decimal commas": ("x;y\n1,5;2\n-3;,25\n", {}, *ONE),
     "quoted decimal commas": ('x,y\n"1,5","2"\n-3,"0,25"\n', {}, *ONE),
     "decimal commas, said": ("x;y\n1,5;2\n-3;,25\n", {"decimal": ","}, *ONE),
+    "three decimals": ("x;y\n1,234;12,500\n", {}, ["x", "y"], [[1.234, 12.5]]),
+    "three decimals, quoted": ('x,y\n"1,234","0,500"\n', {}, ["x", "y"], [[1.234, 0.5]]),
+    "three decimals, said": ('x,y\n"1,234","2,500"\n', {"decimal": ","}, ["x", "y"], [[1.234, 2.5]]),
     "one column of decimal commas": ("x\n1,5\n2\n", {}, ["x"], [[1.5], [2.0]]),
     "one column of decimal commas, a comma in its name": (
         "speed, km/h\n0,13\n1,20\n", {"delimiter": ";"}, ["speed, km/h"], [[0.13], [1.2]]
@@ -98,7 +101,9 @@ def test_the_first_rows_speak_for_long_files(first):
     assert [len(x) for x in read(text).sequences] == [n + 1]
     for last, place in (
         ("bob;2", f"'x' ('bob' in row {n + 2} below the header)"),
-        ("3", f"row {n + 2} below the header has 1 fields"),
+        ("3", f"row {n + 2} below the header has 1 field,"),
+        ("  \n \n3", f"row {n + 2} below the header has 1 field,"),
+        ("  \n \n3;bob", f"'y' ('bob' in row {n + 2} below the header)"),
         (";2", f"column 'x' is empty in row {n + 2} below the header"),
         ("nan;2", f"'x', row {n + 2} below the header: nan"),
     ):
@@ -194,8 +199,20 @@ def test_times_sort_the_frames(times):
     assert [x.ravel().tolist() for x in found.sequences] == [[1, 2, 0], [11, 12, 10]]
     assert [list(rows) for rows in found.rows] == [[1, 2, 0], [4, 5, 3]]
     assert [t.to_pylist() for t in found.times] == 2 * [[times[1], times[2], times[0]]]
+    for moments in found.moments:
+        assert moments.dtype.kind == ("M" if "-" in times[0] else "f" if "." in times[1] else "i")
+        assert (moments[1:] > moments[:-1]).all()
     alone = read("when,x\n" + "".join(f"{time},{t}\n" for t, time in enumerate(times)), time="when")
     assert alone.sequences[0].ravel().tolist() == [1, 2, 0]
+
+
+def test_the_times_of_a_file_reach_its_batch(tmp_path):
+    (tmp_path / "a.csv").write_text("day,x\n2020-01-02,1\n2020-01-01,2\n2020-01-03,3\n")
+    batch = read_sequences(tmp_path / "a.csv", time="day")
+    assert batch.times[0].astype(str).tolist() == [f"2020-01-0{n}T00:00:00.000000" for n in (1, 2, 3)]
+    model = small_rnnrnade(validation_fraction=0).fit(batch)
+    assert {row["index"] for row in model.explain(batch, top=3)} == set(batch.times[0])
+    assert read_sequences(tmp_path / "a.csv", ignore="day").times is None
 
 
 def test_times_with_decimal_commas():
@@ -264,7 +281,12 @@ REFUSED = [
     ("x;y\n1,5;2\n", {"decimal": "."}, "'x' ('1,5' in row 1 below the header)"),
     ("x,name,when\n1,bob,2020-01-01\n", {}, ": 'name' ('bob' in row 1 below the header), 'when' ('2020-01-01'"),
     ("x,y\n1e400,2\n", {}, ": column 'x', row 1 below the header: inf; every number must be finite"),
-    ("x,y\n1,2\n3\n", {}, ": row 2 below the header has 1 fields, not 2"),
+    ("x,y\n1,2\n  \n3\n", {}, ": row 2 below the header has 1 field, not 2"),
+    ("x,y\n1\n3,bob\n", {}, "'y' ('bob' in row 2 below the header)"),
+    ('x,y\n"1,234","12,500"\n7,8\n', {}, ": the comma in '1,234' may be that of a decimal or of thousands. Say"),
+    ("x\ty\n1,234\t12,500\n", {}, ": the comma in '1,234' may be that of a decimal or of thousands"),
+    ("x\n1,234\n12,500\n", {}, ": the comma in '1,234' may be that of a decimal or of thousands"),
+    ("1,2\n3,\n", {"gaps": True}, " has no header"),
     ("x,y\n1,2\n3,4,5\n", {}, ": row 2 below the header has 3 fields, not 2"),
     ('x,y\n1,"2\n3,4\n', {}, "'y' ('2\\n3,4' in row 1 below the header)"),  # a quote that never ends
     ("speed, km/h\n0,13\n1,20\n", {}, ": 'speed, km/h' may name 2 columns of whole numbers, or fewer of numbers with"),
