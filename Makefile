@@ -22,22 +22,23 @@ docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # make dist: the source distribution and a wheel made from it, into dist/.  The wheel is installed in an environment of its
-# own, with nothing but what it asks for, and the quick half of the tests runs against it where there are no sources.
-DIST_TESTS = kernels gradient io training sklearn sequences cli process doctests
+# own, with what it asks for to read tables, and the main tests run against it where there are no sources.
+DIST_TESTS = kernels gradient batches io training sklearn cli process doctests
 dist: .venv/bin/python
 	rm -rf dist
 	$(BIN)/python -m pip install --quiet build
 	CFLAGS="-Wall -Wextra -Werror" $(BIN)/python -m build --outdir dist
 	$(PYTHON) tools/check_wheel.py dist/*.whl
 	$(PYTHON) -m venv dist/venv
-	dist/venv/bin/pip install --quiet dist/*.whl pytest
+	dist/venv/bin/pip install --quiet "$$(echo dist/*.whl)[data]" pytest
 	tar xzf dist/*.tar.gz -C dist --strip-components=1 --wildcards "*/pyproject.toml" "*/README.md" "*/docs" "*/tests"
 	cd dist && venv/bin/pytest -q -m "not full" $(DIST_TESTS:%=tests/test_%.py)
 
-# make aarch64: the library for AArch64, by a cross compiler, and the tests of its kernels under emulation; see the script
+# make aarch64: the library for AArch64, by a cross compiler, and the tests of its C kernels under emulation: see the
+# script; half an hour
 aarch64: .venv/bin/python
 	$(BIN)/python -m pip install --quiet "cython>=3.1" "setuptools>=77"
-	tools/aarch64.sh $(BIN)/python $(AARCH64_TESTS)
+	tools/aarch64.sh $(BIN)/python test_functions.py test_kernels.py -k base
 
 # make sanitize: the test suite under the address and undefined-behaviour sanitizers (GCC).  Left out are the tests of
 # resident memory, since the sanitizer keeps what is freed, and one that starts worker processes, which after all the
