@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(wildcard rnnrnade/*.pyx rnnrnade/*.pxd rnnrnade/core/* rnnrnade/kernels/*)
 
-.PHONY: demo test test-full docs dist sanitize bench experiments lint format clean
+.PHONY: demo test test-full docs dist aarch64 sanitize bench experiments lint format clean
 
 # make demo: install, train on real speech for at most a minute, print a table, write pictures into demo/
 demo: .venv/installed-demo
@@ -21,16 +21,24 @@ test-full: .venv/installed-dev
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-# make dist: the source distribution and a wheel made from it, into dist/; the wheel is installed in an environment of
-# its own, and some of the tests in the source distribution run against it
+# make dist: the source distribution and a wheel made from it, into dist/.  The wheel is installed in an environment of its
+# own, with what it asks for to read tables, and the main tests run against it where there are no sources.
+DIST_TESTS = kernels gradient batches io training sklearn cli process doctests
 dist: .venv/bin/python
 	rm -rf dist
 	$(BIN)/python -m pip install --quiet build
-	$(BIN)/python -m build --outdir dist
+	CFLAGS="-Wall -Wextra -Werror" $(BIN)/python -m build --outdir dist
+	$(PYTHON) tools/check_wheel.py dist/*.whl
 	$(PYTHON) -m venv dist/venv
-	dist/venv/bin/pip install --quiet dist/*.whl pytest
-	tar xzf dist/*.tar.gz -C dist
-	cd dist && venv/bin/pytest -c rnnrnade-*/pyproject.toml -m "not full" $(addprefix rnnrnade-*/tests/test_,gradient.py io.py tables.py)
+	dist/venv/bin/pip install --quiet "$$(echo dist/*.whl)[data]" pytest
+	tar xzf dist/*.tar.gz -C dist --strip-components=1 --wildcards "*/pyproject.toml" "*/README.md" "*/docs" "*/tests"
+	cd dist && venv/bin/pytest -q -m "not full" $(DIST_TESTS:%=tests/test_%.py)
+
+# make aarch64: the library for AArch64, by a cross compiler, and the tests of its C kernels under emulation: see the
+# script; half an hour
+aarch64: .venv/bin/python
+	$(BIN)/python -m pip install --quiet "cython>=3.1" "setuptools>=77"
+	tools/aarch64.sh $(BIN)/python test_functions.py test_kernels.py -k base
 
 # make sanitize: the test suite under the address and undefined-behaviour sanitizers (GCC).  Left out are the tests of
 # resident memory, since the sanitizer keeps what is freed, and one that starts worker processes, which after all the
@@ -75,4 +83,4 @@ format: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv .venv-sanitize build dist demo docs/_build docs/api docs/gallery rnnrnade/*.so *.egg-info
+	rm -rf .aarch64 .venv .venv-sanitize build dist demo docs/_build docs/api docs/gallery rnnrnade/*.so *.egg-info

@@ -3,7 +3,7 @@
 One extension: typed Cython for the loops, and the panel kernels in plain C, built once for each type and
 instruction set.  Only flags of any processor are given; the files that want more ask for it themselves and are
 chosen at run time.  -ffp-contract=off: the source says where a multiply-add is fused, so that every layout of the
-same sum gives the same bits.  Warnings of generated code are off.
+same sum gives the same bits.  Debug symbols, five times the size of the rest, are left out unless CFLAGS asks for them.
 """
 
 import os
@@ -18,6 +18,8 @@ from setuptools.command.build_ext import build_ext
 
 CORE, KERNELS = Path("rnnrnade") / "core", Path("rnnrnade") / "kernels"
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+if not any(flag.startswith("-g") for flag in os.environ.get("CFLAGS", "").split()):
+    FLAGS.append("-g0")  # Python's own flags ask for them
 OPENMP = {"darwin": (["-Xpreprocessor", "-fopenmp"], ["-lomp"])}.get(sys.platform, (["-fopenmp"], ["-fopenmp"]))
 PROBE = "#include <omp.h>\nint main(void) { return omp_get_num_threads() - 1; }\n"
 
@@ -38,9 +40,8 @@ class build_ext_openmp(build_ext):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.c"
             source.write_text(PROBE)
-            compiler = self.compiler.compiler_so[0] if hasattr(self.compiler, "compiler_so") else "cc"
-            command = [compiler, str(source), *OPENMP[0], *OPENMP[1], "-o", str(Path(folder) / "probe")]
-            command += os.environ.get("CFLAGS", "").split() + os.environ.get("LDFLAGS", "").split()
+            command = [*self.compiler.compiler_so, str(source), *OPENMP[0], *OPENMP[1]]
+            command += [*os.environ.get("LDFLAGS", "").split(), "-o", str(Path(folder) / "probe")]
             return subprocess.run(command, capture_output=True).returncode == 0
 
 

@@ -554,6 +554,13 @@ def edited(value, rng):
 # ---- processes ---------------------------------------------------------------------------------------------
 
 
+def team_of(n):
+    """How many threads work together where n are asked for: one in a build without OpenMP."""
+    from rnnrnade import _core
+
+    return n if _core.has_openmp() else 1
+
+
 def run_child(code, *arguments):
     """The finished process, its output as text, of Python code that may import the tests and the installed library."""
     tests = os.path.dirname(os.path.abspath(__file__))

@@ -17,6 +17,7 @@ from helpers import (
     integral_transforms,
     listed,
     packed,
+    team_of,
     walks,
 )
 from scipy import stats
@@ -402,7 +403,7 @@ def test_frames_of_normals_in_any_batch_and_for_any_number_of_threads(cell, dtyp
     for n_jobs in (1, 2, 5):
         model, _ = case.model(dtype, n_jobs=n_jobs)
         found = model.from_normal(Z)
-        assert _core.last_team_size() == n_jobs
+        assert _core.last_team_size() == team_of(n_jobs)
         expected = found if expected is None else expected
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
     for i, z in enumerate(Z[:7]):

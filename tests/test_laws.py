@@ -23,6 +23,7 @@ from helpers import (
     listed,
     packed,
     small_model,
+    team_of,
     walks,
     without_seconds,
 )
@@ -393,7 +394,7 @@ def test_threads_leave_the_bits(case, dtype, row, all_threads):
         found = {}
         for name, call in tasks(model, case, X).items():
             found[name] = call()
-            assert _core.last_team_size() == n_jobs, name
+            assert _core.last_team_size() == team_of(n_jobs), name
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
@@ -406,7 +407,7 @@ def test_threads_share_the_draws_of_few_sequences(case, n, dtype, row, all_threa
     for n_jobs in N_JOBS:
         model, _ = case.model(dtype, n_jobs=n_jobs)
         found = model.sample(n, 2, random_state=1) if case.R else model.sample(n, random_state=1)
-        assert _core.last_team_size() == n_jobs
+        assert _core.last_team_size() == team_of(n_jobs)
         expected = found if expected is None else expected
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 
@@ -425,7 +426,7 @@ def test_threads_leave_the_bits_of_a_fit(name, dtype, all_threads):
     for n_jobs in N_JOBS:
         model, X = small_model(name, walks(200, 10), dtype=dtype, n_jobs=n_jobs, **large)
         model.fit(X)
-        assert _core.last_team_size() == n_jobs
+        assert _core.last_team_size() == team_of(n_jobs)
         found = of_a_fit(model, X)
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
@@ -466,12 +467,12 @@ def test_a_limit_of_threadpoolctl_caps_n_jobs(all_threads):
     case = MODELS[0]
     model, X = case.model(n_jobs=8)
     model.score_samples(X)
-    assert _core.last_team_size() == 8
+    assert _core.last_team_size() == team_of(8)
     with threadpool_limits(1):
         model.score_samples(X)
         assert _core.last_team_size() == 1
     model.score_samples(X)
-    assert _core.last_team_size() == 8
+    assert _core.last_team_size() == team_of(8)
 
 
 @every_model
@@ -542,7 +543,7 @@ def test_many_threads_leave_the_bits_of_gates(case, dtype, row, all_threads):
     for n_jobs in (1, 2, 3, 4, 8, 16):
         model, X = case.model(dtype, n_jobs=n_jobs)
         found = {name: call() for name, call in tasks(model, case, X).items()}
-        assert _core.last_team_size() == n_jobs
+        assert _core.last_team_size() == team_of(n_jobs)
         expected = expected or found
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
 

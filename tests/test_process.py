@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import FLOAT32, Case, assert_same_bits, run_child
+from helpers import FLOAT32, Case, assert_same_bits, run_child, team_of
 
 import rnnrnade
 from rnnrnade import _core
@@ -31,7 +31,7 @@ def _in_child(connection, fitted, X):
 def test_a_fork_after_threads_were_used_does_not_hang(all_threads):
     fitted, X = CASE.model(FLOAT32, n_jobs=3)
     expected = fitted.score_samples(X)
-    assert _core.last_team_size() == 3
+    assert _core.last_team_size() == team_of(3)
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     child = context.Process(target=_in_child, args=(there, fitted, X))
@@ -43,7 +43,7 @@ def test_a_fork_after_threads_were_used_does_not_hang(all_threads):
     assert total == sum(expected.tolist())
     assert team == 1
     np.testing.assert_array_equal(fitted.score_samples(X), expected)
-    assert _core.last_team_size() == 3  # the parent goes on as before
+    assert _core.last_team_size() == team_of(3)  # the parent goes on as before
 
 
 def test_importing_changes_nothing():
