@@ -637,9 +637,8 @@ def _collected(name, blocks, features, key, time, options):
     labels, times, skipped, end, n_rows = {}, [], [], 0, 0
     missing_frames = options.gaps and key is None and time is None  # else a row that holds nothing is no frame
     for n, column in blocks:
-        if end + n > len(
-            frames
-        ):  # in place where the system can: blocks and their concatenation would be twice as much
+        if end + n > len(frames):
+            # In place where the system can: blocks and their concatenation would be twice as much.
             frames.resize((end + n + end // 4, len(features)), refcheck=False)
             codes.resize(len(frames), refcheck=False)
         block, code = frames[end : end + n], codes[end : end + n]
@@ -647,8 +646,11 @@ def _collected(name, blocks, features, key, time, options):
         for d, feature in enumerate(features):
             values = column(feature)
             block[:, d] = values.to_numpy(zero_copy_only=False)
-            empty[feature] = values.is_null().to_numpy(zero_copy_only=False) if values.null_count else False
-            held |= ~empty[feature] if values.null_count else True
+            if values.null_count:
+                empty[feature] = values.is_null().to_numpy(zero_copy_only=False)
+                held |= ~empty[feature]
+            else:
+                held[:] = True
         if key is not None:
             code[:] = _codes(_as_text(pyarrow, column(key)), labels)
             empty[key] = code < 0
@@ -657,11 +659,11 @@ def _collected(name, blocks, features, key, time, options):
             times.append(_as_text(pyarrow, column(time)))
             empty[time] = pyarrow.compute.equal(times[-1], "").to_numpy(zero_copy_only=False)
             held |= ~empty[time]
-        for feature in [*features, key, time]:
-            if np.any(marks := empty.get(feature, False) & held) and not (options.gaps and feature in features):
-                row = n_rows + int(np.argmax(marks)) + 1
+        for column_name, marks in empty.items():
+            if np.any(marks & held) and (column_name in (key, time) or not options.gaps):
+                row = n_rows + int(np.argmax(marks & held)) + 1
                 way_out = "fill it in, or leave the row out"
-                raise ValueError(f"{name}: column {feature!r} is empty in row {row} below the header: {way_out}.")
+                raise ValueError(f"{name}: column {column_name!r} is empty in row {row} below the header: {way_out}.")
         if not all(np.isfinite(block[:, d]).all() for d in range(len(features))):
             bad = (np.isinf(block) if options.gaps else ~np.isfinite(block)) & held[:, None]
             for i, d in np.argwhere(bad)[:1].tolist():
