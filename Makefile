@@ -31,11 +31,11 @@ dist: .venv/bin/python
 	$(PYTHON) tools/check_wheel.py dist/*.whl
 	$(PYTHON) -m venv dist/venv
 	dist/venv/bin/pip install --quiet "$$(echo dist/*.whl)[data]" pytest
-	tar xzf dist/*.tar.gz -C dist --strip-components=1 --wildcards "*/pyproject.toml" "*/README.md" "*/docs" "*/tests"
+	tar xzf dist/*.tar.gz -C dist --strip-components=1 --wildcards --no-wildcards-match-slash "*/pyproject.toml" "*/README.md" "*/docs" "*/tests"
 	cd dist && venv/bin/pytest -q -m "not full" $(DIST_TESTS:%=tests/test_%.py)
 
-# make aarch64: the library for AArch64, by a cross compiler, and the tests of its C kernels under emulation: see the
-# script; half an hour
+# make aarch64: the library for AArch64, by a cross compiler, and the tests of its C kernels under emulation, which is
+# slow; see the script
 aarch64: .venv/bin/python
 	$(BIN)/python -m pip install --quiet "cython>=3.1" "setuptools>=77"
 	tools/aarch64.sh $(BIN)/python test_functions.py test_kernels.py -k base
