@@ -47,7 +47,8 @@ class OutOfRange(ValueError):
 
     def at(self, what, place=None):
         """The same with a sentence for the user: of what, and at which place."""
-        says, why = f"is too large for {self.dtype}", "Scale it down or use dtype='float64'."
+        way_out = "" if self.dtype == np.float64 else " or use dtype='float64'"
+        says, why = f"is too large for {self.dtype}", f"Scale it down{way_out}."
         if place is None:
             return ValueError(f"{what} {says}. {why}")
         return BadEntry(what, says, place, why, self.row, self.dimension)
@@ -56,6 +57,28 @@ class OutOfRange(ValueError):
 def printable(text):
     """Text with what a terminal would obey instead of showing, control characters among others, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def check_finite(what, values, place, *, below=False):
+    """ValueError for a result that is no number: NaN or infinite, but with `below` not -inf, where it is what a number
+    below the smallest of float64 rounds to.
+
+    Parameters
+    ----------
+    what : str
+    values : ndarray of floats
+    place : callable
+        The place, in words, of an index of `values`.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
+    bad = np.argwhere(~np.isfinite(values) & ~(below & (values == -np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"{what} is not finite: {place(*bad[0].tolist())}. X, or parameters after a fit that diverged, are too "
+            "large for the arithmetic: scale X down, use dtype='float64', or fit with a smaller learning_rate."
+        )
 
 
 def plain(value):

@@ -4,7 +4,7 @@ import numpy as np
 
 from .calibration import calibration
 from .calls import reading
-from .checks import allocated, as_probabilities, names_of_features, naming
+from .checks import allocated, as_probabilities, check_finite, names_of_features, naming
 from .distributions import Bernoulli, MixtureOfGaussians  # noqa: F401  (where they used to be)
 from .surprise import alarm_threshold, explain
 
@@ -40,7 +40,7 @@ class Conditionals:
         ----------
         A. P. Dawid, Statistical theory: the prequential approach, 1984.
         """
-        return self._in_form_of_X(X, lengths, lambda part: part.family.cdf(part.e))
+        return self._in_form_of_X("cdf", X, lengths, lambda part: part.family.cdf(part.e))
 
     @reading
     def ppf(self, X, q, *, lengths=None):
@@ -68,7 +68,8 @@ class Conditionals:
             found = [part.location + part.scale * part.family.ppf(one) for one in np.atleast_1d(q)]
             return np.stack(found, axis=-1) if q.ndim else found[0]
 
-        return self._in_form_of_X(X, lengths, value, q.shape, ("q", q.tolist()))
+        ends = bool(np.isin(q, (0, 1)).any())
+        return self._in_form_of_X("ppf", X, lengths, value, q.shape, ("q", q.tolist()), ends)
 
     @reading
     def crps(self, X, *, lengths=None):
@@ -90,7 +91,7 @@ class Conditionals:
         E. P. Grimit, T. Gneiting, V. J. Berrocal, N. A. Johnson, The continuous ranked probability score for circular
         variables and its application to mesoscale forecast ensemble verification, 2006.
         """
-        return self._in_form_of_X(X, lengths, lambda part: part.scale * part.family.crps(part.e))
+        return self._in_form_of_X("crps", X, lengths, lambda part: part.scale * part.family.crps(part.e))
 
     @reading
     def mean(self, X, *, lengths=None):
@@ -105,7 +106,7 @@ class Conditionals:
         -------
         list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
         """
-        return self._in_form_of_X(X, lengths, lambda part: part.location + part.scale * part.family.mean())
+        return self._in_form_of_X("mean", X, lengths, lambda part: part.location + part.scale * part.family.mean())
 
     @reading
     def var(self, X, *, lengths=None):
@@ -120,7 +121,7 @@ class Conditionals:
         -------
         list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
         """
-        return self._in_form_of_X(X, lengths, lambda part: part.scale**2 * part.family.var())
+        return self._in_form_of_X("var", X, lengths, lambda part: part.scale**2 * part.family.var())
 
     # ---- Rosenblatt ---------------------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class Conditionals:
         M. Rosenblatt, Remarks on a multivariate transformation, 1952.
         """
         self._refuse_binary("to_normal")
-        return self._in_form_of_X(X, lengths, lambda part: part.family.normal_score(part.e))
+        return self._in_form_of_X("to_normal", X, lengths, lambda part: part.family.normal_score(part.e))
 
     @reading
     def from_normal(self, Z, *, lengths=None):
@@ -264,7 +265,7 @@ class Conditionals:
             For a binary model, whose integral transforms are not uniform.
         """
         self._refuse_binary("calibration")
-        data, values = self._of_parts(X, lengths, lambda part: part.family.cdf(part.e))
+        data, values = self._of_parts("cdf", X, lengths, lambda part: part.family.cdf(part.e))
         return calibration(values, names_of_features(self, data.n_features), n_bins)
 
     # ---- inside -------------------------------------------------------------------------------------------------
@@ -276,15 +277,18 @@ class Conditionals:
                 "cannot be uniform. predict_params(X) gives the probabilities."
             )
 
-    def _of_parts(self, X, lengths, value, shape=()):
-        """(data, value(part), (m, D, *shape), of all parts)."""
+    def _of_parts(self, call, X, lengths, value, shape=(), ends=False):
+        """(data, value(part), (m, D, *shape), of all parts), finite but with `ends`."""
         density = self._one_density()
         data = self._check(X, lengths)
         out = allocated("what is asked for", (*data.frames.shape, *shape))
         for part in density.parts(data, self._n_threads()):
-            out[part.rows] = value(part)
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[part.rows] = value(part)
+        values = np.where(np.isinf(out), 0.0, out) if ends else out
+        check_finite(call, values, lambda row, d, *_: data.place(row, d))
         return data, out
 
-    def _in_form_of_X(self, X, lengths, value, shape=(), deep=None):
-        data, out = self._of_parts(X, lengths, value, shape)
+    def _in_form_of_X(self, call, X, lengths, value, shape=(), deep=None, ends=False):
+        data, out = self._of_parts(call, X, lengths, value, shape, ends)
         return data.split(out, deep=deep)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checks import OutOfRange, allocated
+from .checks import OutOfRange, allocated, check_finite
 from .front import Front, Reader
 from .heads import HEADS
 from .layout import Layout, initial_parameters
@@ -131,6 +131,7 @@ class Density:
         """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""
         scores = self.model.log_density(self.encode(data), data.offsets, dims=dims, last=last, n_threads=n_threads)
         self.front.to_units_of_x(data.offsets, scores.frames, scores.dims)
+        check_finite("the log-density", scores.frames, data.place, below=True)
         return Scores(scores.frames, self.front.back(scores.dims) if dims else None, last=scores.last)
 
     def frames(self, data, n_threads=1):
@@ -165,6 +166,7 @@ class Density:
                 log_density, dims = (
                     values + of_all[rows] for values, of_all in zip((log_density, dims), jacobian, strict=True)
                 )
+            check_finite("the log-density", log_density, lambda i, rows=rows: data.place(rows.start + i), below=True)
             family = self.head.distribution.of_outputs(front.back(scores.parameters))
             at = (x[rows], 0.0, 1.0)
             if moved is not None:
@@ -189,6 +191,8 @@ class Density:
                 mu, sigma = location + scale * mu, scale * sigma
             for of_all, values in zip(found, (alpha, mu, sigma), strict=True):
                 of_all[rows] = front.back(values)
+        for name, values in found._asdict().items():
+            check_finite(name, values, lambda row, d, k: data.place(row, d))
         return found
 
     def gradient(self, data, n_threads=1):
@@ -196,13 +200,21 @@ class Density:
         weight = np.ones(data.n_frames, self.model.dtype)
         gradient, frames = self.model.gradient(self.encode(data), data.offsets, weight, n_threads=n_threads)
         self.front.to_units_of_x(data.offsets, frames)
+        check_finite("the gradient", frames, data.place)
+        check_finite(
+            "the gradient", gradient, lambda i: f"its largest part may be that of {data.place(frames.argmin())}"
+        )
         return gradient, frames
 
     def from_normal(self, data, n_threads=1):
         """x (M, D) of frames whose normal scores are `data`."""
         scores = np.ascontiguousarray(self.front.ordered(data.frames), np.float64)
         e = self.model.from_normal(scores, data.offsets, n_threads=n_threads)
-        return self.front.decode_packed(e, data.offsets)
+        with np.errstate(over="ignore", invalid="ignore"):
+            check_finite("the frame of these scores", self.front.back(e.astype(self.model.dtype)), data.place)
+            x = self.front.decode_packed(e, data.offsets)
+        check_finite("the frame of these scores", x, data.place)
+        return x
 
     def training_data(self, data, weight):
         """What a trainer reads: e, and the constant that brings its log-density into the units of X."""
@@ -251,7 +263,9 @@ class Density:
             end = min(begin + at_once, n_frames)
             random_numbers = self.noise((n_samples, end - begin, D), generator)
             e[:, begin:end] = self.model.sample(*random_numbers, state=state, n_threads=n_threads)
-        x = self.front.decode(e, past)
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = self.front.decode(e, past)
+        check_finite("a draw", x, lambda i, t, d: f"sample {i}, frame {t}, dimension {d}")
         if leading is not None:  # not what the transform and its inverse round it to
             x[:, 0, self.front.ordered(np.arange(D))[: leading.shape[1]]] = leading
         return x

@@ -100,8 +100,8 @@ class Front:
 
     def rounded(self, e):
         """e in the type of the network; OutOfRange where it is too large for it."""
-        if e.dtype == self.dtype:
-            return np.ascontiguousarray(e)
+        if e.dtype == self.dtype and self.transform is None:
+            return np.ascontiguousarray(e)  # finite, as X is
         with np.errstate(over="ignore", invalid="ignore"):
             rounded = np.ascontiguousarray(e, self.dtype)
             if not np.isfinite(rounded.sum(dtype=np.float64)):

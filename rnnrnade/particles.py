@@ -14,7 +14,7 @@ from collections import Counter
 
 import numpy as np
 
-from .checks import OutOfRange, check_memory
+from .checks import OutOfRange, check_finite, check_memory
 from .front import Reader
 from .model import Scores
 
@@ -46,6 +46,7 @@ def marginal_scores(density, data, generator, n_threads=1, n_particles=PARTICLES
         estimated[rows] = True
     dims[gaps.missing] = 0.0
     frames[estimated] = dims[estimated].sum(axis=1)
+    check_finite("the log-likelihood", frames, data.place, below=True)
     return Scores(frames, density.front.back(dims))
 
 

@@ -229,15 +229,16 @@ class Sequences:
             times = self.labels.times(i, *self.offsets[i : i + 2].tolist())
         return where if times is None else where | {"index": times[t]}
 
-    def place(self, row, d, names=None):
-        """The same with a dimension, in words: "sequence 3 ('run 4'), frame 17, dimension 2 ('x')"."""
+    def place(self, row, d=None, names=None):
+        """The same in words, with a dimension where there is one: "sequence 3 ('run 4'), frame 17, dimension 2"."""
         if self.form == "vectors":
             place = f"row {int(row)}"
         else:
             i, t = self._at(row)
             called = "" if self.labels.keys is None or self.labels.keys[i] == i else f" ({self.labels.keys[i]!r})"
             place = f"sequence {i}{called}, frame {t}"
-        place += f", dimension {d}" + ("" if names is None else f" ({names[d]!r})")
+        if d is not None:
+            place += f", dimension {d}" + ("" if names is None else f" ({names[d]!r})")
         if self.form == "panel":
             row = self.labels.rows[row]
         return f"{place} (row {row} of X)" if self.form in ("lengths", "panel") else place

@@ -82,8 +82,12 @@ class Linear(BaseEstimator):
         check_memory("the coefficients of a Linear", (lags + 1, lags, D, D))
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
-            self.mean_ = _weighted_mean(frames, w)
-            deviation = np.sqrt(_weighted_mean((frames - self.mean_) ** 2, w))
+            # In units that are powers of two, so that no square overflows or vanishes, and no bit changes.
+            unit = np.frexp(np.abs(frames).max(axis=0, initial=0.0))[1]
+            scaled = np.ldexp(frames, -unit)
+            mean = _weighted_mean(scaled, w)
+            self.mean_ = np.ldexp(mean, unit)
+            deviation = np.ldexp(np.sqrt(_weighted_mean((scaled - mean) ** 2, w)), unit)
             # What is left of a constant column by rounding is not a scale.
             constant = deviation <= 1e-12 * np.abs(self.mean_)
             self.scale_ = np.where(constant, 1.0, deviation)

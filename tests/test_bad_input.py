@@ -99,6 +99,18 @@ def sampling(name, what, pattern, exception=ValueError, **kwargs):
     return f"{name}.sample: {what}", lambda m: getattr(m, name).sample(**kwargs), exception, pattern
 
 
+def far(what, method, X, pattern, dtype="float32", sigma=0.0):
+    """A method of a model of two dimensions whose components have the scale exp(sigma)."""
+
+    def call(m):
+        parameters = {"W": np.zeros((0, 2)), "c": np.zeros(0), "rho": np.ones(2)}
+        parameters |= {f"V_{q}": np.zeros((2, 0, 1)) for q in ("alpha", "mu", "sigma")}
+        parameters |= {"b_alpha": np.zeros((2, 1)), "b_mu": np.zeros((2, 1)), "b_sigma": np.full((2, 1), sigma)}
+        return getattr(rnnrnade.RNADE.from_parameters(parameters, dtype=dtype, random_state=0), method)(X)
+
+    return f"RNADE.{method}: {what}", call, ValueError, pattern
+
+
 def forecast(what, pattern, exception=ValueError, X=None, **kwargs):
     arguments = {"horizon": 2, "n_samples": 1} | kwargs
     X = [np.zeros((2, D))] if X is None else X
@@ -373,6 +385,29 @@ TABLE = [
     sampling("RNNRNADE", "n_samples=-1", "n_samples", n_samples=-1, n_frames=3),
     sampling("RNNRNADE", "n_frames=0", "n_frames", n_samples=1, n_frames=0),
     sampling("RNNNADE", "n_frames=1.5", "n_frames", (ValueError, TypeError), n_samples=1, n_frames=1.5),
+    # results that no number of the type is
+    far(
+        "gradient of a square that overflows",
+        "log_likelihood_and_gradient",
+        [[1e25, 0.0]],
+        "gradient is not finite: row 0",
+    ),
+    far(
+        "scores beyond float32",
+        "from_normal",
+        [[0.0, 0.0], [0.0, 9.0]],
+        "scores is not finite: row 1, dimension 1",
+        sigma=87.5,
+    ),
+    far(
+        "a variance beyond float64",
+        "var",
+        [[0.0, 0.0]],
+        "var is not finite: row 0, dimension 0",
+        "float64",
+        sigma=400.0,
+    ),
+    far("draws beyond float32", "sample", 50, "a draw is not finite: sample", sigma=88.0),
     # more than the machine's memory is refused before the first draw
     sampling("RNADE", "10**12 samples", "draws of shape .* would take .* GiB", MemoryError, n_samples=10**12),
     sampling("RNNRNADE", "10**12 frames", "draws of shape .* GiB", MemoryError, n_samples=1, n_frames=10**12),

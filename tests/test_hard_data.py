@@ -127,7 +127,7 @@ def test_columns_in_other_units_give_the_same_parameters_to_the_bit(model, dtype
     cls, options, length = MODELS[model]
     rng = np.random.default_rng(0)
     X = normal(rng).cumsum(axis=0)
-    for scale in 2.0 ** np.array([[1, -7, 10, 0], [40, -40, 3, -3], [-20, -20, -20, -20]]):
+    for scale in 2.0 ** np.array([[1, -7, 10, 0], [40, -40, 3, -3], [-20, -20, -20, -20], [1000, -1000, 0, 990]]):
         first, second = (cls(n_components=2, n_hidden=4, max_epochs=4, random_state=0, **options) for _ in range(2))
         one, other = (x if length is None else np.array_split(x, range(length, len(x), length)) for x in (X, X * scale))
         for estimator, data in ((first, one), (second, other)):

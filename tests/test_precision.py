@@ -27,7 +27,7 @@ def conditionals(n, seed):
     rng = np.random.default_rng(seed)
     alpha = np.log(10) * -300 * rng.uniform(size=(n, K)) ** rng.integers(1, 6, size=(n, 1))
     alpha[np.arange(n), rng.integers(K, size=n)] = 0  # the largest, but for the common part
-    alpha += rng.normal(size=(n, 1)) * 10.0 ** rng.integers(-2, 3, size=(n, 1))
+    alpha += rng.normal(size=(n, 1)) * 10.0 ** rng.integers(-2, 7, size=(n, 1))
     sigma = rng.normal(size=(n, K)) * rng.choice([0.1, 1, 10, 60], size=(n, 1))
     mu = rng.normal(size=(n, K)) * 10.0 ** rng.uniform(-6, 6, size=(n, 1))
     k = rng.integers(K, size=n)
@@ -37,18 +37,22 @@ def conditionals(n, seed):
 
 
 def log_densities(alpha, mu, sigma, x, min_scale, family):
+    return model_of(alpha, mu, sigma, min_scale, family).score_dims(x[None])[0]
+
+
+def model_of(alpha, mu, sigma, min_scale, family):
     """Of n conditionals, as the n dimensions of one frame of a model without hidden units."""
-    n = len(x)
+    n = len(alpha)
     parameters = {"W": np.zeros((0, n)), "c": np.zeros(0), "rho": np.ones(n)}
     for name, b in (("alpha", alpha), ("mu", mu), ("sigma", sigma)):
         parameters |= {f"V_{name}": np.zeros((n, 0, K)), f"b_{name}": b}
-    return RNADE.from_parameters(parameters, min_scale=min_scale, conditional=family).score_dims(x[None])[0]
+    return RNADE.from_parameters(parameters, min_scale=min_scale, conditional=family, dtype=str(alpha.dtype))
 
 
 def exact(alpha, mu, sigma, x, min_scale, family):
-    """log p(x), and the largest size of a term of the sums: an mpf and a float."""
+    """log p(x), and the largest size of a term of the sums, whatever the common part of alpha: an mpf and a float."""
     mpf, (log_kernel, constant) = mpmath.mpf, FAMILIES[family]
-    terms, weights, sizes = [], [], [1.0]
+    terms, weights = [], []
     for a, m, z in zip(alpha, mu, sigma, strict=True):
         scale = mpmath.exp(mpf(z)) + mpf(min_scale)
         u, log_scale = (mpf(x) - mpf(m)) / scale, mpmath.log(scale)
@@ -58,7 +62,7 @@ def exact(alpha, mu, sigma, x, min_scale, family):
     total = top + mpmath.log(sum(mpmath.exp(t - top) for t in terms))
     top_weight = max(weights)
     total -= top_weight + mpmath.log(sum(mpmath.exp(a - top_weight) for a in weights)) + constant()
-    return total, float(max(sizes[0], abs(top), abs(top_weight)))
+    return total, float(max(1, abs(top - top_weight)))
 
 
 def errors(n, seed, min_scale, family):
@@ -80,6 +84,28 @@ def test_log_densities_against_60_digits(family, n, min_scale, row):
     ulp = errors(n, 0, min_scale, family)
     print(f"{n} {family}, min_scale {min_scale:g}, {row}: median {np.median(ulp):.2f} ulp, worst {ulp.max():.1f} ulp")
     assert np.median(ulp) <= 2 and ulp.max() <= 32
+
+
+@pytest.mark.parametrize("min_scale", [0.0, 1e-3])
+@pytest.mark.parametrize("dtype, largest", [("float64", 145), ("float32", 36)])
+@every_family
+def test_far_from_all_components(family, dtype, largest, min_scale, row):
+    """Log-densities far below what a square of the type can be, and others beside them."""
+    rng = np.random.default_rng(3)
+    alpha, mu, sigma = rng.normal(size=(3, 40, K)).astype(dtype)
+    x = (rng.choice([-1, 1], size=40) * 10.0 ** rng.uniform(-1, largest, size=40)).astype(dtype)
+    model = model_of(alpha, mu, sigma, min_scale, family)
+    found = model.score_dims(x[None])[0]
+    with mpmath.workdps(60):
+        wanted = [
+            float(exact(*of_dim, min_scale, family)[0])
+            for of_dim in zip(*map(np.float64, (alpha, mu, sigma, x)), strict=True)
+        ]
+    np.testing.assert_allclose(found, wanted, rtol=100 * np.finfo(dtype).eps)
+    assert np.isfinite(found).all() and (
+        family != "gaussian" or found.min() < -np.finfo(dtype).max / 2 or largest == 145
+    )
+    assert model.score_samples(x[None])[0] == pytest.approx(found.sum(), rel=1e-14)
 
 
 @pytest.mark.parametrize("min_scale", [0.0, 1e-3])

@@ -2,6 +2,7 @@
 # u = (x - mu) / sigma, symmetric about 0, with the formulas of kernels/families.h.  A family is its functions, in this
 # order, and its row in the table, under its name in FAMILIES.
 
+from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport NAN, atanh, erf, erfc, exp, fabs, log, log1p, tanh
 
 cdef extern from "kernels/kernels.h" nogil:
@@ -123,6 +124,43 @@ cdef double logistic_rate(double u) noexcept nogil:
 
 cdef double logistic_quantile(double z) noexcept nogil:
     return 2 * atanh(erf(z * SQRT_HALF)) if z > -1 else log_Phi(z) - log_Phi(-z)
+
+
+# ---- what the type of the network cannot hold ----------------------------------------------------------------------
+
+cdef inline double beyond(const real* z) noexcept nogil:
+    """Log-densities below are not to be believed where they are of the type of z: a square has overflowed, or may have."""
+    return -0.5 * (<double>FLT_MAX if real is float else DBL_MAX)
+
+
+cdef double far_log_density(const Net* net, const real* z, Py_ssize_t W, double x) noexcept nogil:
+    """(7) for an x that is too far from all components for the kernels, in double precision; -inf where that is too
+    narrow, too.  z (P), W apart."""
+    cdef Py_ssize_t k, K = net.at.K
+    cdef const Family* f = &families[net.head]
+    cdef const real *alpha = z + net.at.alpha * W
+    cdef const real *mu = z + net.at.mu * W
+    cdef const real *sigma = z + net.at.sigma * W
+    cdef double m = -INFINITY, prior = 0, top = -INFINITY, total = 0, part
+    for k in range(K):
+        m = max(m, <double>alpha[k * W])
+    for k in range(K):
+        prior += exp(alpha[k * W] - m)
+        top = max(top, alpha[k * W] - m + log_component(net, f, mu[k * W], sigma[k * W], x))
+    if top == -INFINITY:
+        return top
+    for k in range(K):
+        total += exp(alpha[k * W] - m + log_component(net, f, mu[k * W], sigma[k * W], x) - top)
+    return top + log(total / prior) - f.log_norm
+
+
+cdef inline double log_component(const Net* net, const Family* f, double mu, double z, double x) noexcept nogil:
+    """log f(u) - log sigma, but for the constant."""
+    cdef double sigma
+    if net.at.min_scale == 0:                                 # sigma = exp(z) may be 0 or infinite
+        return f.log_kernel((x - mu) * exp(-z) if x != mu else 0) - z
+    sigma = net.at.min_scale + exp(z)
+    return f.log_kernel((x - mu) / sigma) - log(sigma)
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------

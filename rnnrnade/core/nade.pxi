@@ -79,13 +79,14 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, C = net.C, W = width_of(net.row, theta), n = pieces(end - first, W)
     cdef Py_ssize_t p, d, d0, e, l, k, at, valid, block
     cdef double sums[MAX_WIDTH]
+    cdef double value
     cdef real *x_p = space                                    # (n, D, W)
     cdef real *context_p = x_p + n * D * W                    # (n, C, W)
     cdef real *a = context_p + n * C * W                      # (n, H, W)
     cdef real *h = a + n * H * W                              # (H, W)
     cdef real *z = h + H * W                                  # (block, P, W)
     cdef real *scratch = z + net.in_block * P * W             # (P, W)
-    cdef real *log_density = scratch + P * W                  # (W)
+    cdef real *log_density = scratch + P * W                  # (block, W)
     for p in range(n):
         at = first + p * W
         valid = min(W, end - at)
@@ -111,13 +112,22 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
                     for l in range(valid):
                         for k in range(P):
                             parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
-                head_log_density(net.row, net.head, log_density, scratch, z + e * P * W, x_p + (p * D + d) * W,
-                                 &net.at)
+                head_log_density(net.row, net.head, log_density + e * W, scratch, z + e * P * W,
+                                 x_p + (p * D + d) * W, &net.at)
                 for l in range(valid):
-                    sums[l] += log_density[l]
+                    sums[l] += log_density[e * W + l]
                     if dims != NULL:
-                        dims[(at + l) * D + d] = log_density[l]
+                        dims[(at + l) * D + d] = log_density[e * W + l]
             for l in range(valid):                            # (1), in double precision: block by block
+                if sums[l] < beyond(theta) and net.head < N_FAMILIES:
+                    sums[l] = 0
+                    for d in range(d0, min(D, d0 + net.in_block)):
+                        value = log_density[(d - d0) * W + l]
+                        if value < beyond(theta):
+                            value = far_log_density(net, z + (d - d0) * P * W + l, W, x_p[(p * D + d) * W + l])
+                        sums[l] += value
+                        if dims != NULL:
+                            dims[(at + l) * D + d] = value
                 frames[at + l] += sums[l]
 
 
@@ -132,7 +142,7 @@ cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* 
     cdef real* buffers
     cdef Watch* watch = &memory.watch
     at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
-    of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + 1) * W, 64) * 64
+    of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + net.in_block) * W, 64) * 64
     buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         if threadid() == 0:
@@ -261,7 +271,8 @@ cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* p
 
 cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dcontext, real* panel, const double* sums,
                     const real* theta, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
-    """After the first dimension: dr^{t-1} += W_c' da, as rows, and the log-density of each frame."""
+    """After the first dimension: dr^{t-1} += W_c' da, as rows, and the log-density of each frame; -inf for one that the
+    type does not hold, and whose gradient it does not hold either."""
     cdef Py_ssize_t l, block, W = width_of(net.row, theta)
     if net.hidden_context:
         product(net.row, panel + at.dcontext, W, theta + net.W_c, 0, 1, net.Cp, panel + at.da, 0, W, <const real*>NULL,
@@ -271,7 +282,7 @@ cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dcont
     for l in range(valid):
         frames[first + l] = 0
         for block in range(at.n_blocks):
-            frames[first + l] += sums[block * W + l]
+            frames[first + l] += sums[block * W + l] if sums[block * W + l] >= beyond(theta) else -INFINITY
 
 
 cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,

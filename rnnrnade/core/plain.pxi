@@ -113,24 +113,25 @@ cdef inline double bounded_exp(double z) noexcept nogil:
     return exp(-708 if z < -708 else 709 if z > 709 else z)
 
 
-cdef double mixture_terms(double* largest, const real* z, real x, const outputs* at,
-                          bint prior) noexcept nogil:
-    """logsumexp over k of z^alpha_k (prior) or z^alpha_k + log f(u_k) - log sigma_k, without its largest term and the
-    constant of f."""
+cdef double mixture_terms(double* largest, const real* z, real x, const outputs* at, bint prior,
+                          double m) noexcept nogil:
+    """logsumexp over k of z^alpha_k - m (prior) or z^alpha_k - m + log f(u_k) - log sigma_k, without its largest term and
+    the constant of f."""
     cdef Py_ssize_t k
     cdef double total = 0, term
-    largest[0] = -1e30                                   # finite: all terms -inf give no NaN
+    largest[0] = -DBL_MAX                                # finite: all terms -inf give no NaN
     for k in range(at.K):
-        term = mixture_term(z, x, at, k, prior)
+        term = mixture_term(z, x, at, k, prior, m)
         if not term <= largest[0]:
             largest[0] = term
     for k in range(at.K):
-        total += bounded_exp(mixture_term(z, x, at, k, prior) - largest[0])
+        total += bounded_exp(mixture_term(z, x, at, k, prior, m) - largest[0])
     return total
 
 
-cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssize_t k, bint prior) noexcept nogil:
-    cdef double sigma, u, term = z[(at.alpha + k) * WIDTH]
+cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssize_t k, bint prior,
+                                double m) noexcept nogil:
+    cdef double sigma, u, term = z[(at.alpha + k) * WIDTH] - m
     if not prior:
         sigma = at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH])
         u = (x - z[(at.mu + k) * WIDTH]) / sigma
@@ -143,9 +144,9 @@ cdef void plain_mixture_log_density(real* log_density, real* scratch, real* z, c
     cdef Py_ssize_t l
     cdef double m0, m1, s0, s1
     for l in range(WIDTH):
-        s0 = mixture_terms(&m0, z + l, x[l], at, True)
-        s1 = mixture_terms(&m1, z + l, x[l], at, False)
-        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - families[at.family].log_norm)
+        s0 = mixture_terms(&m0, z + l, x[l], at, True, 0)
+        s1 = mixture_terms(&m1, z + l, x[l], at, False, m0)
+        log_density[l] = <real>(m1 + log(s1 / s0) - families[at.family].log_norm)
 
 
 cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, const real* x, const real* weight,
@@ -156,14 +157,14 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
     cdef real *z_mu
     cdef real *z_sigma
     for l in range(WIDTH):
-        s0 = mixture_terms(&m0, z + l, x[l], at, True)
-        s1 = mixture_terms(&m1, z + l, x[l], at, False)
-        log_density[l] = <real>(m1 - m0 + log(s1 / s0) - families[at.family].log_norm)
+        s0 = mixture_terms(&m0, z + l, x[l], at, True, 0)
+        s1 = mixture_terms(&m1, z + l, x[l], at, False, m0)
+        log_density[l] = <real>(m1 + log(s1 / s0) - families[at.family].log_norm)
         for k in range(at.K):
             z_alpha = z + (at.alpha + k) * WIDTH + l
             z_mu = z + (at.mu + k) * WIDTH + l
             z_sigma = z + (at.sigma + k) * WIDTH + l
-            pi = bounded_exp(mixture_term(z + l, x[l], at, k, False) - m1) / s1
+            pi = bounded_exp(mixture_term(z + l, x[l], at, k, False, m0) - m1) / s1
             alpha = bounded_exp(z_alpha[0] - m0) / s0
             e = bounded_exp(z_sigma[0])
             sigma = at.min_scale + e
@@ -179,7 +180,7 @@ cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* 
     cdef Py_ssize_t k = 0, l
     cdef double m0, s0, cumulative
     for l in range(lanes):
-        s0 = mixture_terms(&m0, z + l, 0, at, True)
+        s0 = mixture_terms(&m0, z + l, 0, at, True, 0)
         cumulative = 0
         for k in range(at.K):                            # the first k whose cumulative weight exceeds the uniform
             cumulative += exp(z[(at.alpha + k) * WIDTH + l] - m0)
@@ -193,7 +194,7 @@ cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at)
     cdef Py_ssize_t k, l
     cdef double m0, s0
     for l in range(WIDTH):
-        s0 = mixture_terms(&m0, z + l, 0, at, True)
+        s0 = mixture_terms(&m0, z + l, 0, at, True, 0)
         for k in range(at.K):
             parameters[k * WIDTH + l] = <real>(exp(z[(at.alpha + k) * WIDTH + l] - m0) / s0)
             parameters[(at.K + k) * WIDTH + l] = z[(at.mu + k) * WIDTH + l]

@@ -26,6 +26,8 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         head_log_density(net.row, net.head, log_density, panel + at.scratch, z, x_d, &net.at)
         for l in range(valid):
             dims[d + l] = log_density[l]
+            if log_density[l] < beyond(theta) and net.head < N_FAMILIES:
+                dims[d + l] = far_log_density(net, panel + at.z + (d + l) * P, 1, x[d + l])
     for d in range(D):                                        # (1), block by block as panels_forward adds them
         of_block += dims[d]
         if d % net.in_block == net.in_block - 1 or d == D - 1:

@@ -1,18 +1,24 @@
 /* Mixtures: K components of one family, support R, P = 3 K raw outputs.
 
    (6)  alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
-   (7)  log p(x) = logsumexp_k(z^alpha_k + log f(u_k) - log sigma_k) - logsumexp_k(z^alpha_k),   u_k = (x - mu_k) / sigma_k
+   (7)  log p(x) = logsumexp_k(z^alpha_k - m + log f(u_k) - log sigma_k) - logsumexp_k(z^alpha_k - m),
+        u_k = (x - mu_k) / sigma_k,  m = max_k z^alpha_k: subtracted first, since a sum with a large z^alpha loses digits
 
    f is that of the family (families.h).  With s = -d log f / du, its minus_slope, and pi_k the part of component k in p(x),
    d log p / dz^alpha = pi - alpha,  / dz^mu = pi s / sigma,  / dz^sigma = pi (s u - 1) exp(z^sigma) / sigma.
 
    Layout: panels (P, W), a frame in each lane, so that maxima and sums over components are elementwise.  The loop over the
-   vectors of a panel is outside, those over components inside, twice forward (the terms and their maxima, then the sums)
-   and once more backward; all run in ascending k.  The gradient keeps what it needs in z itself.  With min_scale = 0, the
+   vectors of a panel is outside, those over components inside, three times forward (m, the terms and their maximum, the
+   sums) and once more backward; all run in ascending k.  The gradient keeps what it needs in z itself.  With min_scale = 0, the
    paper's link, log sigma is z: without that branch the forward pass takes 1.02 to 1.03 times as long. */
 
-/* The largest exponent starts at a finite number: where every term is -inf the result is finite, not NaN. */
-#define LOWEST ((real)-1e30)
+/* The largest exponent starts at a finite number: where every term is -inf the result is about LOWEST, not NaN, and the
+   caller computes what this type cannot hold in double precision (core/families.pxi, far_log_density). */
+#if REAL_BITS == 32
+#define LOWEST (-FLT_MAX)
+#else
+#define LOWEST (-DBL_MAX)
+#endif
 
 struct scale { vec inverse, log, slope; };   /* 1 / sigma, log sigma, exp(z) / sigma */
 
@@ -32,13 +38,13 @@ INLINE struct mixture mixture_sums(const enum head family, const int keep, real 
     const ptrdiff_t K = at->K;
     real *z_alpha = z + at->alpha * WIDTH, *z_mu = z + at->mu * WIDTH, *z_sigma = z + at->sigma * WIDTH;
     vec m0 = splat(LOWEST), m1 = splat(LOWEST), s0 = splat(0), s1 = splat(0);
+    for (ptrdiff_t k = 0; k < K; k++) m0 = larger(m0, load(z_alpha + k * WIDTH));
     for (ptrdiff_t k = 0; k < K; k++) {
         struct scale scale = scale_link(load(z_sigma + k * WIDTH), at->min_scale);
-        vec alpha_k = load(z_alpha + k * WIDTH);
+        vec alpha_k = load(z_alpha + k * WIDTH) - m0;
         vec u = (x - load(z_mu + k * WIDTH)) * scale.inverse;
         vec q = plus_log_kernel(family, u, alpha_k) - scale.log;
         store(scratch + k * WIDTH, q);
-        m0 = larger(m0, alpha_k);
         m1 = larger(m1, q);
         if (keep) {
             store(z_mu + k * WIDTH, u);
@@ -55,7 +61,7 @@ INLINE struct mixture mixture_sums(const enum head family, const int keep, real 
             store(scratch + k * WIDTH, e1);
         }
     }
-    return (struct mixture){(m1 - m0) + log_(s1 / s0) - log_constant(family), s0, s1};
+    return (struct mixture){m1 + log_(s1 / s0) - log_constant(family), s0, s1};
 }
 
 INLINE void mixture_log_density(const enum head family, real *log_density, real *scratch, real *z, const real *x,

@@ -3,6 +3,7 @@
    No OpenMP, no malloc, nothing of Python here or below. */
 
 /* The system's headers come before the target: their functions name instruction sets of their own. */
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
