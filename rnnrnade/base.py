@@ -216,8 +216,8 @@ class Estimator(DensityMixin, BaseEstimator):
         ValueError
             For another name.
         """
-        if transform not in (None, "default", "pandas"):
-            raise ValueError(f"set_output takes transform='default' or 'pandas'. Got {transform!r} instead.")
+        if not (transform is None or (isinstance(transform, str) and transform in ("default", "pandas"))):
+            raise ValueError(f"set_output takes transform='default' or 'pandas'. Got {transform!r:.60} instead.")
         if transform == "pandas":
             try:
                 import pandas  # noqa: F401

@@ -255,6 +255,7 @@ class Linear(BaseEstimator):
         position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
         return np.minimum(position, self._q)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused with its place
     def location_and_scale(self, frames, offsets):
         """(location, scale), each (M, D), with x_d = location_d + scale_d e_d: location_d is known before x_d is."""
         frames = np.asarray(frames, np.float64)
