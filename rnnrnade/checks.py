@@ -132,12 +132,11 @@ def as_generator(random_state):
         random_state = np.random.mtrand._rand
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31 - 1, size=4))
-    try:
-        return np.random.default_rng(random_state)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r:.60} instead."
-        ) from error
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool) and random_state >= 0:
+        return np.random.default_rng(int(random_state))
+    raise ValueError(
+        f"random_state must be None, an int >= 0, a RandomState or a Generator. Got {random_state!r:.60} instead."
+    )
 
 
 def as_numbers(name, values):
@@ -154,7 +153,7 @@ def as_numbers(name, values):
 def as_probabilities(name, values):
     """`values` as a number or a 1-D array of float64, all in [0, 1]."""
     q = as_numbers(name, values)
-    if q.ndim > 1 or not np.all((q >= 0) & (q <= 1)):
+    if q.ndim > 1 or not q.size or not np.all((q >= 0) & (q <= 1)):
         raise ValueError(f"{name} must be a number in [0, 1], or a 1-D array of them. Got {values!r:.60} instead.")
     return q
 

@@ -23,7 +23,6 @@ Noise and dropout are drawn from the generator of the fit, one array for a batch
 number of threads.  The states carried into windows have read the frames as they are.
 """
 
-import sys
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
 from . import optim
+from .checks import plain
 
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
@@ -173,8 +173,8 @@ def weight_decays(layout, weight_decay):
     for name, value in weight_decay.items():
         if name not in names:
             raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(names)}.")
-        if not isinstance(value, Real) or not 0 <= value <= sys.float_info.max:
-            raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, inf). Got {value!r:.60}.")
+        if not isinstance(value, Real) or not 0 <= plain(value) <= float(np.finfo(np.float32).max):
+            raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, 3.4e38]. Got {value!r:.60}.")
     return {name: float(value) for name, value in weight_decay.items() if value > 0}
 
 
