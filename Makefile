@@ -41,12 +41,14 @@ aarch64: .venv/bin/python
 	tools/aarch64.sh $(BIN)/python test_functions.py test_kernels.py -k base
 
 # make sanitize: the test suite under the address and undefined-behaviour sanitizers (GCC).  Left out are the tests of
-# resident memory, since the sanitizer keeps what is freed, and one that starts worker processes, which after all the
-# others waited for ever for them; leaks are not looked for, since Python's own would be found.
+# resident memory, since the sanitizer keeps what is freed, of the time until a signal ends a call, and one that starts
+# worker processes, which after all the others waited for ever for them; leaks are not looked for, since Python's own
+# would be found.
 sanitize: .venv-sanitize/installed
 	cd tests && LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	../.venv-sanitize/bin/pytest -m "not full" -k "not constant_memory and not memory_does_not_grow and not three_times_the_memory and not worker_processes"
+	../.venv-sanitize/bin/pytest -m "not full" -k "not constant_memory and not memory_does_not_grow \
+	and not three_times_the_memory and not ends_a_long_call and not worker_processes"
 
 .venv-sanitize/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-sanitize
