@@ -176,7 +176,7 @@ def m():
     rows, _ = Case(D=8, H=300, K=10, R=0, lengths=(1,)).model(FLOAT32, n_jobs=2, missing="marginalize")
     sequences, _ = Case(D=8, H=100, K=10, R=200, cell="lstm", lengths=(1,)).model(FLOAT32, n_jobs=2)
     frames = np.random.default_rng(0).normal(size=(300_000, 8))
-    gaps = np.where(np.arange(8) == 3, np.nan, frames)
+    gaps = np.where(np.arange(8) == 3, np.nan, frames[:30_000])
     return SimpleNamespace(rows=rows, sequences=sequences, frames=frames, gaps=gaps)
 
 
