@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checks import OutOfRange, naming
+from .checks import OutOfRange, check_finite, naming
 from .front import Reader
 
 __all__ = ["FrameScore", "Stream"]
@@ -87,6 +87,7 @@ class Stream:
         ValueError, TypeError
             For a frame of another shape or with an entry that is not finite (binary models: not 0 or 1); the message
             names the frame, counted from 0, and the dimension.  The stream stays as it was.
+            ValueError also where parameters of a fit that diverged give no number.
         """
         if type(frame) is not np.ndarray or frame.dtype not in _NATIVE:
             frame = self._converted(frame)
@@ -106,6 +107,8 @@ class Stream:
             total, row = self._jacobian[min(n_before, len(self._jacobian) - 1)]
             log_density += total
             each += row
+        if not math.isfinite(log_density):
+            check_finite("the log-density", np.array([log_density]), lambda _: f"frame {n_before}", below=True)
         return FrameScore(log_density, self._density.front.back(each, axis=0)) if dims else log_density
 
     def copy(self):

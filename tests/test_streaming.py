@@ -167,6 +167,17 @@ def test_large_entries_whose_sum_overflows_are_no_error():
     assert np.isneginf(model.stream().update(X[0])) or np.isfinite(model.stream().update(X[0]))
 
 
+def test_a_density_that_is_no_number_is_refused():
+    parameters, sequences = Case(D=3, H=4, K=2, R=5, lengths=(4,)).make(FLOAT32)
+    parameters["b_alpha"][:] = parameters["V_alpha"][:] = 3e38  # infinity minus infinity in the softmax
+    from rnnrnade import RNNRNADE
+
+    model = RNNRNADE.from_parameters(parameters, dtype=FLOAT32)
+    for score in (lambda: model.score_frames(sequences[0]), lambda: model.stream().update(sequences[0][0])):
+        with pytest.raises(ValueError, match=r"the log-density is not finite.*frame 0"):
+            score()
+
+
 def test_binary_streams_refuse_other_numbers():
     model, X = Case(D=3, H=4, K=1, R=5, lengths=(6,), head="bernoulli").model()
     stream = model.stream()
