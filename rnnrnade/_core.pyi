@@ -115,6 +115,16 @@ def score_frame(
     x: NDArray[Real],  # (D,)
     state: NDArray[Real],  # (Sp,)
 ) -> float: ...
+def causal(
+    e: NDArray[np.float64],  # (M, D)
+    u: NDArray[np.float64],  # (M, D)
+    offsets: NDArray[np.int64],  # (N + 1,)
+    state: NDArray[np.float64],  # (N, size)
+    options: tuple[tuple[float, ...] | None, ...],
+    location: NDArray[np.float64] | None = None,  # (M, D)
+    scale: NDArray[np.float64] | None = None,  # (M, D)
+    inverse: bool = False,
+) -> None: ...
 def add_product(C: NDArray[np.float64], A: NDArray[np.float64], B: NDArray[np.float64]) -> None: ...
 def adam(
     theta: NDArray[Real],

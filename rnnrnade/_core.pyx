@@ -51,6 +51,7 @@ include "core/draws.pxi"
 include "core/quantiles.pxi"
 include "core/stream.pxi"
 include "core/updates.pxi"
+include "core/volatility.pxi"
 include "core/plain.pxi"
 
 

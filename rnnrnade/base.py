@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import InvalidParameterError, validate_para
 from sklearn.utils.validation import check_is_fitted
 
 from . import _core
+from .auto import Auto, Candidate, choose
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
 from .checks import as_generator, check_counts, names_of_features, plain
@@ -25,8 +26,9 @@ from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
-from .options import OPTIONS, TRANSFORMS, documented
+from .options import OPTIONS, as_transform, documented, transform_from_json, transform_to_json
 from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
+from .starts import Start
 from .training import Trainer, Training, weight_decays
 from .transforms import Linear
 
@@ -136,10 +138,10 @@ class Estimator(DensityMixin, BaseEstimator):
         vars(self)["transform"] = value
 
     def get_params(self, deep=True):
-        """The options by name; with deep those of a Linear in `transform` too, as transform__lags and so on."""
+        """The options by name; with deep those of a link in `transform` too, as transform__lags and so on."""
         params = {name: vars(self)[name] for name in self._get_param_names()}
         transform = params.get("transform")
-        if deep and isinstance(transform, Linear):
+        if deep and isinstance(transform, BaseEstimator):
             params |= {f"transform__{name}": value for name, value in transform.get_params().items()}
         return params
 
@@ -243,16 +245,40 @@ class Estimator(DensityMixin, BaseEstimator):
         weight = check_frame_weights(sample_weight, data)
         return n_threads, data, np.ones(data.n_frames) if weight is None else weight, layout
 
-    def _new_front(self, k, data, weight, generator):
-        """The front of member k of an ensemble, its transform fitted; all but the first have a random order."""
-        order = self._order(data.n_features)
+    def _draw_order(self, k, D, generator):
+        """The order of member k of an ensemble; all but the first have a random one."""
         if k > 0 or isinstance(self.order, str):
-            order = generator.permutation(data.n_features)
-        transform = self._option("transform")
-        transform = (
-            None if transform is None else clone(TRANSFORMS[transform] if isinstance(transform, str) else transform)
-        )
-        return Front(order, transform, self.dtype).fit(data, weight)
+            return generator.permutation(D)
+        return self._order(D)
+
+    def _transforms(self, data, weight, split):
+        """The transforms, not yet fitted, that may be worth a net: those that "auto" finds, or that of the options."""
+        transform = as_transform(self._option("transform"))
+        if not isinstance(transform, Auto):
+            return [Candidate(np.nan, transform, "given")]
+        train, train_weight, held, held_weight = split
+        if held is data:  # its ends
+            frames, offsets, marks = data.frames, data.offsets, held_weight > 0
+        elif held is not None:
+            frames = np.concatenate([train.frames, held.frames])
+            offsets = np.concatenate([train.offsets, train.offsets[-1] + held.offsets[1:]])
+            weight, marks = np.concatenate([train_weight, held_weight]), np.arange(len(frames)) >= len(train.frames)
+        else:
+            frames, offsets, marks = train.frames, train.offsets, None
+        chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
+        return chosen[: 1 if held is None else None]
+
+    def _starts(self, candidates, order, split, layout, generator, n_threads):
+        """The nets to train, behind fitted transforms; of those in one role the one that starts best."""
+        auto = isinstance(as_transform(self._option("transform")), Auto)
+        best = {}
+        for candidate in candidates:
+            front = Front(order, None if candidate.transform is None else clone(candidate.transform), self.dtype)
+            start = Start.behind(front, candidate, split, layout, generator, heavy_tails=auto)
+            before = best.setdefault(candidate.role, start)
+            if before is not start and start.score(n_threads) > before.score(n_threads):
+                best[candidate.role] = start
+        return list(best.values())
 
     def _put(self, density, trainers=None):
         """Keep what was fitted, a Density or an Ensemble, and the trainers with which `partial_fit` goes on."""
@@ -315,26 +341,36 @@ class Estimator(DensityMixin, BaseEstimator):
             before = ()
         if checkpoint.path is not None:
             checkpoint.begin(self._about_fit(data, weight, held_out, before, generator), generator)
-        train, valid = self._split(data, weight, held_out, generator)
+        split = self._split(data, weight, held_out, generator)
         densities, options = [], self._training()
+        candidates = [] if before else self._transforms(data, weight, split)
         try:
             for k in range(self._option("n_orders")):
-                # Members, and restarts, go on in one stream of random numbers: the first is as if it were alone.
-                front = before[k].front if before else self._new_front(k, *train, generator)
-                sets = None
+                # Members, transforms and restarts go on in one stream of random numbers: the first is as if alone.
+                if before:
+                    starts = [Start.of(before[k], split)]
+                else:
+                    order = self._draw_order(k, data.n_features, generator)
+                    starts = self._starts(candidates, order, split, layout, generator, n_threads)
                 best = None
-                for _ in range(1 if before else self._option("n_restarts")):
-                    start = before[k] if before else Density.untrained(front, layout, generator)
-                    sets = sets or [None if one is None else start.training_data(*one) for one in (train, valid)]
-                    model = start.model.with_theta(start.model.theta.copy())
-                    trainer = Trainer(model, options, generator, n_threads)
-                    checkpoint.restore(trainer)
-                    trainer.fit(*sets, checkpoint.keep)
-                    if best is None or trainer.score > best.score:
-                        best = trainer
+                for start in starts:
+                    for restart in range(1 if before else self._option("n_restarts")):
+                        model = start.model(restart, generator)
+                        trainer = Trainer(model, options, generator, n_threads)
+                        checkpoint.restore(trainer)
+                        trainer.fit(start.train, start.held, checkpoint.keep)
+                        if best is None or trainer.score > best[0].score:
+                            best = trainer, start
+                        if trainer.interrupted:
+                            break
                     if trainer.interrupted:
                         break
-                densities.append(Density(front, best.model, Record.of(best)))
+                trainer, start = best
+                candidates = [start.candidate]  # for all members that of the first
+                front = start.density.front
+                if not before and self._option("refit") and split[2] is data:
+                    front = front.unfitted().fit(data, weight)
+                densities.append(Density(front, trainer.model, Record.of(trainer)))
                 if trainer.interrupted:
                     break
         finally:
@@ -355,19 +391,19 @@ class Estimator(DensityMixin, BaseEstimator):
         return about
 
     def _split(self, data, weight, held_out, generator):
-        """((train, its weights), (validation, its weights)); validation None where there is none."""
+        """The data to train on, their weights, the held-out data, theirs; None, None where none is held out."""
         if held_out is not None:
-            return (data, weight), (held_out, np.ones(held_out.n_frames))
+            return data, weight, held_out, np.ones(held_out.n_frames)
         fraction = self._option("validation_fraction")
         if not fraction:
-            return (data, weight), None
+            return data, weight, None, None
         if data.n_sequences >= HELD_OUT_WHOLE:
             index = generator.permutation(data.n_sequences)
             n_valid = max(1, round(fraction * data.n_sequences))
             kept, held = np.sort(index[n_valid:]), np.sort(index[:n_valid])
             train_weight, valid_weight = weight[data.rows(kept)], weight[data.rows(held)]
             if train_weight.sum() > 0 and valid_weight.sum() > 0:
-                return (data.subset(kept), train_weight), (data.subset(held), valid_weight)
+                return data.subset(kept), train_weight, data.subset(held), valid_weight
         elif self._recurrent and (data.lengths * fraction).sum() >= 2:
             # Few sequences: the end of each, scored with its past as context.
             last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
@@ -379,7 +415,7 @@ class Estimator(DensityMixin, BaseEstimator):
             origin = (data, lambda: np.flatnonzero(is_train))
             train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list", origin=origin)
             if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
-                return (train, weight[is_train]), (data, np.where(is_train, 0.0, weight))
+                return train, weight[is_train], data, np.where(is_train, 0.0, weight)
         what = "frames" if self._recurrent else "rows"
         warnings.warn(
             f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
@@ -387,7 +423,7 @@ class Estimator(DensityMixin, BaseEstimator):
             ConvergenceWarning,
             stacklevel=5,
         )
-        return (data, weight), None
+        return data, weight, None, None
 
     @fitting
     def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
@@ -423,7 +459,11 @@ class Estimator(DensityMixin, BaseEstimator):
             generator = as_generator(self.random_state)
             densities, trainers = [], []
             for k in range(self._option("n_orders")):
-                densities.append(Density.untrained(self._new_front(k, data, weight, generator), layout, generator))
+                order = self._draw_order(k, data.n_features, generator)
+                transform = as_transform(self._option("transform"))
+                transform = Linear() if isinstance(transform, Auto) else transform  # what is to come is not known
+                front = Front(order, None if transform is None else clone(transform), self.dtype).fit(data, weight)
+                densities.append(Density.untrained(front, layout, generator))
                 trainers.append(self._new_trainer(densities[k], options, n_threads))
             self._put(self._in_orders(densities), trainers)
         members = list(self._density.members)
@@ -641,7 +681,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """The options as JSON knows them; of a random_state that is no number, None."""
         options = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         transform = options.get("transform")
-        options["transform"] = transform.get_params() if isinstance(transform, Linear) else transform
+        options["transform"] = transform_to_json(transform)
         seed = self.random_state
         options["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.order is not None and not isinstance(self.order, str):
@@ -672,7 +712,7 @@ class Estimator(DensityMixin, BaseEstimator):
             options["context"] = tuple(options["context"])
         transform = state["transform_option"]
         if "transform" in cls._parameter_constraints:
-            options["transform"] = Linear(**transform) if isinstance(transform, dict) else transform
+            options["transform"] = transform_from_json(transform)
         self = cls(**options)
         self._validate_params()
         D = self.n_features_in_ = int(state["n_features_in"])

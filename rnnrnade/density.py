@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import transforms
 from .checks import OutOfRange, allocated, check_finite
 from .front import Front, Reader
 from .heads import HEADS
@@ -26,7 +27,6 @@ from .layout import Layout, initial_parameters
 from .model import Model, Scores
 from .sequences import check_leading
 from .training import Data
-from .transforms import Linear
 
 __all__ = ["BernoulliParameters", "MixtureParameters"]
 
@@ -121,7 +121,7 @@ class Density:
     # ---- scores -------------------------------------------------------------------------------------------------
 
     def encode(self, data):
-        """e (M, D); ValueError with the place of a number that is too large for the type of the network."""
+        """(e (M, D), its log-Jacobian); ValueError with the place of a number too large for the type of the network."""
         try:
             return self.front.encode(data.frames, data.offsets)
         except OutOfRange as error:
@@ -129,8 +129,9 @@ class Density:
 
     def scores(self, data, *, dims=False, last=False, n_threads=1):
         """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""
-        scores = self.model.log_density(self.encode(data), data.offsets, dims=dims, last=last, n_threads=n_threads)
-        self.front.to_units_of_x(data.offsets, scores.frames, scores.dims)
+        e, jacobian = self.encode(data)
+        scores = self.model.log_density(e, data.offsets, dims=dims, last=last, n_threads=n_threads)
+        self.front.to_units_of_x(jacobian, scores.frames, scores.dims)
         check_finite("the log-density", scores.frames, data.place, below=True)
         return Scores(scores.frames, self.front.back(scores.dims) if dims else None, last=scores.last)
 
@@ -157,10 +158,10 @@ class Density:
         x = np.asarray(data.frames, np.float64)
         moved = front.location_and_scale(data.frames, data.offsets)
         location, scale = (None, None) if moved is None else map(front.back, moved)
-        jacobian = front.log_jacobian(data.offsets)
+        e, jacobian = self.encode(data)
         if jacobian is not None:
             jacobian = np.broadcast_to(jacobian.sum(axis=-1), len(x)), np.broadcast_to(jacobian, x.shape)
-        for rows, scores in self.model.outputs(self.encode(data), data.offsets, n_threads=n_threads):
+        for rows, scores in self.model.outputs(e, data.offsets, n_threads=n_threads):
             log_density, dims = scores.frames, scores.dims
             if jacobian is not None:
                 log_density, dims = (
@@ -176,7 +177,7 @@ class Density:
     def parameters(self, data, n_threads=1):
         """Parameters of every conditional in the units and the order of X: arrays (M, D, K), or (M, D)."""
         front, K, shape = self.front, self.model.layout.K, data.frames.shape
-        outputs = self.model.outputs(self.encode(data), data.offsets, n_threads=n_threads)
+        outputs = self.model.outputs(self.encode(data)[0], data.offsets, n_threads=n_threads)
         if not self.head.mixture:
             p = allocated("the probabilities", shape)
             for rows, scores in outputs:
@@ -198,8 +199,9 @@ class Density:
     def gradient(self, data, n_threads=1):
         """(gradient of the total log-likelihood by the flat parameters, log-density of each frame)."""
         weight = np.ones(data.n_frames, self.model.dtype)
-        gradient, frames = self.model.gradient(self.encode(data), data.offsets, weight, n_threads=n_threads)
-        self.front.to_units_of_x(data.offsets, frames)
+        e, jacobian = self.encode(data)
+        gradient, frames = self.model.gradient(e, data.offsets, weight, n_threads=n_threads)
+        self.front.to_units_of_x(jacobian, frames)
         check_finite("the gradient", frames, data.place)
         check_finite(
             "the gradient", gradient, lambda i: f"its largest part may be that of {data.place(frames.argmin())}"
@@ -216,11 +218,12 @@ class Density:
         check_finite("the frame of these scores", x, data.place)
         return x
 
-    def training_data(self, data, weight):
-        """What a trainer reads: e, and the constant that brings its log-density into the units of X."""
-        jacobian = self.front.log_jacobian(data.offsets)
+    def training_data(self, data, weight, left_out=None):
+        """What a trainer reads: e, or in its place `left_out`, and the constant that brings its log-density into the
+        units of X."""
+        e, jacobian = self.encode(data)
         constant = 0.0 if jacobian is None else float((weight * jacobian.sum(axis=-1)).sum())
-        return Data(self.encode(data), data.offsets, weight, constant)
+        return Data(e if left_out is None else left_out, data.offsets, weight, constant)
 
     # ---- draws --------------------------------------------------------------------------------------------------
 
@@ -312,7 +315,7 @@ class Density:
         arrays = {"theta": self.model.theta}
         arrays["history"] = np.array([record.history[name] for name in state["history"]], np.float64)
         if front.transform is not None:
-            state["transform"] = front.transform.get_params()
+            state["transform"] = transforms.to_file(front.transform)
             arrays |= {f"transform.{name}": a for name, a in front.transform.to_arrays().items()}
         return state, arrays
 
@@ -331,7 +334,7 @@ class Density:
         if state["transform"] is not None:
             begin = "transform."
             fitted = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
-            transform = Linear.from_arrays(state["transform"], fitted, D)
+            transform = transforms.from_file(state["transform"], fitted, D)
         history = state["history"]
         if not isinstance(history, dict):  # as it was in files of before
             history = dict(zip(history, arrays["history"].tolist(), strict=True))
@@ -344,9 +347,10 @@ class Density:
         return cls(Front(order, transform, theta.dtype), Model(layout, np.array(theta)), record)
 
     @classmethod
-    def untrained(cls, front, layout, generator):
-        """Behind a front that is fitted, a network with its first parameters."""
-        return cls(front, Model(layout, initial_parameters(layout, generator, front.dtype)))
+    def untrained(cls, front, layout, generator, freedom=np.inf):
+        """Behind a front that is fitted, a network with its first parameters; freedom: degrees of freedom of what the
+        front leaves."""
+        return cls(front, Model(layout, initial_parameters(layout, generator, front.dtype, freedom)))
 
 
 class Cursor:
@@ -368,7 +372,7 @@ class Cursor:
         offsets = np.arange(len(x) + 1)
         initial = None if self.state is None else (self.state, np.zeros(len(x), np.uint8))
         scores = self.density.model.log_density(
-            self.reader.read(x), offsets, initial=initial, last=True, n_threads=self.n_threads
+            self.reader.read(x)[0], offsets, initial=initial, last=True, n_threads=self.n_threads
         )
         self.state = scores.last
 

@@ -5,7 +5,7 @@ The options are written out because scikit-learn reads them off the signature of
 
 from .base import ESTIMATORS, load_estimator
 from .exact import SequenceEstimator, VectorEstimator
-from .options import COMMON, MIXTURE, RECURRENT, documented
+from .options import COMMON, MIXTURE, RECURRENT, REFIT, documented
 
 __all__ = ["ESTIMATORS", "NADE", "RNADE", "RNNNADE", "RNNRNADE", "load_estimator"]
 
@@ -50,7 +50,7 @@ class RNADE(VectorEstimator):
         activation="sigmoid",
         conditional="gaussian",
         min_scale=1e-3,
-        transform="whiten",
+        transform="auto",
         mean_gradient=False,
         order=None,
         n_orders=1,
@@ -220,7 +220,7 @@ class RNNRNADE(SequenceEstimator):
     ((20,), (30, 2), (4, 10, 2))
     """
 
-    _parameter_constraints = MIXTURE | RECURRENT | COMMON
+    _parameter_constraints = MIXTURE | RECURRENT | COMMON | REFIT
 
     def __init__(
         self,
@@ -237,7 +237,8 @@ class RNNRNADE(SequenceEstimator):
         activation="sigmoid",
         conditional="gaussian",
         min_scale=1e-3,
-        transform="var",
+        transform="auto",
+        refit="auto",
         mean_gradient=False,
         order=None,
         n_orders=1,
@@ -275,6 +276,7 @@ class RNNRNADE(SequenceEstimator):
         self.conditional = conditional
         self.min_scale = min_scale
         self.transform = transform
+        self.refit = refit
         self.mean_gradient = mean_gradient
         self.order = order
         self.n_orders = n_orders

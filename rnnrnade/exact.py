@@ -25,7 +25,7 @@ from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
 from .sequences import check_absence_of_lengths
 from .streaming import Stream
-from .transforms import Linear
+from .transforms import Chain, Linear
 
 
 class ExactDensity(Conditionals, MissingValues, Estimator):
@@ -108,12 +108,15 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if transform is not None:
             if "transform" not in fixed:
                 raise TypeError(f"{owner} takes no transform.")
-            if not isinstance(transform, Linear):
-                raise TypeError(f"transform must be a fitted Linear or None. Got a {type(transform).__name__}.")
-            if not hasattr(transform, "factors_"):
+            if not isinstance(transform, Linear | Chain):
+                raise TypeError(
+                    f"transform must be a fitted Linear or Chain, or None. Got a {type(transform).__name__}."
+                )
+            first = transform.links[0] if isinstance(transform, Chain) else transform
+            if not hasattr(first, "factors_"):
                 raise ValueError("transform must be fitted: give the transform_ of a fitted estimator.")
-            if transform.mean_.shape != (D,):
-                raise ValueError(f"transform is for {len(transform.mean_)} dimensions, the parameters for {D}.")
+            if first.mean_.shape != (D,):
+                raise ValueError(f"transform is for {len(first.mean_)} dimensions, the parameters for {D}.")
             fixed["transform"] = clone(transform)
         if options.get("n_orders", 1) != 1 or isinstance(options.get("order"), str):
             raise ValueError(

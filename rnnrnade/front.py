@@ -16,20 +16,25 @@ stands in the dimensions behind them.
 """
 
 import numpy as np
+from sklearn.base import clone
 
 from .checks import OutOfRange
+from .transforms import NoTrack
 
 
 class Identity:
     """The calls of a transform, each of which gives back what it is given."""
 
-    lags, is_diagonal = 0, True
+    reach, is_diagonal = 0, True
 
     def fit(self, frames, offsets, weight=None):
         return self
 
-    def forward(self, frames, offsets):
+    def fit_left_out(self, frames, offsets, weight=None):
         return frames
+
+    def encode(self, frames, offsets):
+        return frames, None
 
     def inverse(self, e, past=None):
         return e
@@ -43,11 +48,11 @@ class Identity:
     def unstandardized(self, z, d=slice(None)):
         return z.copy()
 
-    def log_jacobian(self, offsets):
-        return None
-
     def location_and_scale(self, frames, offsets):
         return None
+
+    def track(self, n):
+        return NoTrack()
 
 
 class Front:
@@ -57,7 +62,7 @@ class Front:
     ----------
     order : ndarray of shape (D,) or None
         The dimension of X that stands at each place of the model; None: that of X.
-    transform : Linear or None
+    transform : Linear, Chain or None
         Fitted, or about to be (`fit`).
     dtype : {"float32", "float64"}
         Of e.
@@ -68,15 +73,23 @@ class Front:
         self.map = Identity() if transform is None else transform
         self._places = None if order is None else np.argsort(order)
 
+    def unfitted(self):
+        """The same, not yet fitted."""
+        return Front(self.order, None if self.transform is None else clone(self.transform), self.dtype)
+
     def fit(self, data, weight):
         """Fit the transform to `Sequences`, with a weight for each frame; returns self."""
         self.map.fit(self.ordered(data.frames), data.offsets, weight)
         return self
 
+    def fit_left_out(self, data, weight):
+        """Fit; e of each frame as if it had been left out of the fit, in the type of the network."""
+        return self.rounded(self.map.fit_left_out(self.ordered(data.frames), data.offsets, weight))
+
     @property
-    def lags(self):
+    def reach(self):
         """Frames of the past that e depends on."""
-        return int(self.map.lags)
+        return int(self.map.reach)
 
     # ---- order --------------------------------------------------------------------------------------------------
 
@@ -91,12 +104,14 @@ class Front:
     # ---- packed frames, all at once -----------------------------------------------------------------------------
 
     def encode(self, x, offsets):
-        """e (M, D) of packed frames of X; OutOfRange where one is too large for the type."""
+        """(e (M, D) of packed frames of X, its log-Jacobian: log abs(de_d / dx_d), (M, D), or (D,) where it is the same
+        for all frames; None without a transform); OutOfRange where a frame is too large for the type."""
         return self.encode_ordered(self.ordered(x), offsets)
 
     def encode_ordered(self, x, offsets):
         """`encode` of frames that are in the order of the model."""
-        return self.rounded(self.map.forward(x, offsets))
+        e, jacobian = self.map.encode(x, offsets)
+        return self.rounded(e), jacobian
 
     def rounded(self, e):
         """e in the type of the network; OutOfRange where it is too large for it."""
@@ -111,13 +126,9 @@ class Front:
                     raise OutOfRange(self.dtype, row, int(self.ordered(np.arange(rounded.shape[1]))[d]))
         return rounded
 
-    def log_jacobian(self, offsets):
-        """log abs(de_d / dx_d), (M, D), or (D,) where it is the same for all frames; None without a transform."""
-        return self.map.log_jacobian(offsets)
-
-    def to_units_of_x(self, offsets, frames, dims=None):
+    @staticmethod
+    def to_units_of_x(jacobian, frames, dims=None):
         """Add the log-Jacobian to log-densities of e, in place: frames (M,), dims (M, D) in the order of the model."""
-        jacobian = self.log_jacobian(offsets)
         if jacobian is not None:
             frames += jacobian.sum(axis=-1)
             if dims is not None:
@@ -155,15 +166,19 @@ class Reader:
 
     def __init__(self, front, n, past=None):
         self.front, self.n, self.n_frames = front, n, 0
-        self._past = []  # z of the last frames, at most `lags` of them, the latest first: (n, D) each
-        self._now = self._predicted = None  # of a frame that is started: z, and what the past predicts of it
+        self._track = front.map.track(n)
+        self._now = None  # z of a frame that is started
         if past is not None:
             self.n_frames = len(past)
-            self.follow(self.standardized(past[max(0, len(past) - front.lags) :]))
+            self.follow(self.standardized(past[max(0, len(past) - front.reach) :]))
 
     def follow(self, z):
-        """Put frames z (q, D), the same for all sequences, in the place of what was read last."""
-        self._past = [np.repeat(z[i : i + 1], self.n, axis=0) for i in reversed(range(len(z)))][: self.front.lags]
+        """Put frames z (q, D), the same for all sequences, in the place of what was read."""
+        self._track = self.front.map.track(1)
+        for t in range(len(z)):
+            self._track.begin()
+            self._track.read(np.ascontiguousarray(z[t : t + 1], np.float64))
+        self._track.take(np.zeros(self.n, np.intp))
 
     def standardized(self, x):
         """z of frames of X."""
@@ -172,25 +187,24 @@ class Reader:
     def copy(self):
         """A reader that has read the same and goes on independently."""
         other = object.__new__(Reader)
-        other.__dict__ = dict(self.__dict__, _past=list(self._past))
+        other.__dict__ = dict(self.__dict__, _track=self._track.copy())
         return other
 
     def take(self, index):
         """Go on with sequences `index`, each of which may come several times."""
         self.n = len(index)
-        self._past = [z[index] for z in self._past]
-        for name in ("_now", "_predicted"):
-            if getattr(self, name) is not None:
-                setattr(self, name, np.ascontiguousarray(getattr(self, name)[index]))
+        self._track.take(index)
+        if self._now is not None:
+            self._now = np.ascontiguousarray(self._now[index])
 
     # ---- whole frames -------------------------------------------------------------------------------------------
 
     def read(self, x):
-        """e (n, D) of the next frames of X, (n, D).  Where that is OutOfRange, nothing was read."""
+        """(e (n, D) of the next frames of X, (n, D), their log-Jacobian).  Where e is OutOfRange, nothing was read."""
         self.start(self.standardized(x))
-        e = self.e()
+        e, jacobian = self.e(), self.log_jacobian()
         self.finish()
-        return e
+        return e, jacobian
 
     def decode(self, e, rows):
         """x of the next frames of the sequences `rows`, (len(rows), D), from e; nothing is read."""
@@ -203,9 +217,8 @@ class Reader:
 
     def start(self, z):
         """Begin a frame z (n, D), of which the first dimensions are known."""
-        self._now, self._predicted = z, None
-        if not self.front.map.is_diagonal:
-            self._predicted = self.front.map.predicted(self.n, self._past)
+        self._now = z
+        self._track.begin()
 
     def e(self):
         """e (n, D) of the frame, right up to the first dimension that is not known."""
@@ -213,30 +226,29 @@ class Reader:
 
     def residuals(self):
         """`e` before it is rounded to the type of the network."""
-        if self._predicted is None:
-            return self._now
-        return self.front.map.scaled(self._now - self._predicted, len(self._past))
+        return self._track.scaled(self._now)
+
+    def log_jacobian(self):
+        """That of the e asked for last: (D,), (n, D) or None."""
+        return self._track.log_jacobian()
 
     def put(self, d, e_d):
         """Dimension d of the frame becomes known by its e_d (n,): x_d, (n,)"""
-        if self._predicted is None:
+        if self.front.map.is_diagonal:
             self._now[:, d] = e_d
         else:
             e = self.residuals()
             e[:, d] = e_d
-            # L is triangular.
-            self._now[:, d] = self.front.map.unscaled(self._predicted, e, len(self._past))[:, d]
+            self._now[:, d] = self._track.unscaled(e)[:, d]  # triangular
         return self.front.map.unstandardized(self._now[:, d], d)
 
     def put_all(self, e):
         """The whole frame becomes known by its e (n, D), float64: x in the order of the model, (n, D)"""
-        self._now = e
-        if self._predicted is not None:
-            self._now = self.front.map.unscaled(self._predicted, e, len(self._past))
+        self._now = self._track.unscaled(e)
         return self.front.map.unstandardized(self._now)
 
     def finish(self):
         """The frame is known and belongs to the past."""
-        self._past = [self._now, *self._past][: self.front.lags]
-        self._now = self._predicted = None
+        self._track.read(self._now)
+        self._now = None
         self.n_frames += 1

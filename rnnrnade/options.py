@@ -6,19 +6,46 @@ import textwrap
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from . import transforms
+from .auto import Auto
 from .checks import LARGEST
 from .heads import CONDITIONALS
 from .layout import ACTIVATIONS, CELLS
 from .optim import OPTIMIZERS, SCHEDULES
-from .transforms import Linear
+from .transforms import Chain, Linear
 
 TRANSFORMS = {
+    "auto": Auto(),
     "standardize": Linear(),
     "whiten": Linear(covariance="full"),
     "var": Linear(lags=2, covariance="full"),
 }
+
+
+def as_transform(option):
+    """The transform that an option names or is: a link, a Chain, an Auto or None."""
+    if isinstance(option, str):
+        return TRANSFORMS[option]
+    return Chain(list(option)) if isinstance(option, list | tuple) else option
+
+
+def transform_to_json(option):
+    """The option `transform` as JSON knows it: the options of a Linear, {"links": [...]} or {"auto": {...}}."""
+    if option is None or isinstance(option, str):
+        return option
+    option = as_transform(option)
+    return {"auto": option.get_params()} if isinstance(option, Auto) else transforms.to_file(option)
+
+
+def transform_from_json(value):
+    """The option again."""
+    if not isinstance(value, dict):
+        return value
+    if "auto" in value:
+        return Auto(**value["auto"])
+    return transforms.from_options(value)
 
 
 MOST_THREADS = 4096  # of `n_jobs`: an OpenMP runtime that cannot start a thread ends the process
@@ -61,7 +88,7 @@ MIXTURE = {
     "n_components": [_positive(Integral)],
     "conditional": [StrOptions(set(CONDITIONALS))],
     "min_scale": [_positive(Real, zero=True)],
-    "transform": [None, StrOptions(set(TRANSFORMS)), Linear],
+    "transform": [None, StrOptions(set(TRANSFORMS)), Linear, Chain, Auto, list, tuple],
     "mean_gradient": ["boolean"],
 }
 RECURRENT = {
@@ -73,7 +100,7 @@ RECURRENT = {
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "context_dropout": [Interval(Real, 0, 1, closed="left")],
 }
-
+REFIT = {"refit": [StrOptions({"auto"}), Options(bool, {False})]}
 
 OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent"}  # names in a Layout
 

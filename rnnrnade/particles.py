@@ -5,8 +5,8 @@
 Design
 ------
 *Units.*  Particles hold z, the standardised columns, and e, what the network reads; without a transform these are x
-(front.py).  Draws are of e.  A frame in whose reach (the transform's lags) nothing is missing has the same e in all
-particles.
+(front.py).  Draws are of e.  A frame in whose reach (the frames that the transform reads) nothing is missing has the
+same e in all particles.  Weights are densities in the units of X: the log-Jacobian may be another in each particle.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ def marginal_scores(density, data, generator, n_threads=1, n_particles=PARTICLES
     estimate.  What is missing counts 0.  error (N,): where to put standard errors."""
     gaps = Gaps(density, data, generator, n_threads)
     scores = density.model.log_density(gaps.e, data.offsets, dims=True, n_threads=n_threads)
-    frames, dims, jacobian = scores.frames, scores.dims, density.front.log_jacobian(data.offsets)
-    density.front.to_units_of_x(data.offsets, frames, dims)
+    frames, dims = scores.frames, scores.dims
+    density.front.to_units_of_x(gaps.jacobian, frames, dims)
     estimated = gaps.missing.any(axis=1)  # frames whose score is not that of a complete frame after a complete past
     for s in range(data.n_sequences):
         if gaps.is_exact(s):
@@ -41,8 +41,6 @@ def marginal_scores(density, data, generator, n_threads=1, n_particles=PARTICLES
             error[s] = ratio.std(ddof=1) / np.sqrt(n_repeats)
         rows = slice(data.offsets[s] + begin, data.offsets[s] + end)
         dims[rows] = np.diff(total.ravel(), prepend=0.0).reshape(total.shape)
-        if jacobian is not None:
-            dims[rows] += np.broadcast_to(jacobian, dims.shape)[rows]
         estimated[rows] = True
     dims[gaps.missing] = 0.0
     frames[estimated] = dims[estimated].sum(axis=1)
@@ -57,8 +55,8 @@ class Gaps:
     ----------
     x, missing : ndarray of shape (M, D)
         In the model's order; x is 0 where it is missing.
-    e : ndarray of shape (M, D)
-        What the network reads; right where nothing in the reach of the transform is missing.
+    e, jacobian : ndarray of shape (M, D)
+        What the network reads, and its log-Jacobian; right where nothing in the reach of the transform is missing.
     first, end : ndarray of shape (N,)
         Of each sequence the first frame with a gap (its length, if there is none), and the frame after the last one
         that holds anything.
@@ -74,9 +72,10 @@ class Gaps:
         typical = front.map.unstandardized(np.zeros(frames.shape[1]))
         self.x = np.ascontiguousarray(np.where(self.missing, typical, frames), np.float64)
         try:
-            self.e = front.encode_ordered(self.x, data.offsets)
+            self.e, jacobian = front.encode_ordered(self.x, data.offsets)
         except OutOfRange as error:
             raise data.refusal(error) from None
+        self.jacobian = np.broadcast_to(0.0 if jacobian is None else jacobian, self.e.shape)
         gap, held = self.missing.any(axis=1), ~self.missing.all(axis=1)
         parts = [slice(a, b) for a, b in data.slices]
         self.first = np.array([np.append(gap[part], True).argmax() for part in parts])
@@ -101,7 +100,8 @@ class Gaps:
         self.occurred[content] += 1
         offsets, row = np.array([0, b - a], np.int64), np.array([self.first[s]], np.int64)
         state = self.density.model.states(self.e[a:b], offsets, row, n_threads=self.n_threads)
-        return Filter(self, x, self.e[a:b], missing, state, n_groups, n_particles, generator)
+        known = self.e[a:b], self.jacobian[a:b]
+        return Filter(self, x, known, missing, state, n_groups, n_particles, generator)
 
     def impute(self, s, n_samples, n_particles):
         """(n_samples, T, D) in the order of X."""
@@ -124,9 +124,10 @@ class Filter:
     group is its estimate of the likelihood so far.
     """
 
-    def __init__(self, gaps, x, e, missing, state, n_groups, n_particles, generator):
+    def __init__(self, gaps, x, known, missing, state, n_groups, n_particles, generator):
         self.density, self.n_threads = gaps.density, gaps.n_threads
-        self.x, self.e, self.missing, self.generator = x, e, missing, generator
+        self.x, self.missing, self.generator = x, missing, generator
+        self.e, self.jacobian = known
         self.z = self.density.front.map.standardized(x)
         check_memory("particles", (n_groups * n_particles, x.shape[1]))
         self.log_weight = np.zeros((n_groups, n_particles))
@@ -141,7 +142,7 @@ class Filter:
 
     def run(self, begin, end):
         """Frames begin ... end - 1: the log of each group's estimate after each dimension, (groups, frames, D)."""
-        D, lags = self.x.shape[1], self.density.front.lags
+        D, lags = self.x.shape[1], self.density.front.reach
         totals = np.empty((len(self.log_weight), end - begin, D))
         reach = np.array([self.missing[max(0, t - lags) : t + 1].any() for t in range(begin, end)], bool)
         t = begin
@@ -163,13 +164,14 @@ class Filter:
         e = np.tile(self.e[begin:end], (self.n, 1))
         scores = self._score(e, end - begin, dims=True, last=True)
         self.state = scores.last
-        return self._weigh(scores.dims.reshape(self.n, -1)).reshape(-1, end - begin, self.x.shape[1])
+        log_p = scores.dims.reshape(self.n, -1) + self.jacobian[begin:end].ravel()
+        return self._weigh(log_p).reshape(-1, end - begin, self.x.shape[1])
 
     def _frame(self, t, totals):
         """A frame with gaps, or in whose reach there is one."""
         missing, done, reader = self.missing[t], 0, self.reader
         if self.latest != t - 1:  # nothing in reach is missing
-            reader.follow(self.z[max(0, t - self.density.front.lags) : t])
+            reader.follow(self.z[max(0, t - self.density.front.reach) : t])
         reader.start(np.tile(np.where(missing, 0.0, self.z[t]), (self.n, 1)))
         if missing.all():
             self._resample_where_few()
@@ -178,7 +180,7 @@ class Filter:
         else:
             for d in np.flatnonzero(missing):
                 dims, outputs = self.density.model.outputs_of(d, reader.e(), **self._sequences(1))
-                totals[:, done:d] = self._weigh(dims[:, done:d])
+                totals[:, done:d] = self._weigh(self._in_units_of_x(dims)[:, done:d])
                 done = d + 1
                 index = self._resample_where_few()
                 conditional = self.density.head.distribution.of_outputs(outputs[index])
@@ -186,10 +188,15 @@ class Filter:
                 self.events.append((t, d, reader.put(d, e_d)))
                 totals[:, d] = self._totals()
             scores = self._score(reader.e(), 1, dims=True, last=True)
-            totals[:, done:] = self._weigh(scores.dims[:, done:])
+            totals[:, done:] = self._weigh(self._in_units_of_x(scores.dims)[:, done:])
             self.state = scores.last
         reader.finish()
         self.latest = t
+
+    def _in_units_of_x(self, dims):
+        """Log-densities of the dimensions of the frame that the reader has started."""
+        jacobian = self.reader.log_jacobian()
+        return dims if jacobian is None else dims + jacobian
 
     def _score(self, e, T, **wanted):
         return self.density.model.log_density(e, **self._sequences(T), **wanted)

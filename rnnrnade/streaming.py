@@ -59,9 +59,6 @@ class Stream:
         self._binary, self._dtype, self._D = density.head.binary, density.model.dtype, density.model.layout.D
         self._state = density.state_after(after, 1)[0]
         self._reader = Reader(density.front, 1, None if after is None else after.frames)
-        # By the number of frames before, at most the transform's lags: sums over the dimensions, and dimensions.
-        jacobian = density.front.log_jacobian(np.array([0, density.front.lags + 1]))
-        self._jacobian = None if jacobian is None else [(float(row.sum()), row) for row in np.atleast_2d(jacobian)]
 
     @property
     def n_frames(self):
@@ -99,13 +96,13 @@ class Stream:
             self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._owner} models binary data, 0 or 1")
         n_before = self.n_frames
         try:
-            e = self._reader.read(frame[None])
+            e, jacobian = self._reader.read(frame[None])
         except OutOfRange as error:
             raise error.at("Frame", f"frame {n_before}, dimension {error.dimension}") from None
         log_density, each = self._density.model.score_frame(e[0], self._state)
-        if self._jacobian is not None:
-            total, row = self._jacobian[min(n_before, len(self._jacobian) - 1)]
-            log_density += total
+        if jacobian is not None:
+            row = jacobian if jacobian.ndim == 1 else jacobian[0]
+            log_density += float(row.sum())
             each += row
         if not math.isfinite(log_density):
             check_finite("the log-density", np.array([log_density]), lambda _: f"frame {n_before}", below=True)

@@ -1,28 +1,46 @@
-"""The invertible transform in front of a model: standardisation, whitening or a linear predictor, one class."""
+"""The invertible transform in front of a model: a chain of one or two links.
+
+    x --Linear--> u --Volatility--> e
+
+Design
+------
+Each link is causal and triangular within a frame: y_d depends on x_1 ... x_d of its frame and on earlier frames only.
+Given the past it is x = a + B y with B lower triangular, so that every one-dimensional conditional stays exact, with
+log-Jacobian -log B_dd.  A chain of such links is one.
+
+*Packed or frame by frame.*  `encode` takes all frames at once; a track (`track`) goes with n sequences side by side,
+one frame at a time, to the same bits: `begin` a frame, ask `scaled`, `unscaled` and `log_jacobian` for it, then `read`
+it.
+"""
 
 from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
 from . import _core
 from .checks import LARGEST, check_memory
+from .ridge import TOWARDS, Predictors, shrunk, stable
 
 COVARIANCES = ("diagonal", "full")
 
 
 class Linear(BaseEstimator):
-    """Linear prediction from the last frames, and a triangular scaling of what it leaves.
+    """Linear prediction from earlier frames, and a triangular scaling of what it leaves.
 
-    With q = min(t - 1, lags) and L_q lower triangular with a positive diagonal::
+    With the lags l that the past of frame t reaches::
 
-        e^t = L_q^{-1} (x^t - A_q0 - sum_{i=1..q} A_qi x^{t-i})
+        e^t = L^{-1} (x^t - A_0 - sum_l A_l x^{t-l})
 
-    Columns are standardised first; A and L are those of the standardised columns.  Since L is triangular, e_d depends
-    on x_1 ... x_d of its frame and on the past only, so that every one-dimensional conditional stays exact, with
-    log-Jacobian -log(scale_d (L_q)_dd).
+    Columns are standardised first; A and L are those of the standardised columns, and frames with a short past have
+    their own.  Since L is triangular, e_d depends on x_1 ... x_d of its frame and on the past only, so that every
+    one-dimensional conditional stays exact, with log-Jacobian -log(scale_d L_dd).
+
+    The noise covariance L L' is that of what each frame leaves when the others are fitted (leave-one-out), in closed
+    form (ridge.py).
 
     Parameters
     ----------
@@ -35,16 +53,29 @@ class Linear(BaseEstimator):
         Added to the diagonal of the Gram matrix of the standardised predictors; >= 0.
     floor : float, default=1e-3
         floor**2 is added to the variance of what is left of each standardised column; > 0.
+    season : int, default=0
+        Frames of a season, more than `lags`: where the past is long enough, the frames `season` and `season` + 1 before
+        predict, too.  0: none.
+    towards : {"zero", "last", "own"}, default="zero"
+        What the ridge pulls the coefficients to: none, the frame before, or the past of each channel by itself.
+    shrinkage : float, default=0.0
+        The covariances between columns are multiplied by 1 - shrinkage; in [0, 1].
+    apart : sequence of int, default=()
+        Columns that are standardised and else left as they are; they still predict the others.
+    max_radius : float or None, default=None
+        Roots of the prediction beyond this are moved to it, so that draws stay within bounds; > 0.  None: as fitted.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (D,)
         Of the columns; a constant column has scale 1.
-    coefficients_ : ndarray of shape (lags + 1, lags, D, D)
-        coefficients_[q, i - 1] is A_qi of the standardised columns; 0 for i > q.
-    intercepts_ : ndarray of shape (lags + 1, D)
-    factors_ : ndarray of shape (lags + 1, D, D)
-        L_q.
+    coefficients_ : ndarray of shape (n_stages, n_lags, D, D)
+        coefficients_[k, i] is A of the lag i of (1, ..., lags, season, season + 1), of the standardised columns, for
+        frames with k frames before them (k = lags: and more; with a season k = lags + 1: season + 1 and more); 0 for
+        lags that reach further.
+    intercepts_ : ndarray of shape (n_stages, D)
+    factors_ : ndarray of shape (n_stages, D, D)
+        L.
 
     Examples
     --------
@@ -55,14 +86,24 @@ class Linear(BaseEstimator):
     array([-1.225,  0.   ,  1.225])
     """
 
-    def __init__(self, lags=0, covariance="diagonal", ridge=1.0, floor=1e-3):
+    def __init__(
+        self, lags=0, covariance="diagonal", ridge=1.0, floor=1e-3, *, season=0, towards="zero", shrinkage=0.0,
+        apart=(), max_radius=None,
+    ):  # fmt: skip
         self.lags = lags
         self.covariance = covariance
         self.ridge = ridge
         self.floor = floor
+        self.season = season
+        self.towards = towards
+        self.shrinkage = shrinkage
+        self.apart = apart
+        self.max_radius = max_radius
+
+    # ---- fit ----------------------------------------------------------------------------------------------------
 
     def fit(self, frames, offsets, weight=None):
-        """Fit by weighted least squares, in closed form.
+        """Fit by weighted ridge regression, in closed form.
 
         Parameters
         ----------
@@ -74,77 +115,129 @@ class Linear(BaseEstimator):
         -------
         self
         """
+        self.fit_left_out(frames, offsets, weight)
+        return self
+
+    def fit_left_out(self, frames, offsets, weight=None):
+        """Fit; what `forward` would give for each of the frames, had it been left out: (M, D).
+
+        Standardisation is not left out."""
         self._check_options()
         self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
         offsets = np.asarray(offsets, np.int64)
-        D, lags = frames.shape[1], self._q
-        check_memory("the coefficients of a Linear", (lags + 1, lags, D, D))
+        D = frames.shape[1]
+        if bad := [d for d in self.apart if not 0 <= d < D]:
+            raise ValueError(f"apart of Linear names column {bad[0]}; there are {D}.")
+        check_memory("the coefficients of a Linear", (len(self.stages), len(self.stages[-1]), D, D))
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
-            # In units that are powers of two, so that no square overflows or vanishes, and no bit changes.
-            unit = np.frexp(np.abs(frames).max(axis=0, initial=0.0))[1]
-            scaled = np.ldexp(frames, -unit)
-            mean = _weighted_mean(scaled, w)
-            self.mean_ = np.ldexp(mean, unit)
-            deviation = np.ldexp(np.sqrt(_weighted_mean((scaled - mean) ** 2, w)), unit)
-            # What is left of a constant column by rounding is not a scale.
-            constant = deviation <= 1e-12 * np.abs(self.mean_)
-            self.scale_ = np.where(constant, 1.0, deviation)
+            self.mean_, self.scale_, constant = standardisation(frames, w)
             z = (frames - self.mean_) / self.scale_
-            self.coefficients_ = np.zeros((lags + 1, lags, D, D))
-            self.intercepts_ = np.zeros((lags + 1, D))
-            self.factors_ = np.tile(np.eye(D), (lags + 1, 1, 1))
+            self.coefficients_ = np.zeros((len(self.stages), len(self.stages[-1]), D, D))
+            self.intercepts_ = np.zeros((len(self.stages), D))
+            self.factors_ = np.tile(np.eye(D), (len(self.stages), 1, 1))
+            if self.is_diagonal:
+                return z
             position = np.arange(len(z)) - np.repeat(offsets[:-1], np.diff(offsets))
-            for q in range(lags + 1):
-                self._fit_predictor(z, w, np.flatnonzero(position >= q), q, constant)
-        return self
+            stage_of = self.stage(position)
+            e, as_before = np.empty_like(z), []
+            for k, lags in enumerate(self.stages):
+                rows = np.flatnonzero(position >= max(lags, default=0))
+                if k and w[rows].sum() <= 0:  # no sequence is so long: as the shorter past
+                    for fitted in (self.coefficients_, self.intercepts_, self.factors_):
+                        fitted[k] = fitted[k - 1]
+                    as_before.append(k)
+                else:
+                    left = self._fit_stage(k, Predictors(z, w, rows, lags), constant)
+                    here = stage_of[rows] == k
+                    e[rows[here]] = left[here]
+            for here in (np.flatnonzero(stage_of == k) for k in as_before):
+                past = range(1, max(self.stages[stage_of[here[0]]]) + 1) if len(here) else ()
+                e[here] = self.residuals(z[here], [z[here - lag] for lag in past])
+        return e
 
-    def _check_options(self):
-        if not (isinstance(self.lags, Integral) and not isinstance(self.lags, bool) and 0 <= self.lags <= LARGEST):
-            raise ValueError(
-                f"lags of Linear must be an int in the range [0, {LARGEST}]. Got {self.lags!r:.60} instead."
-            )
-        if self.covariance not in COVARIANCES:
-            raise ValueError(f"covariance of Linear must be one of {COVARIANCES}. Got {self.covariance!r:.60} instead.")
-        if not (_is_number(self.ridge) and _is_number(self.floor) and self.ridge >= 0 and self.floor > 0):
-            raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
-
-    def _fit_predictor(self, z, w, rows, q, constant):
-        """A_q and L_q from the frames that have q predecessors."""
-        if q > 0 and w[rows].sum() <= 0:  # no sequence is so long: as the shorter past
-            self.coefficients_[q, : q - 1] = self.coefficients_[q - 1, : q - 1]
-            self.intercepts_[q], self.factors_[q] = self.intercepts_[q - 1], self.factors_[q - 1]
-            return
-        D, target, weight = z.shape[1], z[rows], w[rows][:, None]
-        past = np.hstack([z[rows - i] for i in range(1, q + 1)]) if q else np.empty((len(rows), 0))
-        if q == 0 and self.covariance == "diagonal" and self._q == 0:
-            return  # standardisation: nothing is left to do
-        target_mean, past_mean = _weighted_mean(target, weight[:, 0]), _weighted_mean(past, weight[:, 0])
-        centred, predictors = target - target_mean, past - past_mean
-        if q:
-            gram = predictors.T @ (weight * predictors) + self.ridge * np.eye(q * D)
-            A = np.linalg.lstsq(gram, predictors.T @ (weight * centred), rcond=None)[0]  # (q D, D)
-            centred = centred - predictors @ A
-            self.coefficients_[q, :q] = A.reshape(q, D, D).transpose(0, 2, 1)
-            target_mean = target_mean - past_mean @ A
-        self.intercepts_[q] = target_mean
-        covariance = centred.T @ (weight * centred) / weight.sum() + self.floor**2 * np.eye(D)
+    def _fit_stage(self, k, predictors, constant):
+        """A and L of one stage; e of its frames, each left out."""
+        D, lags, apart = len(constant), predictors.lags, list(self.apart)
+        B, intercept, leverage = predictors.fit(predictors.prior(self.towards), self.ridge)
+        if apart and lags:
+            B[:, apart] = 0
+        if self.max_radius is not None and lags and k == len(self.stages) - 1:
+            B = stable(B, lags, self.max_radius)
+        intercept = predictors.target_mean - predictors.past_mean @ B
+        if lags:
+            self.coefficients_[k, : len(lags)] = B.reshape(len(lags), D, D).transpose(0, 2, 1)
+        self.intercepts_[k] = intercept
+        left = predictors.left(B, intercept, leverage)
+        left[:, apart] *= (1 - leverage)[:, None]  # their prediction has no coefficients
+        covariance = shrunk(predictors.covariance(left), self.shrinkage, self.floor)
+        for d in apart:
+            covariance[d, :d] = covariance[d, d + 1 :] = covariance[:d, d] = covariance[d + 1 :, d] = 0
         covariance[constant], covariance[:, constant] = 0, 0
         covariance[constant, constant] = 1
         if self.covariance == "diagonal":
-            self.factors_[q] = np.diag(np.sqrt(np.diag(covariance)))
+            self.factors_[k] = np.diag(np.sqrt(np.diag(covariance)))
         else:
-            self.factors_[q] = np.linalg.cholesky(covariance)
+            self.factors_[k] = np.linalg.cholesky(covariance)
+        e = solve_triangular(self.factors_[k], left.T, lower=True).T
+        # The frame is in the covariance, too: without it that would be smaller by its own square.
+        if self.covariance == "full":
+            share = (1 - self.shrinkage) * np.minimum(predictors.weight, 1) / predictors.total * (e**2).sum(axis=1)
+            e /= np.sqrt(1 - np.minimum(share, MOST_SHARE))[:, None]
+        return e
+
+    def _check_options(self):
+        for name in ("lags", "season"):
+            value = getattr(self, name)
+            if not (isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value <= LARGEST):
+                raise ValueError(
+                    f"{name} of Linear must be an int in the range [0, {LARGEST}]. Got {value!r:.60} instead."
+                )
+        if self.season and self.season <= self.lags:
+            raise ValueError(f"season of Linear must be more than lags, {self.lags}. Got {self.season} instead.")
+        for name, choices in (("covariance", COVARIANCES), ("towards", TOWARDS)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{name} of Linear must be one of {choices}. Got {value!r:.60} instead.")
+        if not (_is_number(self.ridge) and _is_number(self.floor) and self.ridge >= 0 and self.floor > 0):
+            raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
+        if not (_is_number(self.shrinkage) and 0 <= self.shrinkage <= 1):
+            raise ValueError(f"shrinkage of Linear must be in the range [0, 1]. Got {self.shrinkage!r:.60} instead.")
+        if self.max_radius is not None and not (_is_number(self.max_radius) and self.max_radius > 0):
+            raise ValueError(f"max_radius of Linear must be None or > 0. Got {self.max_radius!r:.60} instead.")
+        try:
+            whole = all(isinstance(d, Integral) and not isinstance(d, bool) for d in self.apart)
+        except TypeError:
+            whole = False
+        if not whole:
+            raise ValueError(f"apart of Linear must hold numbers of columns. Got {self.apart!r:.60} instead.")
+
+    # ---- what it is ---------------------------------------------------------------------------------------------
 
     @property
-    def _q(self):
-        """`lags` as an int of Python's own."""
-        return int(self.lags)
+    def stages(self):
+        """The lags that predict a frame, by how much past it has: a list of tuples."""
+        lags, season = int(self.lags), int(self.season)
+        plain = [tuple(range(1, q + 1)) for q in range(lags + 1)]
+        return plain + [(*plain[-1], season, season + 1)] if season else plain
+
+    @property
+    def reach(self):
+        """Frames of the past that a frame is predicted from."""
+        return int(self.season) + 1 if self.season else int(self.lags)
+
+    def stage(self, n_before):
+        """Which of `stages` predicts a frame with n_before frames before it, an int or an array."""
+        lags = int(self.lags)
+        stage = np.minimum(n_before, lags)
+        if self.season:
+            stage = np.where(np.asarray(n_before) > self.season, lags + 1, stage)
+        return stage if np.ndim(n_before) else int(stage)
 
     @cached_property
     def _inverse_factors(self):
-        """L_q^{-1} by forward substitution, without BLAS: the same bits for any number of its threads."""
+        """L^{-1} by forward substitution, without BLAS: the same bits for any number of its threads."""
         inverses = np.zeros_like(self.factors_)
         for L, inverse in zip(self.factors_, inverses, strict=True):
             for i in range(len(L)):
@@ -156,7 +249,13 @@ class Linear(BaseEstimator):
     @property
     def is_diagonal(self):
         """Whether this is standardisation and nothing else."""
-        return self._q == 0 and self.covariance == "diagonal"
+        return self.reach == 0 and self.covariance == "diagonal"
+
+    # ---- packed frames ------------------------------------------------------------------------------------------
+
+    def encode(self, frames, offsets):
+        """(e (M, D), its log-Jacobian, (M, D) or where it is the same for all frames (D,))."""
+        return self.forward(frames, offsets), self.log_jacobian(offsets)
 
     def forward(self, frames, offsets):
         """e of packed frames.
@@ -174,8 +273,8 @@ class Linear(BaseEstimator):
         if self.is_diagonal:
             return z
         e = np.empty_like(z)
-        for q, begin, end in self._pieces(offsets):
-            e[begin:end] = self.residuals(z[begin:end], [z[begin - i : end - i] for i in range(1, q + 1)])
+        for k, begin, end in self._pieces(offsets):
+            e[begin:end] = self.scaled(z[begin:end] - self._predicted(z, k, begin, end), k)
         return e
 
     def standardized(self, frames):
@@ -193,7 +292,7 @@ class Linear(BaseEstimator):
         ----------
         z : ndarray of shape (n, D), C-contiguous
             From `standardized`.
-        past : sequence of min(t - 1, lags) such
+        past : sequence of min(t - 1, reach) such
             past[i - 1] are those i frames earlier.
 
         Returns
@@ -201,59 +300,56 @@ class Linear(BaseEstimator):
         e : ndarray of shape (n, D)
             The same bits as `forward`.
         """
-        return z if self.is_diagonal else self.scaled(z - self.predicted(len(z), past), len(past))
+        return z if self.is_diagonal else self.scaled(z - self.predicted(len(z), past), self.stage(len(past)))
 
-    def scaled(self, left, q):
-        """L_q^{-1} left, what the prediction left of n frames: (n, D)"""
+    def scaled(self, left, k):
+        """L^{-1} left, what the prediction left of n frames of stage k: (n, D)"""
         e = np.zeros_like(left)
-        _core.add_product(e, left, self._inverse_factors[q])
+        _core.add_product(e, left, self._inverse_factors[k])
         return e
 
-    def unscaled(self, predicted, e, q):
-        """z = predicted + L_q e of n frames: (n, D)"""
+    def unscaled(self, predicted, e, k):
+        """z = predicted + L e of n frames: (n, D)"""
         z = predicted.copy()
-        _core.add_product(z, e, self.factors_[q])
+        _core.add_product(z, e, self.factors_[k])
         return z
 
     def predicted(self, n, past):
-        """A_q0 + sum_i A_qi z^{t-i} of n frames, (n, D); past as in `residuals`."""
-        q = len(past)
-        prediction = np.tile(self.intercepts_[q], (n, 1))
-        for z, A in zip(past, self.coefficients_[q], strict=False):
+        """A_0 + sum_l A_l z^{t-l} of n frames, (n, D); past as in `residuals`."""
+        k = self.stage(len(past))
+        return self._sum(n, k, [past[lag - 1] for lag in self.stages[k]])
+
+    def _sum(self, n, k, lagged):
+        prediction = np.tile(self.intercepts_[k], (n, 1))
+        for z, A in zip(lagged, self.coefficients_[k], strict=False):
             _core.add_product(prediction, z, A)
         return prediction
 
-    def _prediction(self, z, offsets):
-        """`predicted` of each of packed frames."""
-        prediction = np.empty_like(z)
-        for q, begin, end in self._pieces(offsets):
-            prediction[begin:end] = self.predicted(end - begin, [z[begin - i : end - i] for i in range(1, q + 1)])
-        return prediction
+    def _predicted(self, z, k, begin, end):
+        return self._sum(end - begin, k, [z[begin - lag : end - lag] for lag in self.stages[k]])
 
     def _pieces(self, offsets):
-        """(q, begin, end): runs of frames with the same predictor."""
-        if self._q == 0:
+        """(k, begin, end): runs of frames of one stage."""
+        if self.reach == 0:
             yield 0, 0, int(offsets[-1])
             return
+        needs = [max(lags, default=0) for lags in self.stages]
         for first, last in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            for q in range(min(self._q, last - first)):
-                yield q, first + q, first + q + 1
-            if last - first > self._q:
-                yield self._q, first + self._q, last
+            for k, (begin, end) in enumerate(zip(needs, [*needs[1:], last - first], strict=True)):
+                if begin < min(end, last - first):
+                    yield k, first + begin, first + min(end, last - first)
 
     def log_jacobian(self, offsets):
         """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
-        table = self.log_jacobian_table
-        return table[0] if self._q == 0 else table[self._lag_of_rows(offsets)]
+        if self.reach == 0:
+            return self.log_jacobian_table[0]
+        position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        return self.log_jacobian_table[self.stage(position)]
 
     @property
     def log_jacobian_table(self):
-        """The same by the number of frames before, at most `lags`: (lags + 1, D)"""
+        """The same by stage: (n_stages, D)"""
         return -np.log(self.scale_) - np.log(np.diagonal(self.factors_, axis1=1, axis2=2))
-
-    def _lag_of_rows(self, offsets):
-        position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
-        return np.minimum(position, self._q)
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused with its place
     def location_and_scale(self, frames, offsets):
@@ -262,11 +358,12 @@ class Linear(BaseEstimator):
         if self.is_diagonal:
             return np.broadcast_to(self.mean_, frames.shape), np.broadcast_to(self.scale_, frames.shape)
         z = self.standardized(frames)
-        location, e = self._prediction(z, offsets), self.forward(frames, offsets)
+        location, e = np.empty_like(z), self.forward(frames, offsets)
         scale = np.empty_like(z)
-        for q, begin, end in self._pieces(offsets):
-            _core.add_product(location[begin:end], e[begin:end], np.tril(self.factors_[q], -1))
-            scale[begin:end] = np.diag(self.factors_[q])
+        for k, begin, end in self._pieces(offsets):
+            location[begin:end] = self._predicted(z, k, begin, end)
+            _core.add_product(location[begin:end], e[begin:end], np.tril(self.factors_[k], -1))
+            scale[begin:end] = np.diag(self.factors_[k])
         return self.mean_ + self.scale_ * location, self.scale_ * scale
 
     def inverse(self, e, past=None):
@@ -276,7 +373,7 @@ class Linear(BaseEstimator):
         ----------
         e : ndarray of shape (N, T, D)
         past : ndarray of shape (n_past, D) or (N, n_past, D), optional
-            The frames before, the same for all sequences or those of each; the last `lags` are used.
+            The frames before, the same for all sequences or those of each; the last `reach` are used.
 
         Returns
         -------
@@ -285,15 +382,16 @@ class Linear(BaseEstimator):
         N, T, D = e.shape
         if self.is_diagonal:
             return self.mean_ + self.scale_ * e
-        n_past = 0 if past is None else min(past.shape[-2], self._q)
+        n_past = 0 if past is None else min(past.shape[-2], self.reach)
         z = np.zeros((T + n_past, N, D))  # frames first: each is one contiguous matrix
         if n_past:
             last = past[..., past.shape[-2] - n_past :, :]
             z[:n_past] = np.broadcast_to(self.standardized(last), (N, n_past, D)).transpose(1, 0, 2)
         e = np.ascontiguousarray(e.transpose(1, 0, 2), np.float64)
         for t in range(n_past, T + n_past):
-            q = min(t, self._q)
-            z[t] = self.unscaled(self.predicted(N, [z[t - i] for i in range(1, q + 1)]), e[t - n_past], q)
+            k = self.stage(t)
+            prediction = self._sum(N, k, [z[t - lag] for lag in self.stages[k]])
+            z[t] = self.unscaled(prediction, e[t - n_past], k)
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
     def inverse_of_packed(self, e, offsets):
@@ -304,35 +402,473 @@ class Linear(BaseEstimator):
         lengths = np.diff(offsets)
         first = offsets[np.argsort(-lengths, kind="stable")]
         for t in range(lengths.max()):
-            rows = first[: np.count_nonzero(lengths > t)] + t
-            q = min(t, self._q)
-            z[rows] = self.unscaled(self.predicted(len(rows), [z[rows - i] for i in range(1, q + 1)]), e[rows], q)
+            rows, k = first[: np.count_nonzero(lengths > t)] + t, self.stage(t)
+            z[rows] = self.unscaled(self._sum(len(rows), k, [z[rows - lag] for lag in self.stages[k]]), e[rows], k)
         return self.mean_ + self.scale_ * z
+
+    # ---- frame by frame -----------------------------------------------------------------------------------------
+
+    def track(self, n):
+        """n sequences side by side, before their first frames."""
+        return _LinearTrack(self, n)
+
+    # ---- files --------------------------------------------------------------------------------------------------
 
     def to_arrays(self):
         """The fitted arrays by name."""
         return {name: getattr(self, name) for name in FITTED}
 
-    @classmethod
-    def from_arrays(cls, options, arrays, D):
-        """A fitted transform of D dimensions from its options and arrays; ValueError where they do not fit together."""
-        transform = cls(**options)
-        transform._check_options()
-        q = transform._q
-        shapes = ((D,), (D,), (q + 1, q, D, D), (q + 1, D), (q + 1, D, D))
+    def set_arrays(self, arrays, D):
+        """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
+        self._check_options()
+        n_stages, n_lags = len(self.stages), len(self.stages[-1])
+        shapes = ((D,), (D,), (n_stages, n_lags, D, D), (n_stages, D), (n_stages, D, D))
         for name, shape in zip(FITTED, shapes, strict=True):
             if arrays[name].shape != shape or arrays[name].dtype != np.float64:
                 raise ValueError(f"{name} of the transform does not fit its options")
-            setattr(transform, name, np.array(arrays[name]))
-        factors = transform.factors_
-        finite = all(np.isfinite(getattr(transform, name)).all() for name in FITTED)
+            setattr(self, name, np.array(arrays[name]))
+        factors = self.factors_
+        finite = all(np.isfinite(getattr(self, name)).all() for name in FITTED)
         lower = (np.diagonal(factors, axis1=1, axis2=2) > 0).all() and not np.triu(factors, 1).any()
-        if not finite or not (transform.scale_ > 0).all() or not lower:
+        if not finite or not (self.scale_ > 0).all() or not lower:
             raise ValueError("the transform has no inverse, or numbers that are not finite")
-        return transform
 
+
+class Volatility(BaseEstimator):
+    """A causal level, scale and correlation of frames that drift or change their variance.
+
+    With exponentially weighted means of earlier frames, each started at 0, 1 and I and pulled towards them::
+
+        v_d = (u_d - gain level_d) / s_d            w = F^{-1} v            e_d = w_d / c_d
+        level   <- decay level + (1 - decay) u
+        E_d     <- decay E_d + (1 - decay) (u_d - gain level_d)^2
+        s_d^2   =  (1 - floor) ((1 - common) E_d + common mean_j E_j) + floor
+        S       <- decay S + (1 - decay) v v'
+        F F'    =  (1 - floor) S + floor I
+        c_d^2   =  (nu - 2 + sum_{i<d} w_i^2) / (nu - 2 + d - 1)
+
+    c is what a frame's first dimensions say of the size of the others, if it is of a Student t with nu degrees of
+    freedom.  What a single frame adds to the means is bounded: abs(u) by 3, the square by 25 s^2 and abs(v) by 5.
+    Nothing is fitted.  The scale is that of RiskMetrics (J.P. Morgan, 1996) with a floor, the correlation a dynamic
+    conditional one (R. Engle, 2002).
+
+    Parameters
+    ----------
+    level : (decay, gain) or None, default=None
+    scale : (decays, common, floor) or None, default=((0.95,), 0.0, 0.05)
+        One to four decays, whose means are averaged.
+    correlation : (decay, floor) or None, default=None
+    within : float or None, default=None
+        nu, > 2.
+    apart : sequence of int, default=()
+        Columns that stay as they are.
+    """
+
+    reach = LARGEST
+    is_diagonal = False
+
+    def __init__(self, level=None, scale=((0.95,), 0.0, 0.05), correlation=None, within=None, apart=()):
+        self.level = level
+        self.scale = scale
+        self.correlation = correlation
+        self.within = within
+        self.apart = apart
+
+    def _check_options(self):
+        parts = ((self.level, 2), (self.scale, 3), (self.correlation, 2))
+        try:
+            for part, n in parts:
+                if part is not None and len(part) != n:
+                    raise TypeError
+            numbers = [x for part, _ in parts if part is not None for x in np.hstack(list(part)).tolist()]
+            good = all(0 <= x <= 1 for x in numbers) and (self.scale is None or 1 <= np.size(self.scale[0]) <= 4)
+            floors = [part[-1] for part in (self.scale, self.correlation) if part is not None]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "Volatility takes level=(decay, gain), scale=(decays, common, floor), correlation=(decay, floor). Got "
+                f"{self.level!r:.60}, {self.scale!r:.60} and {self.correlation!r:.60}."
+            ) from error
+        if not good or not all(floor > 0 for floor in floors):
+            raise ValueError("numbers of Volatility must be in the range [0, 1], floors above 0, decays one to four.")
+        if self.within is not None and not (_is_number(self.within) and self.within > 2):
+            raise ValueError(f"within of Volatility must be None or > 2. Got {self.within!r:.60} instead.")
+
+    @property
+    def _options(self):
+        """As the core takes them."""
+        scale = None if self.scale is None else (tuple(np.atleast_1d(self.scale[0]).tolist()), *self.scale[1:])
+        return self.level, scale, self.correlation, self.within
+
+    def start(self, n, D):
+        """The state before the first frame of n sequences: (n, size)"""
+        J = 0 if self.scale is None else np.size(self.scale[0])
+        D -= len(self.apart)
+        row = np.concatenate([np.zeros(D), np.ones(J * D), np.eye(0 if self.correlation is None else D).ravel()])
+        return np.tile(row, (n, 1))
+
+    def fit(self, frames, offsets, weight=None):
+        """Nothing is fitted."""
+        self._check_options()
+        return self
+
+    def fit_left_out(self, frames, offsets, weight=None):
+        """As `forward`."""
+        return self.fit(frames, offsets).encode(frames, offsets)[0]
+
+    def encode(self, u, offsets):
+        """(e, its log-Jacobian), each (M, D)."""
+        e, _, scale, _ = self.moved(u, offsets)
+        return e, -np.log(scale)
+
+    def forward(self, u, offsets):
+        """e of packed frames."""
+        return self.encode(u, offsets)[0]
+
+    def location_and_scale(self, u, offsets):
+        """(location, scale), each (M, D), with u_d = location_d + scale_d e_d."""
+        return self.moved(u, offsets)[1:3]
+
+    def moved(self, u, offsets, state=None):
+        """(e, location, scale, state after): packed frames after `state`, which is None at their start."""
+        M, D = u.shape
+        state = self.start(len(offsets) - 1, D) if state is None else state.copy()
+        kept = self._kept(D)
+        e, location, scale = np.array(u, np.float64), np.zeros((M, D)), np.ones((M, D))
+        own = [np.empty((M, len(kept))) for _ in range(3)]
+        _core.causal(own[0], np.ascontiguousarray(e[:, kept]), offsets, state, self._options, *own[1:])
+        e[:, kept], location[:, kept], scale[:, kept] = own
+        return e, location, scale, state
+
+    def inverse_of_packed(self, e, offsets, state=None):
+        """u of packed e."""
+        u = np.array(e, np.float64)
+        kept = self._kept(e.shape[1])
+        own = np.empty((len(u), len(kept)))
+        state = self.start(len(offsets) - 1, e.shape[1]) if state is None else state.copy()
+        _core.causal(np.ascontiguousarray(u[:, kept]), own, offsets, state, self._options, None, None, True)
+        u[:, kept] = own
+        return u
+
+    def _kept(self, D):
+        return np.delete(np.arange(D), list(self.apart))
+
+    def track(self, n):
+        """n sequences side by side, before their first frames."""
+        return _VolatilityTrack(self, n)
+
+    def to_arrays(self):
+        """The fitted arrays by name: none."""
+        return {}
+
+    def set_arrays(self, arrays, D):
+        """Nothing is fitted; ValueError for bad options."""
+        self._check_options()
+
+
+class Chain(BaseEstimator):
+    """Links one after the other: the first reads X.
+
+    Parameters
+    ----------
+    links : list of Linear and Volatility
+    """
+
+    is_diagonal = False
+
+    def __init__(self, links):
+        self.links = links
+
+    @property
+    def reach(self):
+        """Frames of the past that e depends on."""
+        return min(LARGEST, sum(link.reach for link in self.links))
+
+    def fit(self, frames, offsets, weight=None):
+        """Fit all links."""
+        self.fit_left_out(frames, offsets, weight)
+        return self
+
+    def fit_left_out(self, frames, offsets, weight=None):
+        """Fit; what `forward` would give for each of the frames, had it been left out: (M, D)."""
+        self._check_options()
+        for link in self.links:
+            frames = link.fit_left_out(frames, offsets, weight)
+        return frames
+
+    def encode(self, frames, offsets):
+        """(e, its log-Jacobian), each (M, D)."""
+        total = np.zeros(frames.shape)
+        for link in self.links:
+            frames, jacobian = link.encode(frames, offsets)
+            total += jacobian
+        return frames, total
+
+    def forward(self, frames, offsets):
+        """e of packed frames, (M, D)."""
+        return self.encode(frames, offsets)[0]
+
+    def location_and_scale(self, frames, offsets):
+        """(location, scale), each (M, D), with x_d = location_d + scale_d e_d."""
+        location, scale = 0.0, 1.0
+        for link in self.links:
+            of_link = link.location_and_scale(frames, offsets)
+            location, scale = location + scale * of_link[0], scale * of_link[1]
+            frames = link.encode(frames, offsets)[0]
+        return location, scale
+
+    def standardized(self, frames):
+        """As that of the first link."""
+        return self.links[0].standardized(frames)
+
+    def unstandardized(self, z, d=slice(None)):
+        """As that of the first link."""
+        return self.links[0].unstandardized(z, d)
+
+    def inverse(self, e, past=None):
+        """x of sequences of e (N, T, D), after frames `past` (n_past, D), the same for all."""
+        N, T, D = e.shape
+        first, *others = self.links
+        states = [None] * len(others)
+        if past is not None and len(past):
+            u, whole = first.encode(past, np.array([0, len(past)]))[0], np.array([0, len(past)])
+            for k, link in enumerate(others):
+                u, _, _, state = link.moved(u, whole)
+                states[k] = np.repeat(state, N, axis=0)
+        offsets = T * np.arange(N + 1, dtype=np.int64)
+        u = np.ascontiguousarray(e, np.float64).reshape(N * T, D)
+        for link, state in zip(reversed(others), reversed(states), strict=True):
+            u = link.inverse_of_packed(u, offsets, state)
+        return first.inverse(u.reshape(N, T, D), past)
+
+    def inverse_of_packed(self, e, offsets):
+        """x of packed e (M, D)."""
+        for link in reversed(self.links):
+            e = link.inverse_of_packed(e, offsets)
+        return e
+
+    def track(self, n):
+        """n sequences side by side, before their first frames."""
+        return _ChainTrack([link.track(n) for link in self.links])
+
+    def to_arrays(self):
+        """The fitted arrays by name."""
+        return {f"{k}.{name}": a for k, link in enumerate(self.links) for name, a in link.to_arrays().items()}
+
+    def set_arrays(self, arrays, D):
+        """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
+        self._check_options()
+        for k, link in enumerate(self.links):
+            begin = f"{k}."
+            link.set_arrays({name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}, D)
+
+    def _check_options(self):
+        links = list(self.links)
+        if not links or not isinstance(links[0], Linear) or not all(isinstance(link, Volatility) for link in links[1:]):
+            raise ValueError("a list of links must begin with a Linear, and Volatility may follow.")
+        for link in links:
+            link._check_options()
+
+
+LINKS = {"Linear": Linear, "Volatility": Volatility}
+
+
+def to_file(transform):
+    """What JSON knows of a transform, fitted or not: the options of a Linear, or {"links": [...]}."""
+    if isinstance(transform, Linear):
+        return transform.get_params()
+    return {"links": [{"link": type(link).__name__, **link.get_params()} for link in transform.links]}
+
+
+def from_options(options):
+    """A transform that is not fitted from what `to_file` gave."""
+    if "links" not in options:
+        return Linear(**_tuples(options))
+    links = []
+    for given in options["links"]:
+        given = dict(given)
+        links.append(LINKS[given.pop("link")](**_tuples(given)))
+    return Chain(links)
+
+
+def from_file(options, arrays, D):
+    """A fitted transform from what `to_file` and `to_arrays` gave; ValueError where they do not fit together."""
+    transform = from_options(options)
+    transform.set_arrays(arrays, D)
+    return transform
+
+
+def _tuples(value):
+    """Lists of a JSON file as tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(one) for name, one in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+# ---- frame by frame --------------------------------------------------------------------------------------------------
+# A track is n sequences side by side.  `begin`, then any number of `scaled`, `unscaled` and `log_jacobian` of the frame
+# that comes, then `read` it.  x is z, the standardised columns, for a Linear.
+
+
+class NoTrack:
+    """The track of a transform that does nothing, or of standardisation, the rest of which is in `standardized`."""
+
+    def __init__(self, jacobian=None):
+        self._jacobian = jacobian
+
+    def begin(self):
+        pass
+
+    def scaled(self, z):
+        return z
+
+    def unscaled(self, e):
+        return e
+
+    def log_jacobian(self):
+        """(D,), or (n, D), or None"""
+        return self._jacobian
+
+    def read(self, z):
+        pass
+
+    def take(self, index):
+        pass
+
+    def copy(self):
+        return self
+
+
+class _LinearTrack:
+    def __init__(self, linear, n):
+        self.linear, self.n, self.past = linear, n, []  # z, the latest first: (n, D) each
+        self.jacobians = linear.log_jacobian_table
+
+    @property
+    def stage(self):
+        return self.linear.stage(len(self.past))
+
+    def begin(self):
+        if not self.linear.is_diagonal:
+            self.predicted = self.linear.predicted(self.n, self.past)
+
+    def scaled(self, z):
+        return z if self.linear.is_diagonal else self.linear.scaled(z - self.predicted, self.stage)
+
+    def unscaled(self, e):
+        return e if self.linear.is_diagonal else self.linear.unscaled(self.predicted, e, self.stage)
+
+    def log_jacobian(self):
+        return self.jacobians[self.stage]
+
+    def read(self, z):
+        self.past = [z, *self.past][: self.linear.reach]
+
+    def take(self, index):
+        self.n = len(index)
+        self.past = [z[index] for z in self.past]
+        if hasattr(self, "predicted"):
+            self.predicted = np.ascontiguousarray(self.predicted[index])
+
+    def copy(self):
+        other = object.__new__(_LinearTrack)
+        other.__dict__ = dict(self.__dict__, past=list(self.past))
+        return other
+
+
+class _VolatilityTrack:
+    def __init__(self, volatility, n):
+        self.volatility, self.n, self.state = volatility, n, None
+
+    def begin(self):
+        pass
+
+    def _state(self, D):
+        if self.state is None:
+            self.state = self.volatility.start(self.n, D)
+        return self.state
+
+    @property
+    def _offsets(self):
+        return np.arange(self.n + 1, dtype=np.int64)
+
+    def scaled(self, u):
+        e, _, self.scale, self.after = self.volatility.moved(u, self._offsets, self._state(u.shape[1]))
+        return e
+
+    def unscaled(self, e):
+        return self.volatility.inverse_of_packed(e, self._offsets, self._state(e.shape[1]))
+
+    def log_jacobian(self):
+        return -np.log(self.scale)
+
+    def read(self, u):
+        self.scaled(u)
+        self.state = self.after
+
+    def take(self, index):
+        self.n = len(index)
+        for name in ("state", "scale", "after"):
+            if getattr(self, name, None) is not None:
+                setattr(self, name, getattr(self, name)[index])
+
+    def copy(self):
+        other = object.__new__(_VolatilityTrack)
+        other.__dict__ = dict(self.__dict__)
+        return other
+
+
+class _ChainTrack:
+    def __init__(self, tracks):
+        self.tracks = tracks
+
+    def begin(self):
+        for track in self.tracks:
+            track.begin()
+
+    def scaled(self, z):
+        for track in self.tracks:
+            z = track.scaled(z)
+        return z
+
+    def unscaled(self, e):
+        for track in reversed(self.tracks):
+            e = track.unscaled(e)
+        return e
+
+    def log_jacobian(self):
+        return sum(track.log_jacobian() for track in self.tracks)
+
+    def read(self, z):
+        for track in self.tracks:
+            u = track.scaled(z)
+            track.read(z)
+            z = u
+
+    def take(self, index):
+        for track in self.tracks:
+            track.take(index)
+
+    def copy(self):
+        return _ChainTrack([track.copy() for track in self.tracks])
+
+
+# ---- small sums ------------------------------------------------------------------------------------------------------
 
 FITTED = ("mean_", "scale_", "coefficients_", "intercepts_", "factors_")
+MOST_SHARE = 0.9  # of a frame in the covariance that it is scaled by
+
+
+def standardisation(frames, w):
+    """(mean, scale, constant), each (D,), of weighted columns; the scale of a constant one is 1."""
+    # In units that are powers of two, so that no square overflows or vanishes, and no bit changes.
+    unit = np.frexp(np.abs(frames).max(axis=0, initial=0.0))[1]
+    scaled = np.ldexp(frames, -unit)
+    centre = _weighted_mean(scaled, w)
+    mean = np.ldexp(centre, unit)
+    deviation = np.ldexp(np.sqrt(_weighted_mean((scaled - centre) ** 2, w)), unit)
+    # What is left of a constant column by rounding is not a scale.
+    constant = deviation <= 1e-12 * np.abs(mean)
+    return mean, np.where(constant, 1.0, deviation), constant
 
 
 def _is_number(value):

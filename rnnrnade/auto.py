@@ -1,0 +1,289 @@
+"""Which transform: chosen by the likelihood of frames that it was not fitted to.
+
+Design
+------
+*Criterion.*  A candidate is fitted in closed form to some frames; the others are scored by a multivariate Student t
+around what it predicts, whose degrees of freedom are the best of four.  With heavy tails a few strange frames decide
+nothing.  All candidates are scored on the same frames, those whose past the longest lags reach.
+
+*In turn.*  First lags, what the ridge pulls to, ridge and shrinkage of the covariance; then, for recordings, a causal
+level, scale and correlation of what that leaves.
+
+*No single winner.*  Which transform suits the net behind it, the net's own held-out score says best.  `choose` gives
+those that are worth a net: the linear one; the same with level, scale and correlation; the same with columns that often
+take one value apart; for tables of rows standardisation instead.
+
+One eigen-decomposition of a Gram matrix serves all ridges, one of a correlation matrix all shrinkages.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaln
+from sklearn.base import BaseEstimator
+from threadpoolctl import threadpool_limits
+
+from .ridge import TOWARDS, Predictors, shrunk
+from .transforms import Chain, Linear, Volatility, standardisation
+
+LAGS = (1, 2, 4, 8)
+SEASONAL = (1, 2, 4)  # lags beside those of a season
+RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4)
+SHRINKAGES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+FREEDOM = (3.0, 5.0, 10.0, np.inf)
+LEVELS = tuple((decay, gain) for decay in (0.9, 0.97, 0.99) for gain in (0.5, 1.0))
+DECAYS = ((0.8,), (0.9,), (0.95,), (0.98,), (0.99,), (0.9, 0.98), (0.8, 0.95))
+SCALES = tuple((decays, common, floor) for decays in DECAYS for common in (0.0, 0.5, 1.0) for floor in (0.05, 0.2, 0.5))
+CORRELATIONS = tuple((decay, floor) for decay in (0.95, 0.98, 0.99, 0.995) for floor in (0.05, 0.2))
+CORRELATED = 100  # columns: more have no correlation of their own, which costs D^3 a frame
+MAX_RADIUS = 0.999
+ATOM = 0.1  # share of the frames that take one value
+WIDE = 1.5  # numbers of the past for each frame, at most
+FEWEST = 8  # frames that a candidate is fitted to
+FOLDS = 5
+
+
+class Auto(BaseEstimator):
+    """A transform that `fit` chooses: see `rnnrnade.auto`.
+
+    Parameters
+    ----------
+    season : int, default=0
+        Frames of a season, such as 24 for hours of a day; 0: none.
+    apart : sequence of int or None, default=None
+        Columns that are standardised and else left as they are.  None: the columns that often take one value are one of
+        the candidates.
+    """
+
+    def __init__(self, season=0, apart=None):
+        self.season = season
+        self.apart = apart
+
+    def _check_options(self):
+        Linear(season=self.season, apart=() if self.apart is None else self.apart)._check_options()
+
+
+class Candidate(NamedTuple):
+    """A transform, not yet fitted to all, and the held-out log-likelihood of a frame, in nats.
+
+    Of those with the same `role` one is worth training a net: that behind which a net starts best."""
+
+    score: float
+    transform: object
+    role: str
+
+
+def choose(frames, offsets, weight, held, recurrent, auto):
+    """The transforms that are worth a net, the best first.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (M, D)
+    offsets : ndarray of shape (N + 1,)
+    weight : ndarray of shape (M,)
+    held : ndarray of bool of shape (M,), or None
+        The frames that candidates are scored on; None: each of five folds in turn.
+    recurrent : bool
+        Whether frames have a past.
+    auto : Auto
+
+    Returns
+    -------
+    list of Candidate
+    """
+    frames = np.ascontiguousarray(frames, np.float64)
+    with threadpool_limits(1):  # the same bits for any number of threads
+        fold = np.arange(len(frames)) * FOLDS // max(1, len(frames))
+        parts = [held] if held is not None else [fold == k for k in range(FOLDS)]
+        trials = [Trial(frames, offsets, weight, part) for part in parts if 0 < part.sum() < len(part)]
+        apart = () if auto.apart is None else tuple(auto.apart)
+        linear = _best_linear(trials, recurrent, int(auto.season), apart)
+        if not recurrent:
+            plain = Candidate(_mean(trials, lambda trial: trial.standardised()), Linear(), "standardised")
+            return sorted([linear, plain], key=lambda one: -one.score)
+        found = [linear]
+        found += _best_volatility(trials, linear)
+        atoms = tuple(np.flatnonzero(_atoms(frames)).tolist())
+        if auto.apart is None and atoms and held is not None:
+            found.append(_best_linear(trials, recurrent, int(auto.season), atoms)._replace(role="apart"))
+    return sorted(found, key=lambda one: -one.score)
+
+
+class Trial:
+    """One choice of the frames to fit to and to score on."""
+
+    def __init__(self, frames, offsets, weight, held):
+        self.frames, self.offsets, self.held = frames, offsets, held
+        self.weight = np.where(held, 0.0, weight)
+        self.mean, self.scale, self.constant = standardisation(frames, self.weight)
+        self.z = (frames - self.mean) / self.scale
+        self.position = np.arange(len(frames)) - np.repeat(offsets[:-1], np.diff(offsets))
+        self.log_scale = np.log(self.scale).sum()
+
+    def fitted_to(self, reach):
+        return np.flatnonzero((self.weight > 0) & (self.position >= reach))
+
+    def scored_on(self, reach):
+        return np.flatnonzero(self.held & (self.position >= reach))
+
+    def standardised(self):
+        z = self.z[self.held]
+        return student((z**2).sum(axis=1), z.shape[1]).max() - self.log_scale
+
+
+def log_student(squares, D, freedom):
+    """Log-density at the squared norm `squares` of the D-variate Student t of unit covariance."""
+    if np.isinf(freedom):
+        return -0.5 * squares - 0.5 * D * np.log(2 * np.pi)
+    norm = gammaln((freedom + D) / 2) - gammaln(freedom / 2) - 0.5 * D * np.log((freedom - 2) * np.pi)
+    return norm - 0.5 * (freedom + D) * np.log1p(squares / (freedom - 2))
+
+
+def student(squares, D, log_scale=0.0):
+    """Mean log-density, in nats, of frames with the squared norm `squares`, for each of FREEDOM; log_scale: of the
+    frames, subtracted."""
+    return np.array([np.mean(log_student(squares, D, freedom) - log_scale) for freedom in FREEDOM])
+
+
+def degrees_of_freedom(e):
+    """Those of FREEDOM that are best for single numbers e."""
+    squares = np.asarray(e, np.float64) ** 2
+    return max(FREEDOM, key=lambda freedom: float(log_student(squares, 1, freedom).mean()))
+
+
+def _mean(trials, score):
+    return float(np.mean([score(trial) for trial in trials]))
+
+
+def _atoms(frames):
+    """Columns of which a tenth takes one value, but that are no constants."""
+    most = np.array([np.unique(column, return_counts=True)[1].max() for column in frames.T])
+    return (most >= ATOM * len(frames)) & (most < len(frames))
+
+
+# ---- lags, ridge, shrinkage ------------------------------------------------------------------------------------------
+
+
+def _lag_sets(trials, recurrent, season):
+    """Options lags and season of Linear that the frames are enough for."""
+    trial = trials[0]
+    lengths, D = np.diff(trial.offsets), trial.z.shape[1]
+    n = min((one.weight > 0).sum() for one in trials)
+    typical = np.median(lengths)
+    sets = [(0, 0)]
+    if recurrent:
+        sets += [(lags, 0) for lags in LAGS] + [(lags, season) for lags in SEASONAL if season > lags]
+
+    def fits(lags, season):
+        reach, numbers = season + 1 if season else lags, (lags + 2 * (season > 0)) * D
+        if reach == 0:
+            return True
+        if not (
+            reach < typical / 2 and numbers <= WIDE * n and all(len(one.fitted_to(reach)) >= FEWEST for one in trials)
+        ):
+            return False
+        # Half of the held-out frames have so much past.
+        return all(2 * len(one.scored_on(reach)) >= one.held.sum() for one in trials)
+
+    return [one for one in sets if fits(*one)]
+
+
+def _best_linear(trials, recurrent, season, apart):
+    sets = _lag_sets(trials, recurrent, season)
+    longest = max(season + 1 if season else lags for lags, season in sets)
+    D = trials[0].z.shape[1]
+    totals = {}
+    for trial in trials:
+        scored = trial.scored_on(longest)
+        for lags, season in sets:
+            used = Linear(lags, season=season).stages[-1]
+            rows = trial.fitted_to(max(used, default=0))
+            predictors = Predictors(trial.z, trial.weight, rows, used, path=bool(used))
+            past = np.hstack([trial.z[scored - lag] for lag in used]) if used else np.empty((len(scored), 0))
+            for towards in TOWARDS if used else TOWARDS[:1]:
+                prior = predictors.prior(towards)
+                for ridge in RIDGES if used else RIDGES[:1]:
+                    B, intercept, leverage = predictors.fit(prior, ridge)
+                    if apart and used:
+                        B[:, apart] = 0
+                        intercept = predictors.target_mean - predictors.past_mean @ B
+                    left = predictors.left(B, intercept, leverage)
+                    left[:, apart] *= (1 - leverage)[:, None]
+                    covariance = _separated(predictors.covariance(left), apart, trial.constant)
+                    scores = _over_shrinkages(covariance, trial.z[scored] - intercept - past @ B, D)
+                    for shrinkage, score in zip(SHRINKAGES, scores, strict=True):
+                        key = lags, season, towards, ridge, float(shrinkage)
+                        totals[key] = totals.get(key, 0.0) + (score - trial.log_scale) / len(trials)
+    lags, season, towards, ridge, shrinkage = max(totals, key=totals.get)  # of equals the first, the shortest lags
+    transform = Linear(
+        lags, "full", ridge, season=season, towards=towards, shrinkage=shrinkage, apart=apart,
+        max_radius=MAX_RADIUS if recurrent else None,
+    )  # fmt: skip
+    return Candidate(totals[lags, season, towards, ridge, shrinkage], transform, "linear")
+
+
+def _separated(covariance, apart, constant):
+    """The covariance that Linear scales by, but for its shrinkage."""
+    covariance = shrunk(covariance, 0.0, Linear().floor)
+    for d in apart:
+        covariance[d, :d] = covariance[d, d + 1 :] = covariance[:d, d] = covariance[d + 1 :, d] = 0
+    covariance[constant], covariance[:, constant] = 0, 0
+    covariance[constant, constant] = 1
+    return covariance
+
+
+def _over_shrinkages(covariance, left, D):
+    """The score of frames that leave `left`, for each of SHRINKAGES: (1 - s) R + s I has the eigenvectors of R."""
+    deviation = np.sqrt(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    squares = (left / deviation @ vectors) ** 2
+    scores = []
+    for shrinkage in SHRINKAGES:
+        scaled = (1 - shrinkage) * np.maximum(values, 0) + shrinkage
+        if scaled.min() <= 1e-12:
+            scores.append(-np.inf)
+            continue
+        log_scale = np.log(deviation).sum() + 0.5 * np.log(scaled).sum()
+        scores.append(student(squares @ (1 / scaled), D, log_scale).max())
+    return scores
+
+
+# ---- level, scale, correlation ---------------------------------------------------------------------------------------
+
+
+def _best_volatility(trials, linear):
+    """The linear candidate with the level, scale and correlation that are best behind it, where any are better: with
+    and without what one dimension says of the size of the next."""
+    apart = linear.transform.apart
+    left = []
+    for trial in trials:
+        link = Linear(**linear.transform.get_params())
+        u = link.fit_left_out(trial.frames, trial.offsets, trial.weight)
+        u[trial.held] = link.forward(trial.frames, trial.offsets)[trial.held]
+        jacobian = np.broadcast_to(link.log_jacobian(trial.offsets), u.shape)
+        left.append((trial, u, jacobian[trial.held].sum(axis=1)))
+    D = left[0][1].shape[1]
+
+    def scores(**options):
+        """For each of FREEDOM."""
+        link = Volatility(**{"scale": None, "apart": apart} | options)
+        total = 0.0
+        for trial, u, jacobian in left:
+            e, own = link.encode(u, trial.offsets)
+            e, own = e[trial.held], own[trial.held].sum(axis=1)
+            total += student((e**2).sum(axis=1), D, -(jacobian + own)) / len(left)
+        return total
+
+    usual = ((0.95,), 0.0, 0.1)
+    level = max((None, *LEVELS), key=lambda one: scores(level=one, scale=usual).max())
+    scale = max((None, *SCALES), key=lambda one: scores(level=level, scale=one).max())
+    best = {"level": level, "scale": scale}
+    if 1 < D - len(apart) <= CORRELATED:
+        best["correlation"] = max((None, *CORRELATIONS), key=lambda one: scores(**best, correlation=one).max())
+    of_best = scores(**best)
+    gain, freedom = of_best.max() - scores().max(), FREEDOM[int(of_best.argmax())]
+    if gain <= 0:
+        return []
+    within = (None, freedom) if np.isfinite(freedom) else (None,)
+    chains = [Chain([linear.transform, Volatility(**best, within=one, apart=apart)]) for one in within]
+    return [Candidate(linear.score + gain, chain, "moving") for chain in chains]

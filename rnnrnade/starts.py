@@ -1,0 +1,60 @@
+"""Where training starts: a net behind a fitted transform, and what both sets of data are to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .auto import Candidate, degrees_of_freedom
+from .density import Density
+from .training import Data
+
+
+@dataclass
+class Start:
+    """A net before training.
+
+    Attributes
+    ----------
+    density : Density
+    candidate : Candidate or None
+        Of the transform.
+    train : Data
+        Behind a transform that was fitted here, each frame as if it had been left out of that fit.
+    held : Data or None
+    freedom : float
+        Degrees of freedom of what the transform leaves.
+    """
+
+    density: Density
+    candidate: Candidate | None
+    train: Data
+    held: Data | None
+    freedom: float = np.inf
+
+    @classmethod
+    def behind(cls, front, candidate, split, layout, generator, *, heavy_tails):
+        """A new net behind a front, which is fitted; it starts as a Student t where `heavy_tails`."""
+        train, weight, held, held_weight = split
+        left_out = front.fit_left_out(train, weight)
+        freedom = degrees_of_freedom(left_out) if heavy_tails else np.inf
+        density = Density.untrained(front, layout, generator, freedom)
+        valid = None if held is None else density.training_data(held, held_weight)
+        return cls(density, candidate, density.training_data(train, weight, left_out), valid, freedom)
+
+    @classmethod
+    def of(cls, density, split):
+        """Of a density that was trained before."""
+        train, weight, held, held_weight = split
+        valid = None if held is None else density.training_data(held, held_weight)
+        return cls(density, None, density.training_data(train, weight), valid)
+
+    def model(self, restart, generator):
+        """The net with its first parameters, which are new ones in each restart."""
+        model = self.density.model
+        if not restart:
+            return model.with_theta(model.theta.copy())
+        return Density.untrained(self.density.front, model.layout, generator, self.freedom).model
+
+    def score(self, n_threads):
+        """Held-out score of the net as it starts."""
+        return -np.inf if self.held is None else self.held.score(self.density.model, n_threads)
