@@ -31,7 +31,7 @@ SEASONAL = (1, 2, 4)  # lags beside those of a season
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4)
 SHRINKAGES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
 FREEDOM = (3.0, 5.0, 10.0, np.inf)
-LEVELS = tuple((decay, gain) for decay in (0.9, 0.97, 0.99) for gain in (0.5, 1.0))
+LEVELS = tuple((decay, gain) for decay in (0.9, 0.97, 0.99) for gain in (0.5, 0.9))
 DECAYS = ((0.8,), (0.9,), (0.95,), (0.98,), (0.99,), (0.9, 0.98), (0.8, 0.95))
 SCALES = tuple((decays, common, floor) for decays in DECAYS for common in (0.0, 0.5, 1.0) for floor in (0.05, 0.2, 0.5))
 CORRELATIONS = tuple((decay, floor) for decay in (0.95, 0.98, 0.99, 0.995) for floor in (0.05, 0.2))
@@ -41,6 +41,7 @@ ATOM = 0.1  # share of the frames that take one value
 WIDE = 1.5  # numbers of the past for each frame, at most
 FEWEST = 8  # frames that a candidate is fitted to
 FOLDS = 5
+BLOCKS = 10  # of held-out frames, for standard errors
 
 
 class Auto(BaseEstimator):
@@ -59,8 +60,8 @@ class Auto(BaseEstimator):
         self.season = season
         self.apart = apart
 
-    def _check_options(self):
-        Linear(season=self.season, apart=() if self.apart is None else self.apart)._check_options()
+    def _check_options(self, D):
+        Linear(season=self.season, apart=() if self.apart is None else self.apart)._check_options(D)
 
 
 class Candidate(NamedTuple):
@@ -92,6 +93,7 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     list of Candidate
     """
     frames = np.ascontiguousarray(frames, np.float64)
+    auto._check_options(frames.shape[1])
     with threadpool_limits(1):  # the same bits for any number of threads
         fold = np.arange(len(frames)) * FOLDS // max(1, len(frames))
         parts = [held] if held is not None else [fold == k for k in range(FOLDS)]
@@ -264,26 +266,41 @@ def _best_volatility(trials, linear):
         left.append((trial, u, jacobian[trial.held].sum(axis=1)))
     D = left[0][1].shape[1]
 
-    def scores(**options):
-        """For each of FREEDOM."""
+    def log_p(**options):
+        """Of each held-out frame: (n,), as a Student t whose degrees of freedom are the best; and these."""
         link = Volatility(**{"scale": None, "apart": apart} | options)
-        total = 0.0
+        parts = []
         for trial, u, jacobian in left:
             e, own = link.encode(u, trial.offsets)
-            e, own = e[trial.held], own[trial.held].sum(axis=1)
-            total += student((e**2).sum(axis=1), D, -(jacobian + own)) / len(left)
-        return total
+            squares, shift = (e[trial.held] ** 2).sum(axis=1), jacobian + own[trial.held].sum(axis=1)
+            parts.append([log_student(squares, D, freedom) + shift for freedom in FREEDOM])
+        of_all = np.concatenate(parts, axis=1)
+        best = int(of_all.mean(axis=1).argmax())
+        return of_all[best], FREEDOM[best]
 
-    usual = ((0.95,), 0.0, 0.1)
-    level = max((None, *LEVELS), key=lambda one: scores(level=one, scale=usual).max())
-    scale = max((None, *SCALES), key=lambda one: scores(level=level, scale=one).max())
-    best = {"level": level, "scale": scale}
+    def best_of(choices, **rest):
+        return max(choices, key=lambda one: log_p(**rest, **one)[0].mean())
+
+    usual = {"scale": ((0.95,), 0.0, 0.1)}
+    best = best_of([{"level": one} for one in LEVELS], **usual)
+    gain, error = gain_of(log_p(**usual, **best)[0], log_p(**usual)[0])
+    if gain < error:  # a level, which adds up in draws, must be sure
+        best = {}
+    best |= best_of([{}, *({"scale": one} for one in SCALES)], **best)
     if 1 < D - len(apart) <= CORRELATED:
-        best["correlation"] = max((None, *CORRELATIONS), key=lambda one: scores(**best, correlation=one).max())
-    of_best = scores(**best)
-    gain, freedom = of_best.max() - scores().max(), FREEDOM[int(of_best.argmax())]
-    if gain <= 0:
+        best |= best_of([{}, *({"correlation": one} for one in CORRELATIONS)], **best)
+    if not best:
         return []
+    (moving, freedom), (still, _) = log_p(**best), log_p()
     within = (None, freedom) if np.isfinite(freedom) else (None,)
-    chains = [Chain([linear.transform, Volatility(**best, within=one, apart=apart)]) for one in within]
-    return [Candidate(linear.score + gain, chain, "moving") for chain in chains]
+    chains = [
+        Chain([linear.transform, Volatility(**{"scale": None} | best, within=one, apart=apart)]) for one in within
+    ]
+    return [Candidate(linear.score + moving.mean() - still.mean(), chain, "moving") for chain in chains]
+
+
+def gain_of(new, old):
+    """Mean of new - old, (n,) each, and its standard error over blocks of consecutive frames."""
+    difference = new - old
+    blocks = [block.mean() for block in np.array_split(difference, min(BLOCKS, len(difference)))]
+    return difference.mean(), np.std(blocks, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.inf

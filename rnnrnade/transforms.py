@@ -122,13 +122,10 @@ class Linear(BaseEstimator):
         """Fit; what `forward` would give for each of the frames, had it been left out: (M, D).
 
         Standardisation is not left out."""
-        self._check_options()
-        self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
-        offsets = np.asarray(offsets, np.int64)
-        D = frames.shape[1]
-        if bad := [d for d in self.apart if not 0 <= d < D]:
-            raise ValueError(f"apart of Linear names column {bad[0]}; there are {D}.")
+        offsets, D = np.asarray(offsets, np.int64), frames.shape[1]
+        self._check_options(D)
+        self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
         check_memory("the coefficients of a Linear", (len(self.stages), len(self.stages[-1]), D, D))
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
@@ -187,7 +184,7 @@ class Linear(BaseEstimator):
             e /= np.sqrt(1 - np.minimum(share, MOST_SHARE))[:, None]
         return e
 
-    def _check_options(self):
+    def _check_options(self, D):
         for name in ("lags", "season"):
             value = getattr(self, name)
             if not (isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value <= LARGEST):
@@ -212,6 +209,7 @@ class Linear(BaseEstimator):
             whole = False
         if not whole:
             raise ValueError(f"apart of Linear must hold numbers of columns. Got {self.apart!r:.60} instead.")
+        _check_apart(self.apart, D)
 
     # ---- what it is ---------------------------------------------------------------------------------------------
 
@@ -420,7 +418,7 @@ class Linear(BaseEstimator):
 
     def set_arrays(self, arrays, D):
         """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
-        self._check_options()
+        self._check_options(D)
         n_stages, n_lags = len(self.stages), len(self.stages[-1])
         shapes = ((D,), (D,), (n_stages, n_lags, D, D), (n_stages, D), (n_stages, D, D))
         for name, shape in zip(FITTED, shapes, strict=True):
@@ -474,7 +472,8 @@ class Volatility(BaseEstimator):
         self.within = within
         self.apart = apart
 
-    def _check_options(self):
+    def _check_options(self, D):
+        _check_apart(self.apart, D)
         parts = ((self.level, 2), (self.scale, 3), (self.correlation, 2))
         try:
             for part, n in parts:
@@ -508,7 +507,7 @@ class Volatility(BaseEstimator):
 
     def fit(self, frames, offsets, weight=None):
         """Nothing is fitted."""
-        self._check_options()
+        self._check_options(frames.shape[1])
         return self
 
     def fit_left_out(self, frames, offsets, weight=None):
@@ -562,7 +561,7 @@ class Volatility(BaseEstimator):
 
     def set_arrays(self, arrays, D):
         """Nothing is fitted; ValueError for bad options."""
-        self._check_options()
+        self._check_options(D)
 
 
 class Chain(BaseEstimator):
@@ -590,7 +589,7 @@ class Chain(BaseEstimator):
 
     def fit_left_out(self, frames, offsets, weight=None):
         """Fit; what `forward` would give for each of the frames, had it been left out: (M, D)."""
-        self._check_options()
+        self._check_options(frames.shape[1])
         for link in self.links:
             frames = link.fit_left_out(frames, offsets, weight)
         return frames
@@ -656,17 +655,17 @@ class Chain(BaseEstimator):
 
     def set_arrays(self, arrays, D):
         """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
-        self._check_options()
+        self._check_options(D)
         for k, link in enumerate(self.links):
             begin = f"{k}."
             link.set_arrays({name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}, D)
 
-    def _check_options(self):
+    def _check_options(self, D):
         links = list(self.links)
         if not links or not isinstance(links[0], Linear) or not all(isinstance(link, Volatility) for link in links[1:]):
             raise ValueError("a list of links must begin with a Linear, and Volatility may follow.")
         for link in links:
-            link._check_options()
+            link._check_options(D)
 
 
 LINKS = {"Linear": Linear, "Volatility": Volatility}
@@ -869,6 +868,11 @@ def standardisation(frames, w):
     # What is left of a constant column by rounding is not a scale.
     constant = deviation <= 1e-12 * np.abs(mean)
     return mean, np.where(constant, 1.0, deviation), constant
+
+
+def _check_apart(apart, D):
+    if bad := [d for d in apart if not 0 <= d < D]:
+        raise ValueError(f"apart names the column {bad[0]}, but there are {D}, numbered from 0.")
 
 
 def _is_number(value):
