@@ -99,6 +99,8 @@ def choose(frames, offsets, weight, held, recurrent, auto):
         parts = [held] if held is not None else [fold == k for k in range(FOLDS)]
         trials = [Trial(frames, offsets, weight, part) for part in parts if 0 < part.sum() < len(part)]
         apart = () if auto.apart is None else tuple(auto.apart)
+        if not trials:  # one frame
+            return [Candidate(-np.inf, Linear(apart=apart), "standardised")]
         linear = _best_linear(trials, recurrent, int(auto.season), apart)
         if not recurrent:
             plain = Candidate(_mean(trials, lambda trial: trial.standardised()), Linear(), "standardised")

@@ -113,15 +113,16 @@ def _say(message):
 
 
 def _transform(text):
-    """'none', 'standardize', 'whiten', 'var' or 'var:LAGS' as the estimators take it."""
-    from rnnrnade import Linear
+    """'auto', 'auto:SEASON', 'none', 'standardize', 'whiten', 'var' or 'var:LAGS' as the estimators take it."""
+    from rnnrnade import Auto, Linear
 
-    if text in ("none", "standardize", "whiten", "var"):
+    if text in ("auto", "none", "standardize", "whiten", "var"):
         return None if text == "none" else text
-    kind, _, lags = text.partition(":")
-    if kind != "var" or not lags.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not none, standardize, whiten, var or var:LAGS (as var:2)")
-    return Linear(lags=int(lags), covariance="full")
+    kind, _, number = text.partition(":")
+    if kind not in ("auto", "var") or not number.isdecimal():
+        names = "auto, auto:SEASON (as auto:24), none, standardize, whiten, var or var:LAGS (as var:2)"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {names}")
+    return Auto(season=int(number)) if kind == "auto" else Linear(lags=int(number), covariance="full")
 
 
 def _seed(text):
@@ -149,7 +150,7 @@ FIT_OPTIONS = (
     ("--activation", "activation", str, "hidden units: sigmoid or relu"),
     ("--conditional", "conditional", str, "family of the components of each conditional, such as gaussian"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
-    ("--transform", "transform", _transform, "none, standardize, whiten, or var:LAGS (linear prediction)"),
+    ("--transform", "transform", _transform, "auto (the default), auto:SEASON, none, standardize, whiten or var:LAGS"),
     ("--dtype", "dtype", str, "float32 or float64"),
     ("--missing", "missing", str, "marginalize: data with gaps can be scored; by default they are refused"),
     ("--epochs", "max_epochs", int, "largest number of epochs"),

@@ -204,6 +204,7 @@ class RNNRNADE(SequenceEstimator):
     ----------
     {mixture}
     {recurrent}
+    {refit}
     {common}
 
     Attributes

@@ -117,15 +117,22 @@ min_scale : float, default=1e-3
     invite narrow spikes: state it with every log-density.
 conditional : {CONDITIONALS}, default="gaussian"
     Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.
-transform : {"standardize", "whiten", "var"}, Linear or None
-    Fitted and put in front of the model; log-densities are those of X as given.  "var" is a vector autoregression,
-    Linear(lags=2, covariance="full").  Default: "whiten" for vectors, "var" for sequences.
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+    Put in front of the model and fitted with it; log-densities are those of X as given.  "auto" is Auto(), which
+    chooses by held-out likelihood: for vectors whitening with a shrunk covariance or standardisation, for sequences how
+    many frames predict the next one, and a level, scale and correlation that follow the recent past (`rnnrnade.auto`;
+    with `partial_fit`: "standardize").  Auto(season=24) knows of a season.  "var" is a vector autoregression,
+    Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
     since its steps do not depend on the scale of a gradient.""".replace(
         "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
     ),
+    "refit": """
+refit : {"auto", False}, default="auto"
+    Where the ends of the sequences were held out, fit the numbers of the transform, but not what was chosen, to all of
+    X once the net is trained.  The net stays.""",
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
@@ -213,7 +220,8 @@ members_ : list of estimators
     One for each order, of one order each; [self] where n_orders is 1.  With more orders the attributes below marked *
     do not exist here: ask one of the members.
 parameters_ : mapping of str to ndarray *
-transform_ : Linear or None *
+transform_ : Linear, Chain or None *
+    What was chosen, and its numbers.
 order_ : ndarray of shape (D,) or None *
 history_ : dict of lists *
     A row for each validation: epoch, update, loss (nats per frame, in the unit of X, over the frames since the row
