@@ -39,6 +39,7 @@ CORRELATED = 100  # columns: more have no correlation of their own, which costs 
 MAX_RADIUS = 0.999
 ATOM = 0.1  # share of the frames that take one value
 WIDE = 1.5  # numbers of the past for each frame, at most
+MOST = 20_000  # frames that the choice looks at
 FEWEST = 8  # frames that a candidate is fitted to
 FOLDS = 5
 BLOCKS = 10  # of held-out frames, for standard errors
@@ -92,8 +93,10 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     -------
     list of Candidate
     """
-    frames = np.ascontiguousarray(frames, np.float64)
     auto._check_options(frames.shape[1])
+    if len(frames) > MOST:
+        frames, offsets, weight, held = _some(frames, offsets, weight, held)
+    frames = np.ascontiguousarray(frames, np.float64)
     with threadpool_limits(1):  # the same bits for any number of threads
         fold = np.arange(len(frames)) * FOLDS // max(1, len(frames))
         parts = [held] if held is not None else [fold == k for k in range(FOLDS)]
@@ -111,6 +114,23 @@ def choose(frames, offsets, weight, held, recurrent, auto):
         if auto.apart is None and atoms and held is not None:
             found.append(_best_linear(trials, recurrent, int(auto.season), atoms)._replace(role="apart"))
     return sorted(found, key=lambda one: -one.score)
+
+
+def _some(frames, offsets, weight, held):
+    """About MOST of many frames: whole sequences, or of long ones the part about where they begin to be held out, nine
+    tenths of it before that."""
+    lengths = np.diff(offsets)
+    each = max(2 * LAGS[-1], MOST // len(lengths))
+    n = max(1, min(len(lengths), int(MOST / np.minimum(lengths, each).mean())))
+    rows = []
+    for s in np.unique(np.linspace(0, len(lengths) - 1, n).astype(int)):
+        first, last = offsets[s : s + 2]
+        marks = np.zeros(0, bool) if held is None else held[first:last]
+        ends = int(marks.argmax()) if marks.any() and not marks.all() else last - first
+        begin = first + max(0, min(ends - int(0.9 * each), last - first - each))
+        rows.append(np.arange(begin, min(begin + each, last)))
+    offsets, rows = np.cumsum([0, *map(len, rows)]), np.concatenate(rows)
+    return frames[rows], offsets, weight[rows], None if held is None else held[rows]
 
 
 class Trial:

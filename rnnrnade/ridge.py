@@ -17,15 +17,16 @@ factor.
 """
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 TOWARDS = ("zero", "last", "own")
 MOST_LEVERAGE = 1 - 1e-8
 OWN_RIDGE = 1.0
+ROWS = 4096  # frames whose past is held at once
 
 
 class Predictors:
-    """The frames `rows` of z, and the frames `lags` before them.
+    """The frames `rows` of z, and the frames `lags` before them, which are never held at once.
 
     Parameters
     ----------
@@ -35,71 +36,82 @@ class Predictors:
     rows : ndarray of shape (n,)
     lags : tuple of ints
     path : bool, default=False
-        Prepare for many ridges.
+        Prepare for many ridges; this holds n numbers for each of the coefficients.
     """
 
     def __init__(self, z, w, rows, lags, *, path=False):
-        self.lags, self.target, self.weight = lags, z[rows], w[rows]
+        self.z, self.rows, self.lags, self.weight = z, rows, lags, w[rows]
         self.total = self.weight.sum()
-        self.past = np.hstack([z[rows - lag] for lag in lags]) if lags else np.empty((len(rows), 0))
-        self.target_mean, self.past_mean = (self.weight @ a / self.total for a in (self.target, self.past))
-        self.root = np.sqrt(self.weight)[:, None]
-        self.x = self.root * (self.past - self.past_mean)  # (n, p D)
-        self.gram, self.eigen = self.x.T @ self.x, None
-        if path:
-            self._decompose()
+        D = z.shape[1]
+        self.target_mean = self.weight @ z[rows] / self.total
+        self.past_mean = (
+            np.concatenate([self.weight @ z[rows - lag] for lag in lags]) / self.total if lags else z[0, :0]
+        )
+        self.gram, self.cross = np.zeros((len(lags) * D,) * 2), np.zeros((len(lags) * D, D))  # X'WX, X'WY
+        for part, x in self._centred():
+            weighted = self.weight[part, None] * x
+            self.gram += x.T @ weighted
+            self.cross += weighted.T @ (z[rows[part]] - self.target_mean)
+        self.eigen = self._decomposed() if path else None
 
-    def _decompose(self):
+    def _centred(self):
+        """(some of the rows, what predicts them (m, p D), centred), one after the other."""
+        if self.lags:
+            for begin in range(0, len(self.rows), ROWS):
+                part = slice(begin, begin + ROWS)
+                yield part, np.hstack([self.z[self.rows[part] - lag] for lag in self.lags]) - self.past_mean
+
+    def _decomposed(self):
+        """Eigenvalues and vectors of the Gram matrix, and the squares of the frames in that basis."""
         values, vectors = np.linalg.eigh(self.gram)
-        rotated = self.x @ vectors
-        self.eigen = np.maximum(values, 0), vectors, rotated, rotated**2
+        squares = [(x @ vectors) ** 2 for _, x in self._centred()]
+        return np.maximum(values, 0), vectors, np.concatenate(squares)
 
     def prior(self, towards):
         """P (p D, D)"""
-        D = self.target.shape[1]
-        P = np.zeros((len(self.lags) * D, D))
+        P = np.zeros_like(self.cross)
+        D = P.shape[1]
         if towards == "last":
             P[:D] = np.eye(D)[: len(P)]
         elif towards == "own":
-            y = self.root * (self.target - self.target_mean)
             for d in range(D):
                 own = np.arange(len(self.lags)) * D + d
-                gram = self.gram[np.ix_(own, own)] + OWN_RIDGE * np.eye(len(own))
-                P[own, d] = np.linalg.solve(gram, self.x[:, own].T @ y[:, d])
+                P[own, d] = np.linalg.solve(
+                    self.gram[np.ix_(own, own)] + OWN_RIDGE * np.eye(len(own)), self.cross[own, d]
+                )
         return P
 
     def fit(self, prior, ridge):
         """(B (p D, D), intercept (D,), leverage (n,))"""
-        left = self.root * (self.target - self.target_mean) - self.x @ prior
-        if not self.lags:
-            C, leverage = np.zeros_like(prior), 0.0
-        elif self.eigen is None:
-            C, leverage = self._by_cholesky(left, ridge)
-        else:
-            C, leverage = self._by_eigen(left, ridge)
+        C, leverage = np.zeros_like(prior), 0.0
+        if self.lags:
+            moments = self.cross - self.gram @ prior
+            C, leverage = (self._by_cholesky if self.eigen is None else self._by_eigen)(moments, ridge)
         B = prior + C
-        leverage = (self.weight / self.total + leverage) / np.maximum(self.weight, 1)
-        leverage = np.minimum(leverage, MOST_LEVERAGE)
-        return B, self.target_mean - self.past_mean @ B, leverage
+        leverage = (1 / self.total + leverage) * np.minimum(self.weight, 1)
+        return B, self.target_mean - self.past_mean @ B, np.minimum(leverage, MOST_LEVERAGE)
 
-    def _by_cholesky(self, left, ridge):
+    def _by_cholesky(self, moments, ridge):
         try:
-            factor, lower = cho_factor(self.gram + ridge * np.eye(len(self.gram)), lower=True)
+            factor = cholesky(self.gram + ridge * np.eye(len(self.gram)), lower=True)
         except LinAlgError:  # without a ridge, columns that depend on each other
-            self._decompose()
-            return self._by_eigen(left, ridge)
-        solved = solve_triangular(factor, self.x.T, lower=lower)
-        return cho_solve((factor, lower), self.x.T @ left), (solved**2).sum(axis=0)
+            self.eigen = self._decomposed()
+            return self._by_eigen(moments, ridge)
+        solved = [(solve_triangular(factor, x.T, lower=True) ** 2).sum(axis=0) for _, x in self._centred()]
+        return cho_solve((factor, True), moments), np.concatenate(solved)
 
-    def _by_eigen(self, left, ridge):
-        values, vectors, rotated, squares = self.eigen
+    def _by_eigen(self, moments, ridge):
+        values, vectors, squares = self.eigen
         scale = values + ridge
         inverse = np.where(scale > 1e-12 * scale.max(initial=0), 1 / np.maximum(scale, 1e-300), 0)
-        return vectors @ (inverse[:, None] * (rotated.T @ left)), squares @ inverse
+        return vectors @ (inverse[:, None] * (vectors.T @ moments)), squares @ inverse
 
     def left(self, B, intercept, leverage):
         """What each frame leaves of a fit to the others: (n, D)"""
-        return (self.target - intercept - self.past @ B) / (1 - leverage)[:, None]
+        left = self.z[self.rows] - intercept
+        for part, x in self._centred():
+            left[part] -= x @ B + self.past_mean @ B
+        return left / (1 - leverage)[:, None]
 
     def covariance(self, left):
         """Weighted mean of the products of what is left."""

@@ -584,7 +584,10 @@ class Chain(BaseEstimator):
 
     def fit(self, frames, offsets, weight=None):
         """Fit all links."""
-        self.fit_left_out(frames, offsets, weight)
+        self._check_options(frames.shape[1])
+        for link in self.links[:-1]:
+            frames = link.fit_left_out(frames, offsets, weight)
+        self.links[-1].fit(frames, offsets, weight)
         return self
 
     def fit_left_out(self, frames, offsets, weight=None):
