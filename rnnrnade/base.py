@@ -315,7 +315,8 @@ class Estimator(DensityMixin, BaseEstimator):
             before = ()
         if checkpoint.path is not None:
             checkpoint.begin(self._about_fit(data, weight, held_out, before, generator), generator)
-        train, valid = self._split(data, weight, held_out, generator)
+        split = self._split(data, weight, held_out, generator)
+        train, valid = split[:2], split[2:]
         densities, options = [], self._training()
         try:
             for k in range(self._option("n_orders")):
@@ -325,7 +326,10 @@ class Estimator(DensityMixin, BaseEstimator):
                 best = None
                 for _ in range(1 if before else self._option("n_restarts")):
                     start = before[k] if before else Density.untrained(front, layout, generator)
-                    sets = sets or [None if one is None else start.training_data(*one) for one in (train, valid)]
+                    names = getattr(self, "feature_names_in_", None)
+                    sets = sets or [
+                        None if one[0] is None else start.training_data(*one, names) for one in (train, valid)
+                    ]
                     model = start.model.with_theta(start.model.theta.copy())
                     trainer = Trainer(model, options, generator, n_threads)
                     checkpoint.restore(trainer)
@@ -355,19 +359,19 @@ class Estimator(DensityMixin, BaseEstimator):
         return about
 
     def _split(self, data, weight, held_out, generator):
-        """((train, its weights), (validation, its weights)); validation None where there is none."""
+        """The data to train on, their weights, the held-out data, theirs; None, None where none is held out."""
         if held_out is not None:
-            return (data, weight), (held_out, np.ones(held_out.n_frames))
+            return data, weight, held_out, np.ones(held_out.n_frames)
         fraction = self._option("validation_fraction")
         if not fraction:
-            return (data, weight), None
+            return data, weight, None, None
         if data.n_sequences >= HELD_OUT_WHOLE:
             index = generator.permutation(data.n_sequences)
             n_valid = max(1, round(fraction * data.n_sequences))
             kept, held = np.sort(index[n_valid:]), np.sort(index[:n_valid])
             train_weight, valid_weight = weight[data.rows(kept)], weight[data.rows(held)]
             if train_weight.sum() > 0 and valid_weight.sum() > 0:
-                return (data.subset(kept), train_weight), (data.subset(held), valid_weight)
+                return data.subset(kept), train_weight, data.subset(held), valid_weight
         elif self._recurrent and (data.lengths * fraction).sum() >= 2:
             # Few sequences: the end of each, scored with its past as context.
             last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
@@ -379,7 +383,7 @@ class Estimator(DensityMixin, BaseEstimator):
             origin = (data, lambda: np.flatnonzero(is_train))
             train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list", origin=origin)
             if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
-                return (train, weight[is_train]), (data, np.where(is_train, 0.0, weight))
+                return train, weight[is_train], data, np.where(is_train, 0.0, weight)
         what = "frames" if self._recurrent else "rows"
         warnings.warn(
             f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
@@ -387,7 +391,7 @@ class Estimator(DensityMixin, BaseEstimator):
             ConvergenceWarning,
             stacklevel=5,
         )
-        return (data, weight), None
+        return data, weight, None, None
 
     @fitting
     def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):

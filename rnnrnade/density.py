@@ -216,11 +216,13 @@ class Density:
         check_finite("the frame of these scores", x, data.place)
         return x
 
-    def training_data(self, data, weight):
-        """What a trainer reads: e, and the constant that brings its log-density into the units of X."""
-        jacobian = self.front.log_jacobian(data.offsets)
-        constant = 0.0 if jacobian is None else float((weight * jacobian.sum(axis=-1)).sum())
-        return Data(self.encode(data), data.offsets, weight, constant)
+    def training_data(self, data, weight, names=None):
+        """What a trainer reads: e, and the log-Jacobian that brings its log-density into the units of X.
+        names: of the dimensions of X."""
+        jacobian, order = self.front.log_jacobian(data.offsets), self.front.ordered(np.arange(data.n_features))
+        jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
+        place = lambda row, d: data.whereabouts(row, int(order[d]), names)  # noqa: E731
+        return Data(self.encode(data), data.offsets, weight, jacobian, place)
 
     # ---- draws --------------------------------------------------------------------------------------------------
 

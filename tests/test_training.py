@@ -1,5 +1,6 @@
 """The course of a fit: history, validation, restarts, interruptions, going on, the same bits, progress."""
 
+import re
 import warnings
 
 import numpy as np
@@ -165,6 +166,75 @@ def test_too_few_to_hold_some_out(name, n):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             clone(model).set_params(**options).fit(X)
+
+
+# ---- bad values in the held-out part -------------------------------------------------------------------------------
+
+
+def recordings(n, n_frames=40, seed=0):
+    """Two noisy sines each."""
+    generator, t = np.random.default_rng(seed), np.arange(n_frames)[:, None]
+    begins = generator.uniform(0, 6, (n, 1, 2))
+    return list(np.sin(t * [0.25, 0.4] + begins) * [3, 2] + generator.normal(size=(n, n_frames, 2)) * 0.2)
+
+
+def damaged(X, i=3, t=17, d=1, value=300.0):
+    X = [x.copy() for x in X]
+    X[i][t, d] = value
+    return X
+
+
+@pytest.mark.parametrize("value", [300.0, 1e30])
+@pytest.mark.parametrize("transform", ["standardize", "var"])
+def test_one_bad_held_out_value_does_not_rule_the_fit(transform, value):
+    X, valid, test = recordings(20), recordings(6, seed=1), recordings(10, seed=2)
+    options = {"n_hidden": 8, "n_recurrent": 8, "max_epochs": 200, "learning_rate": 0.03, "transform": transform}
+    good = small_rnnrnade(**options).fit(X, validation_data=valid)
+    with pytest.warns(
+        UserWarning, match="validation_data: sequence 3, frame 17, dimension 1, is held out and so impro"
+    ):
+        bad = small_rnnrnade(**options).fit(X, validation_data=damaged(valid, value=value))
+    assert bad.best_epoch_ > 20
+    untrained = small_rnnrnade(**options).set_params(max_epochs=1, **STILL).fit(X, validation_data=valid)
+    gained = good.score(test) - untrained.score(test)
+    assert gained > 0.3 and bad.score(test) > good.score(test) - 0.3 * gained
+
+
+def test_a_held_out_frame_moves_the_mean_by_twenty_standard_errors_at_most():
+    X, valid = recordings(20), damaged(recordings(6, seed=1))
+    model = small_rnnrnade(dtype=FLOAT64, transform="var", **STILL)
+    with pytest.warns(UserWarning, match="held out"):
+        model.fit(X, validation_data=valid)
+    scores = np.concatenate(model.score_frames(valid))
+    spread = 1.48 * np.median(np.abs(scores - np.median(scores)))
+    assert spread < 2**0.5
+    floor = np.median(scores) - 20 * np.sqrt(len(scores)) * 2**0.5
+    assert scores.min() < 100 * floor
+    assert_near(model.history_["validation_score"], [np.maximum(scores, floor).mean()] * 4, 1e-11)
+
+
+@pytest.mark.parametrize("order", [None, [1, 0]])
+def test_a_bad_held_out_value_is_named_as_it_stands_in_X(order):
+    pandas = pytest.importorskip("pandas")
+    X = {f"run {i}": x for i, x in enumerate(recordings(12))}
+    split = small_rnnrnade(random_state=1).fit(list(X.values()))._split  # the same sequences are held out below
+    data = small_rnnrnade()._check(list(X.values()), reset=True)
+    held = split(data, np.ones(data.n_frames), None, np.random.default_rng(1))[2]
+    i = next(i for i, x in enumerate(X.values()) if np.array_equal(x, held.frames[: len(x)]))
+    X[f"run {i}"] = damaged([X[f"run {i}"]], 0)[0]
+    table = pandas.concat({key: pandas.DataFrame(x, columns=["sun", "wind"]) for key, x in X.items()})
+    model = small_rnnrnade(random_state=1, order=order, n_restarts=2)
+    with pytest.warns(UserWarning) as caught:
+        model.fit(table)
+    place = rf"^X: sequence {i} \('run {i}'\), frame 17, dimension 1 \('wind'\) \(row {40 * i + 17} of X\), is held out"
+    assert re.match(place, str(caught[0].message))
+    x = damaged([np.concatenate(recordings(1, 200))], 0, 190)[0]  # the end of one recording
+    with pytest.warns(UserWarning, match="^X: sequence 0, frame 190, dimension 1, is held out"):
+        small_rnnrnade(order=order).fit(x)
+    with pytest.warns(UserWarning, match="^validation_data: row 97, dimension 1, is held out"):
+        small_model("RNADE", order=order)[0].fit(
+            np.concatenate(X := recordings(12)), validation_data=np.concatenate(damaged(X, 2))
+        )
 
 
 # ---- validation by updates, restarts -------------------------------------------------------------------------------
