@@ -65,7 +65,7 @@ class Record:
 
     @property
     def n_epochs(self):
-        return len(set(self.history["epoch"]))
+        return max(self.history["epoch"], default=0)
 
 
 @dataclass(frozen=True)

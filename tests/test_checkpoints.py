@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
-from rnnrnade import Linear, ModelFileError, _core, checkpoints, io
+from rnnrnade import Linear, ModelFileError, _core, checkpoints, io, training
 from rnnrnade.checkpoints import digest
 from rnnrnade.io import read_file
 
@@ -48,6 +48,12 @@ FITS = {
         "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "cell": "lstm", "dtype": "float64"}, SEQUENCES,
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def validated_after_each_epoch(monkeypatch):
+    """Data here are so few that an epoch is one or two updates."""
+    monkeypatch.setattr(training, "AT_LEAST", 1)
 
 
 def make(name):

@@ -24,9 +24,15 @@ from helpers import (
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from rnnrnade import Linear, _core, optim
+from rnnrnade import RNNRNADE, Linear, _core, optim, training
 
 COLUMNS = ["epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
+
+
+@pytest.fixture(autouse=True)
+def validated_after_each_epoch(monkeypatch):
+    """Data here are so few that an epoch is one or two updates."""
+    monkeypatch.setattr(training, "AT_LEAST", 1)
 
 
 def vector(model, gradient=None):
@@ -245,6 +251,45 @@ def test_max_updates_ends_the_run():
     assert model.history_["update"] == [6, 12, 13] and model.history_["epoch"] == [1, 2, 3]
     assert model.n_iter_ == 3 and model.best_update_ == 13
     assert small_rnnrnade(batch_size=5, max_epochs=2, max_updates=13).fit(walks()).history_["update"] == [6, 12]
+
+
+@pytest.mark.parametrize("updates_an_epoch, batch_size, epochs", [(1, 100, [20, 40, 50]), (3, 10, [7, 14, 15]),
+                                                                  (27, 1, [1, 2, 3])])  # fmt: skip
+def test_validation_comes_after_an_epoch_and_twenty_updates(updates_an_epoch, batch_size, epochs, monkeypatch):
+    monkeypatch.undo()
+    X, options = walks(), {"batch_size": batch_size, "max_epochs": epochs[-1], "learning_rate": 1e-3}
+    model = small_rnnrnade(**options).fit(X)  # 27 sequences, whose score rises
+    assert model.history_["epoch"] == epochs and model.n_iter_ == epochs[-1]
+    assert model.history_["update"] == [updates_an_epoch * epoch for epoch in epochs]
+    assert [len(column) for column in model.history_.values()] == [3] * 7
+    assert small_rnnrnade(**options, validation_fraction=0).fit(X).history_["epoch"] == epochs
+
+
+def test_patience_is_three_hundred_updates_and_more_of_one_recording(monkeypatch):
+    monkeypatch.undo()
+    model = RNNRNADE(2, 4, n_recurrent=4, max_epochs=5000, random_state=0).fit(walks(1, shortest=160, longest=161)[0])
+    assert model.history_["update"][-1] == model.best_update_ + 300
+
+
+@pytest.mark.parametrize("cell", ["sigmoid", "lstm"])
+def test_validation_reads_the_last_frames_of_a_long_past(cell, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(600, 2)).cumsum(axis=0) / 10
+    options = {"cell": cell, "max_epochs": 5, "dtype": FLOAT64, "transform": "standardize"}
+    model = small_rnnrnade(**options).fit(x)
+    expected = model.score_frames(x)[540:].mean()
+    assert_near(max(model.history_["validation_score"]), expected, 1e-11)
+    scored = []
+    true = _core.forward
+    monkeypatch.setattr(_core, "forward", lambda *given: scored.append(len(given[3])) or true(*given))
+    for past, tolerance in ((200, 1e-9), (0, None)):
+        monkeypatch.setattr(training, "PAST", past)
+        found = max(small_rnnrnade(**options).fit(x).history_["validation_score"])
+        assert set(scored) == {past + 60}
+        scored.clear()
+        if tolerance:
+            assert_near(found, expected, tolerance)
+        else:
+            assert abs(found - expected) > 1e-6
 
 
 @pytest.mark.parametrize("every, updates", [(1, list(range(1, 13))), (4, [4, 8, 12]), (5, [5, 10, 12]), (50, [12])])
