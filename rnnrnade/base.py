@@ -268,13 +268,13 @@ class Estimator(DensityMixin, BaseEstimator):
         chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
         return chosen[: 1 if held is None else None]
 
-    def _starts(self, candidates, order, split, layout, generator, n_threads):
+    def _starts(self, candidates, order, split, layout, generator, n_threads, names):
         """The nets to train, behind fitted transforms; of those in one role the one that starts best."""
         auto = isinstance(as_transform(self._option("transform")), Auto)
         best = {}
         for candidate in candidates:
             front = Front(order, None if candidate.transform is None else clone(candidate.transform), self.dtype)
-            start = Start.behind(front, candidate, split, layout, generator, heavy_tails=auto)
+            start = Start.behind(front, candidate, split, layout, generator, names, heavy_tails=auto)
             before = best.setdefault(candidate.role, start)
             if before is not start and start.score(n_threads) > before.score(n_threads):
                 best[candidate.role] = start
@@ -344,14 +344,15 @@ class Estimator(DensityMixin, BaseEstimator):
         split = self._split(data, weight, held_out, generator)
         densities, options = [], self._training()
         candidates = [] if before else self._transforms(data, weight, split)
+        names = getattr(self, "feature_names_in_", None)
         try:
             for k in range(self._option("n_orders")):
                 # Members, transforms and restarts go on in one stream of random numbers: the first is as if alone.
                 if before:
-                    starts = [Start.of(before[k], split)]
+                    starts = [Start.of(before[k], split, names)]
                 else:
                     order = self._draw_order(k, data.n_features, generator)
-                    starts = self._starts(candidates, order, split, layout, generator, n_threads)
+                    starts = self._starts(candidates, order, split, layout, generator, n_threads, names)
                 best = None
                 for start in starts:
                     for restart in range(1 if before else self._option("n_restarts")):

@@ -168,7 +168,7 @@ FIT_OPTIONS = (
     ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
     ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0: none"),
     ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
-    ("--validate-every", "validate_every", int, "updates between validations (default: an epoch)"),
+    ("--validate-every", "validate_every", int, "updates between validations (default: an epoch, at least 20)"),
     ("--patience", "patience", int, "validations without a better score before training stops"),
     ("--restarts", "n_restarts", int, "initialisations; the best is kept"),
     ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),

@@ -65,7 +65,7 @@ class Record:
 
     @property
     def n_epochs(self):
-        return len(set(self.history["epoch"]))
+        return max(self.history["epoch"], default=0)
 
 
 @dataclass(frozen=True)
@@ -218,12 +218,14 @@ class Density:
         check_finite("the frame of these scores", x, data.place)
         return x
 
-    def training_data(self, data, weight, left_out=None):
-        """What a trainer reads: e, or in its place `left_out`, and the constant that brings its log-density into the
-        units of X."""
+    def training_data(self, data, weight, names=None, left_out=None):
+        """What a trainer reads: e, or in its place `left_out`, and the log-Jacobian that brings its log-density into
+        the units of X.  names: of the dimensions of X."""
         e, jacobian = self.encode(data)
-        constant = 0.0 if jacobian is None else float((weight * jacobian.sum(axis=-1)).sum())
-        return Data(e if left_out is None else left_out, data.offsets, weight, constant)
+        jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
+        order = self.front.ordered(np.arange(data.n_features))
+        place = lambda row, d: data.whereabouts(row, int(order[d]), names)  # noqa: E731
+        return Data(e if left_out is None else left_out, data.offsets, weight, jacobian, place)
 
     # ---- draws --------------------------------------------------------------------------------------------------
 

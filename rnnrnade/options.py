@@ -196,9 +196,11 @@ averaging : float or None
     sequences of real values, else 0.99.
 validation_fraction : float or None, default=0.1
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
-    scored with their past as context.  0 or None: train for max_epochs.
+    scored with their past as context.  0 or None: train for max_epochs.  A held-out frame that would decide alone, as
+    one bad value does, counts with a bounded weight and is named in a warning.
 validate_every : int or None, default=None
-    Updates from one validation, and row of the history, to the next; >= 1.  None: at the end of each epoch.
+    Updates from one validation, and row of the history, to the next; >= 1.  None: after an epoch or 20 updates,
+    whichever is later.
 patience : int, default=15 (vectors: 20)
     Validations without a better score before training ends; >= 1.
 n_restarts : int, default=1

@@ -245,6 +245,13 @@ class Sequences:
 
     # ---- parts --------------------------------------------------------------------------------------------------
 
+    def whereabouts(self, row, d, names=None):
+        """`place` in what these are a part of, with the argument."""
+        if self.origin is not None:
+            whole, rows = self.origin
+            return whole.whereabouts(int(rows()[row]), d, names)
+        return f"{self.argument or 'X'}: {self.place(row, d, names)}"
+
     def refusal(self, error):
         """`OutOfRange` of one of these frames, with its place in X."""
         if self.origin is not None:

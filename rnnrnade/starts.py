@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .auto import Candidate, degrees_of_freedom
+from .checks import OutOfRange
 from .density import Density
-from .training import Data
+from .training import Data, lowest
 
 
 @dataclass
@@ -32,21 +33,24 @@ class Start:
     freedom: float = np.inf
 
     @classmethod
-    def behind(cls, front, candidate, split, layout, generator, *, heavy_tails):
+    def behind(cls, front, candidate, split, layout, generator, names, *, heavy_tails):
         """A new net behind a front, which is fitted; it starts as a Student t where `heavy_tails`."""
         train, weight, held, held_weight = split
-        left_out = front.fit_left_out(train, weight)
+        try:
+            left_out = front.fit_left_out(train, weight)
+        except OutOfRange as error:
+            raise train.refusal(error) from None
         freedom = degrees_of_freedom(left_out) if heavy_tails else np.inf
         density = Density.untrained(front, layout, generator, freedom)
-        valid = None if held is None else density.training_data(held, held_weight)
-        return cls(density, candidate, density.training_data(train, weight, left_out), valid, freedom)
+        valid = None if held is None else density.training_data(held, held_weight, names)
+        return cls(density, candidate, density.training_data(train, weight, names, left_out), valid, freedom)
 
     @classmethod
-    def of(cls, density, split):
+    def of(cls, density, split, names):
         """Of a density that was trained before."""
         train, weight, held, held_weight = split
-        valid = None if held is None else density.training_data(held, held_weight)
-        return cls(density, None, density.training_data(train, weight), valid)
+        valid = None if held is None else density.training_data(held, held_weight, names)
+        return cls(density, None, density.training_data(train, weight, names), valid)
 
     def model(self, restart, generator):
         """The net with its first parameters, which are new ones in each restart."""
@@ -56,5 +60,9 @@ class Start:
         return Density.untrained(self.density.front, model.layout, generator, self.freedom).model
 
     def score(self, n_threads):
-        """Held-out score of the net as it starts."""
-        return -np.inf if self.held is None else self.held.score(self.density.model, n_threads)
+        """Held-out score of the net as it starts, without frames that would rule it."""
+        if self.held is None:
+            return -np.inf
+        scores = self.held.scores(self.density.model, n_threads)
+        floor = lowest(scores, self.density.model.layout.D)
+        return float(np.average(np.maximum(scores, floor), weights=self.held.weight))

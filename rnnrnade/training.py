@@ -7,10 +7,16 @@ an update.  A window that does not begin its sequence starts in the state that t
 give it after all frames before (the state is carried in; no gradient flows through it), so training sees what scoring
 sees.
 
-Validation comes at the end of each epoch, or every `validate_every` updates; each makes a row of the history.  Early
-stopping: training ends when the score has not risen for `patience` validations.  (Going back to the best parameters
-with a smaller learning rate, up to three times, was tried: with the average below it gained nothing on either set
-that the defaults were chosen on, and cost as many epochs again.)
+Validation comes after an epoch or 20 updates, whichever is later, or every `validate_every` updates; each makes a row
+of the history.  Early stopping: training ends when the score has not risen for `patience` validations.  (After each
+epoch, which of one recording is one to four updates, training ended within dozens of updates and spent a fourth of its
+time in validation.  Now that is 3 %, and test log-density rose by 2 nats a frame on a bicycle ride and by 3 on
+irradiance.  Going back to the best parameters with a smaller learning rate, up to three times, was tried: with the
+average below it gained nothing on either set that the defaults were chosen on, and cost as many epochs again.)
+
+The score is the mean log-density of the held-out frames, each of them at least the floor (`lowest`), which the net as
+it starts decides: without it one bad value ends training at once (a wind of 1048 mph scored -769 nats, and what the
+net made of it outweighed all else).  A mean of the best 99 % would leave out what heavy tails are judged by.
 
 What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - averaging) updates
 (Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992).  Sequences are few, and so are the
@@ -25,7 +31,9 @@ number of threads.  The states carried into windows have read the frames as they
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Protocol
 
@@ -36,8 +44,11 @@ from tqdm.auto import tqdm
 from . import optim
 from .checks import plain
 
+MOST = 20  # standard errors of the held-out mean that one frame may move it by
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
+PAST = 2000  # frames before the first counted one of a sequence, 20 windows, that validation reads
+AT_LEAST = 20  # updates from one validation to the next with validate_every=None
 COLUMNS = ("epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
 
 
@@ -98,22 +109,80 @@ class Training:
 class Data:
     """Packed frames in the unit of the transform's output, of the model's type, with what scores need.
 
-    `constant` is the sum of weight * log-Jacobian over the counted frames; `counted` (M,) weighs each frame in the
-    score, 0 for frames that are only context."""
+    `counted` (M,) weighs each frame in the score, 0 for frames that are only context; `jacobian`, (M,) or one number,
+    is the log-Jacobian that brings a log-density into the units of X; `place(row, d)` says in words where in X the
+    number is that the model has as dimension d of a frame."""
 
     frames: np.ndarray
     offsets: np.ndarray
     counted: np.ndarray
-    constant: float
+    jacobian: np.ndarray | float = 0.0
+    place: Callable | None = None
+
+    def __post_init__(self):
+        self.jacobian = np.broadcast_to(self.jacobian, self.counted.shape)
 
     @property
     def total(self):
         return float(self.counted.sum())
 
-    def score(self, model, n_threads):
-        """Mean log-density of the counted frames, nats, in the units of X."""
-        scores = model.log_density(self.frames, self.offsets, n_threads=n_threads)
-        return (float((scores.frames * self.counted).sum()) + self.constant) / self.total
+    @cached_property
+    def constant(self):
+        """Sum of weight * log-Jacobian."""
+        return float((self.counted * self.jacobian).sum())
+
+    @cached_property
+    def rows(self):
+        """The counted frames, (m,)."""
+        return np.flatnonzero(self.counted)
+
+    @cached_property
+    def weight(self):
+        """Of the counted frames, (m,)."""
+        return self.counted[self.rows]
+
+    @cached_property
+    def read(self):
+        """What scores read, in one piece: frames, offsets, and which of the frames are counted, (m,)."""
+        sequence, first = np.unique(np.searchsorted(self.offsets, self.rows, side="right") - 1, return_index=True)
+        starts = np.maximum(self.offsets[sequence], self.rows[first] - PAST)
+        rows, offsets = gathered(starts, self.offsets[sequence + 1] - starts)
+        return self.frames[rows], offsets, np.searchsorted(rows, self.rows)
+
+    def scores(self, model, n_threads):
+        """Log-density of each counted frame, nats, in the units of X: (m,)"""
+        frames, offsets, counted = self.read
+        return model.log_density(frames, offsets, n_threads=n_threads).frames[counted] + self.jacobian[self.rows]
+
+    def warn_below(self, floor, scores, model, n_threads):
+        """Name the first counted frame whose log-density, of `scores` (m,), is below the floor, if there is one."""
+        low = self.rows[scores < floor]
+        if not len(low) or self.place is None:
+            return
+        row, (frames, offsets, counted) = low[0], self.read
+        dims = model.log_density(frames, offsets, dims=True, n_threads=n_threads).dims[counted[self.rows == row][0]]
+        # What is absurd in one dimension makes those after it absurd, which are regressed on it: the first is to blame.
+        under = dims < floor - self.jacobian[row]
+        others = f" (and {len(low) - 1} more frames)" if len(low) > 1 else ""
+        warnings.warn(
+            f"{self.place(int(row), int(under.argmax() if under.any() else dims.argmin()))}, is held out and so "
+            f"improbable that this frame{others} would by itself decide when training stops and what is kept: its "
+            "weight in validation is bounded. If the value is an error, correct it or leave it out.",
+            stacklevel=7,
+        )
+
+
+def lowest(scores, n_dims):
+    """The log-density below which a held-out frame counts as much as there, from those that the untrained net gives the
+    held-out frames, (m,): with it one frame moves their mean by `MOST` of its standard errors at most.
+
+    The spread of the log-densities is 1.48 times their median deviation from their median, as of normal numbers, and at
+    least sqrt(D), which is more than that of a normal density in D dimensions, sqrt(D / 2).  On ten sets of real data
+    behind each transform the lowest held-out frame is within 6 of these errors: there the score is the plain mean."""
+    with np.errstate(invalid="ignore"):  # of infinite ones: the score is no number then, which is seen
+        median = np.median(scores)
+        spread = 1.48 * np.median(np.abs(scores - median))
+        return float(median - MOST * np.sqrt(len(scores)) * max(spread, np.sqrt(n_dims)))
 
 
 def windows(offsets, window, generator):
@@ -149,6 +218,13 @@ def windows(offsets, window, generator):
     return offsets[sequence] + starts, stops - starts, sequence
 
 
+def gathered(starts, lengths):
+    """Consecutive frames of several places end to end: (their rows, offsets)."""
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
+
+
 def batches(data, options, generator, model, n_threads):
     """The mini-batches of an epoch: (frames, offsets, weights, initial) in random order."""
     longest = int(np.diff(data.offsets).max())
@@ -158,9 +234,7 @@ def batches(data, options, generator, model, n_threads):
     fresh = (starts == data.offsets[sequence]).astype(np.uint8)
     shuffled = generator.permutation(len(starts))
     for chosen in np.array_split(shuffled, -(-len(shuffled) // options.batch_size)):
-        offsets = np.zeros(len(chosen) + 1, np.int64)
-        np.cumsum(lengths[chosen], out=offsets[1:])
-        rows = np.arange(offsets[-1]) + np.repeat(starts[chosen] - offsets[:-1], lengths[chosen])
+        rows, offsets = gathered(starts[chosen], lengths[chosen])
         initial = None if states is None else (states[chosen], fresh[chosen])
         yield data.frames[rows], offsets, data.counted[rows], initial
 
@@ -196,12 +270,14 @@ class Seen:
 
 @dataclass
 class Best:
-    """The best validation so far; epoch 0 is the start."""
+    """The best validation so far; epoch 0 is the start.  `frames` (m,): the held-out log-density of each counted frame
+    (`Data.rows`) in nats, in the units of X, at least the floor."""
 
     theta: np.ndarray | None = None
     score: float = -np.inf
     epoch: int = 0
     update: int = 0
+    frames: np.ndarray | None = None
 
 
 class Trainer:
@@ -226,6 +302,8 @@ class Trainer:
         self.history = {name: [] for name in COLUMNS}
         self.seen = Seen()
         self.best = Best()
+        self.first = None  # the parameters before the first update, once `fit` or `set_state` has begun
+        self.floor = None  # of held-out log-densities, see `lowest`
         self.without_gain = 0  # validations since the best
         self.batches_done = 0  # of this epoch
         self.batches_to_skip = 0  # that were done before a checkpoint
@@ -337,7 +415,7 @@ class Trainer:
 
     def set_state(self, numbers, arrays):
         """Go on from what `get_state` gave.  What is not that raises one of ValueError, TypeError, KeyError."""
-        theta = self.model.theta
+        theta = self.first = self.model.theta
 
         def of_parameters(name):
             if arrays[name].shape != theta.shape or arrays[name].dtype != theta.dtype:
@@ -360,7 +438,7 @@ class Trainer:
         if not self.finished:
             self._set_state_of_epoch(numbers, of_parameters)
         self.generator.bit_generator.state = numbers["generator"]
-        theta[...] = of_parameters("best" if self.finished else "theta")
+        self.model = self.model.with_theta(of_parameters("best" if self.finished else "theta"))
 
     def _set_state_of_epoch(self, numbers, of_parameters):
         _check_counts({"done": numbers["done"]})
@@ -387,7 +465,7 @@ class Trainer:
 
     def validations(self, data):
         """Train for the whole run; yields whenever it is time to validate."""
-        every, last = self.options.validate_every, self.options.max_updates
+        every, last, validated = self.options.validate_every, self.options.max_updates, self.updates
         while (
             not self.finished
             and self.updates != last
@@ -398,10 +476,24 @@ class Trainer:
                     yield
                 if self.updates == last:
                     return
-            if not every:
+            if not every and self.updates - validated >= AT_LEAST:
                 yield
+                validated = self.updates
         if self.seen.weight:
             yield
+
+    def begin(self, validation):
+        """Score the net as it starts, from which the floor comes."""
+        model = self.model.with_theta(self.first)
+        scores = validation.scores(model, self.n_threads)
+        if self.floor is None:
+            self.floor = lowest(scores, model.layout.D)
+            validation.warn_below(self.floor, scores, model, self.n_threads)
+
+    def validate(self, model, validation):
+        """(log-density of each counted frame, at least the floor; their mean)."""
+        frames = np.maximum(validation.scores(model, self.n_threads), self.floor)
+        return frames, float((frames * validation.weight).sum()) / validation.total
 
     def fit(self, data, validation, validated=lambda trainer: None):
         """Train until the validation score stops rising, or max_epochs or max_updates; `validated` is called after each
@@ -413,8 +505,10 @@ class Trainer:
             return
         options = self.options
         began = time.perf_counter() - sum(self.history["seconds"][-1:])
+        if self.first is None:
+            self.first = self.model.theta.copy()
         if self.best.theta is None:
-            self.best.theta = self.model.theta.copy()
+            self.best.theta = self.first
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
@@ -423,15 +517,18 @@ class Trainer:
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
         bar = tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit") if options.verbose else None
         try:
+            if validation:
+                self.begin(validation)
             for _ in self.validations(data):
                 averaged = self.averaged
-                score = validation.score(averaged, self.n_threads) if validation else np.nan
+                frames, score = self.validate(averaged, validation) if validation else (None, np.nan)
                 if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
                     raise FloatingPointError
                 self.record(data, score, time.perf_counter() - began)
                 self.without_gain += 1
                 if not validation or score > self.best.score:  # without validation the last is the best
-                    self.best, self.without_gain = Best(averaged.theta.copy(), score, self.epochs, self.updates), 0
+                    self.best = Best(averaged.theta.copy(), score, self.epochs, self.updates, frames)
+                    self.without_gain = 0
                 loss = self.history["loss"][-1]
                 if bar is not None:
                     bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))

@@ -25,3 +25,11 @@ def all_threads():
 
     with _core.use_all_threads():
         yield
+
+
+@pytest.fixture
+def validated_after_each_epoch(monkeypatch):
+    """Validation after each epoch: of small data an epoch is one or two updates, and validation waits for twenty."""
+    from rnnrnade import training
+
+    monkeypatch.setattr(training, "AT_LEAST", 1)

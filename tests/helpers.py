@@ -287,16 +287,18 @@ def packed(X):
 
 
 def small_model(name, X=None, **options):
-    """An unfitted estimator of the class of that name, and data for it: X, or for binary models its signs."""
+    """An unfitted estimator of the class of that name, and data for it: X, or for binary models its signs.
+
+    Its transform is no choice of `fit`, which has tests of its own (test_auto.py)."""
     import rnnrnade
 
     X = walks() if X is None else X
     if name.endswith("RNADE"):
-        options = {"n_components": 2} | options
+        options = {"n_components": 2, "transform": "standardize"} | options
     else:
         X = [(x > 0).astype(float) for x in X]
     if name.startswith("RNN"):
-        options = {"n_recurrent": 4} | options
+        options = {"n_recurrent": 4} | ({"refit": False} if name == "RNNRNADE" else {}) | options
     else:
         X = np.concatenate(X)
     options = {"n_hidden": 4, "max_epochs": 4, "random_state": 0} | options

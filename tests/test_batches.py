@@ -132,7 +132,7 @@ def test_the_loss_of_windows_is_that_of_the_whole_recording(window):
 
 def test_training_on_windows_learns():
     x = walks(1, shortest=450, longest=451)[0]
-    model = small_rnnrnade(max_epochs=20).fit(x)
+    model = small_rnnrnade(max_epochs=20, validate_every=5).fit(x)
     assert model.history_["validation_score"][-1] > model.history_["validation_score"][0]
     assert_same_bits(copied_parameters(clone(model).fit(x)), copied_parameters(model))
 
@@ -270,5 +270,5 @@ def test_threads_leave_the_bits_of_a_fit_with_noise(cell, all_threads):
 
 def test_noise_in_windows_of_one_long_recording():
     x = walks(1, shortest=450, longest=451)[0]
-    model = small_rnnrnade(max_epochs=20, **NOISY).fit(x)
+    model = small_rnnrnade(max_epochs=20, validate_every=5, **NOISY).fit(x)
     assert model.history_["loss"][-1] < model.history_["loss"][0]

@@ -21,6 +21,7 @@ OTHERS = {
 LEADING = {
     ("Frames", "x"), ("Frames", "offsets"), ("states", "rows"), ("sample", "x"), ("adam", "theta"),
     ("momentum", "theta"), ("apply", "x"), ("add_product", "A"), ("add_product", "B"),
+    ("causal", "u"), ("causal", "offsets"),
 }  # fmt: skip
 
 
@@ -61,6 +62,11 @@ def calls(dtype, R=3, cell="lstm"):
         "momentum": moved | {"decay": 0.9} | threads,
         "norm": {"x": zeros(7)} | threads,
         "add_product": {"C": np.zeros((4, 2)), "A": np.zeros((4, 3)), "B": np.zeros((2, 3))},
+        "causal": {
+            "e": np.zeros((6, 2)), "u": np.zeros((6, 2)), "offsets": np.array([0, 2, 6]), "state": np.ones((2, 8)),
+            "options": ((0.9, 0.5), ((0.9,), 0.0, 0.1), (0.9, 0.1), None), "location": np.zeros((6, 2)),
+            "scale": np.zeros((6, 2)),
+        },
         "apply": {"function": "exp", "x": zeros(PAD), "out": zeros(PAD)},
     }  # fmt: skip
     for name in ("forward", "gradient", "states", "sample", "from_normal", "score_frame"):
@@ -146,7 +152,8 @@ def test_a_static_network_refuses_other_shapes_too(name):
 
 @pytest.mark.parametrize("name", [name for name in calls("float64") if name != "Network"])
 def test_another_type_layout_or_protection_is_refused(name):
-    outputs = {"log_density", "dims", "parameters", "last", "grad", "out", "e", "theta", "average", "m", "v", "C"}
+    outputs = {"log_density", "dims", "parameters", "last", "grad", "out", "e", "theta", "average", "m", "v", "C",
+               "location", "scale"}  # fmt: skip
     arguments = calls("float64")[name]
     for key, value in arguments.items():
         if not isinstance(value, np.ndarray) or (name, key) in {("Frames", "x"), ("Frames", "initial")}:
@@ -174,7 +181,13 @@ OPTIONAL = {"dims", "parameters", "last", "inputs", "mask", "average", "strength
 def test_none_is_refused_where_something_is_needed(name):
     arguments = calls("float64")[name]
     for key, value in arguments.items():
-        if key not in OPTIONAL or (name, key) == ("score_frame", "state") or (name, key) == ("score_frame", "dims"):
+        if name == "causal" and key in ("location", "scale"):
+            refused(name, changed(arguments, (key,), None), "location and scale must come together")
+        elif (
+            key not in OPTIONAL
+            or name == "causal"
+            or (name, key) in {("score_frame", "state"), ("score_frame", "dims")}
+        ):
             with pytest.raises((TypeError, AttributeError)):
                 call(name, changed(arguments, (key,), None))
         elif isinstance(value, np.ndarray) and name not in ("Frames", "sample"):

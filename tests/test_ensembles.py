@@ -70,6 +70,7 @@ def test_the_first_member_is_the_model_alone(name):
     assert len({tuple(np.arange(3) if o is None else o) for o in orders}) > 3
 
 
+@pytest.mark.usefixtures("validated_after_each_epoch")
 @every_estimator
 def test_attributes_of_one_order_are_those_of_the_members(name):
     model, X = ensemble(name)
@@ -261,6 +262,7 @@ def test_names_of_columns_reach_the_members():
     assert model.members_[1].score_dims(frame).shape == X.shape
 
 
+@pytest.mark.usefixtures("validated_after_each_epoch")
 def test_an_interruption_keeps_the_members_that_were_begun(monkeypatch):
     model, X = small_model("RNNRNADE", n_orders=3, batch_size=1000)
     monkeypatch.setattr(_core, "gradient", gradient_at(6, interrupt))  # the second epoch of the second member

@@ -1,6 +1,8 @@
 """The course of a fit: history, validation, restarts, interruptions, going on, the same bits, progress."""
 
+import re
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from helpers import (
     every_estimator,
     gradient_at,
     interrupt,
+    packed,
     small_model,
     small_rnnrnade,
     walks,
@@ -23,9 +26,15 @@ from helpers import (
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from rnnrnade import Linear, _core, optim
+from rnnrnade import RNNRNADE, Linear, _core, optim, training
 
 COLUMNS = ["epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds"]
+
+
+@pytest.fixture(autouse=True)
+def validated_after_each_epoch(monkeypatch):
+    """Data here are so few that an epoch is one or two updates."""
+    monkeypatch.setattr(training, "AT_LEAST", 1)
 
 
 def vector(model, gradient=None):
@@ -58,15 +67,29 @@ def test_history_without_validation(name):
     assert model.n_iter_ == model.best_epoch_ == 4
 
 
-@pytest.mark.parametrize("transform", [None, "standardize", Linear(lags=2, covariance="full")], ids=str)
+@pytest.mark.parametrize("transform", [None, "standardize"])
 @pytest.mark.parametrize("name", ["RNADE", "RNNRNADE"])
 def test_the_loss_is_the_mean_log_density_per_frame_in_the_units_of_X(name, transform):
     X = [1000 * x for x in walks()]
-    if name == "RNADE" and isinstance(transform, Linear):
-        transform = Linear(covariance="full")
     model, X = small_model(name, X, transform=transform, validation_fraction=0, dtype=FLOAT64, max_epochs=1, **STILL)
     model.fit(X)
     assert_near(model.history_["loss"], [-model.score(X)], 1e-11)
+
+
+@pytest.mark.parametrize("name, lags", [("RNADE", 0), ("RNNRNADE", 2)])
+def test_behind_a_linear_map_the_loss_is_that_of_frames_that_were_left_out(name, lags):
+    linear = Linear(lags, covariance="full")
+    model, X = small_model(name, transform=linear, validation_fraction=0, dtype=FLOAT64, max_epochs=1, **STILL)
+    model.fit(X)
+    frames, offsets = packed(X if lags else [X])
+    if not lags:
+        offsets = np.arange(len(frames) + 1)
+    e = clone(linear).fit_left_out(frames, offsets)
+    behind = type(model).from_parameters(dict(model.parameters_), min_scale=model.min_scale, dtype=FLOAT64)
+    sequences = [e[a:b] for a, b in pairwise(offsets)] if lags else e
+    jacobian = np.broadcast_to(model.transform_.log_jacobian(offsets), e.shape).sum(axis=1).mean()
+    assert_near(model.history_["loss"], [-behind.score(sequences) - jacobian], 1e-11)
+    assert abs(model.history_["loss"][0] + model.score(X)) > 1e-3
 
 
 @every_estimator
@@ -167,6 +190,75 @@ def test_too_few_to_hold_some_out(name, n):
             clone(model).set_params(**options).fit(X)
 
 
+# ---- bad values in the held-out part -------------------------------------------------------------------------------
+
+
+def recordings(n, n_frames=40, seed=0):
+    """Two noisy sines each."""
+    generator, t = np.random.default_rng(seed), np.arange(n_frames)[:, None]
+    begins = generator.uniform(0, 6, (n, 1, 2))
+    return list(np.sin(t * [0.25, 0.4] + begins) * [3, 2] + generator.normal(size=(n, n_frames, 2)) * 0.2)
+
+
+def damaged(X, i=3, t=17, d=1, value=300.0):
+    X = [x.copy() for x in X]
+    X[i][t, d] = value
+    return X
+
+
+@pytest.mark.parametrize("value", [300.0, 1e30])
+@pytest.mark.parametrize("transform", ["standardize", "var"])
+def test_one_bad_held_out_value_does_not_rule_the_fit(transform, value):
+    X, valid, test = recordings(20), recordings(6, seed=1), recordings(10, seed=2)
+    options = {"n_hidden": 8, "n_recurrent": 8, "max_epochs": 200, "learning_rate": 0.03, "transform": transform}
+    good = small_rnnrnade(**options).fit(X, validation_data=valid)
+    with pytest.warns(
+        UserWarning, match="validation_data: sequence 3, frame 17, dimension 1, is held out and so impro"
+    ):
+        bad = small_rnnrnade(**options).fit(X, validation_data=damaged(valid, value=value))
+    assert bad.best_epoch_ > 20
+    untrained = small_rnnrnade(**options).set_params(max_epochs=1, **STILL).fit(X, validation_data=valid)
+    gained = good.score(test) - untrained.score(test)
+    assert gained > 0.2 and bad.score(test) > good.score(test) - 0.3 * gained
+
+
+def test_a_held_out_frame_moves_the_mean_by_twenty_standard_errors_at_most():
+    X, valid = recordings(20), damaged(recordings(6, seed=1))
+    model = small_rnnrnade(dtype=FLOAT64, transform="var", **STILL)
+    with pytest.warns(UserWarning, match="held out"):
+        model.fit(X, validation_data=valid)
+    scores = np.concatenate(model.score_frames(valid))
+    spread = 1.48 * np.median(np.abs(scores - np.median(scores)))
+    assert spread < 2**0.5
+    floor = np.median(scores) - 20 * np.sqrt(len(scores)) * 2**0.5
+    assert scores.min() < 100 * floor
+    assert_near(model.history_["validation_score"], [np.maximum(scores, floor).mean()] * 4, 1e-11)
+
+
+@pytest.mark.parametrize("order", [None, [1, 0]])
+def test_a_bad_held_out_value_is_named_as_it_stands_in_X(order):
+    pandas = pytest.importorskip("pandas")
+    X = {f"run {i}": x for i, x in enumerate(recordings(12))}
+    split = small_rnnrnade(random_state=1).fit(list(X.values()))._split  # the same sequences are held out below
+    data = small_rnnrnade()._check(list(X.values()), reset=True)
+    held = split(data, np.ones(data.n_frames), None, np.random.default_rng(1))[2]
+    i = next(i for i, x in enumerate(X.values()) if np.array_equal(x, held.frames[: len(x)]))
+    X[f"run {i}"] = damaged([X[f"run {i}"]], 0)[0]
+    table = pandas.concat({key: pandas.DataFrame(x, columns=["sun", "wind"]) for key, x in X.items()})
+    model = small_rnnrnade(random_state=1, order=order, n_restarts=2)
+    with pytest.warns(UserWarning) as caught:
+        model.fit(table)
+    place = rf"^X: sequence {i} \('run {i}'\), frame 17, dimension 1 \('wind'\) \(row {40 * i + 17} of X\), is held out"
+    assert re.match(place, str(caught[0].message))
+    x = damaged([np.concatenate(recordings(1, 200))], 0, 190)[0]  # the end of one recording
+    with pytest.warns(UserWarning, match="^X: sequence 0, frame 190, dimension 1, is held out"):
+        small_rnnrnade(order=order).fit(x)
+    with pytest.warns(UserWarning, match="^validation_data: row 97, dimension 1, is held out"):
+        small_model("RNADE", order=order)[0].fit(
+            np.concatenate(X := recordings(12)), validation_data=np.concatenate(damaged(X, 2))
+        )
+
+
 # ---- validation by updates, restarts -------------------------------------------------------------------------------
 
 
@@ -175,6 +267,45 @@ def test_max_updates_ends_the_run():
     assert model.history_["update"] == [6, 12, 13] and model.history_["epoch"] == [1, 2, 3]
     assert model.n_iter_ == 3 and model.best_update_ == 13
     assert small_rnnrnade(batch_size=5, max_epochs=2, max_updates=13).fit(walks()).history_["update"] == [6, 12]
+
+
+@pytest.mark.parametrize("updates_an_epoch, batch_size, epochs", [(1, 100, [20, 40, 50]), (3, 10, [7, 14, 15]),
+                                                                  (27, 1, [1, 2, 3])])  # fmt: skip
+def test_validation_comes_after_an_epoch_and_twenty_updates(updates_an_epoch, batch_size, epochs, monkeypatch):
+    monkeypatch.undo()
+    X, options = walks(), {"batch_size": batch_size, "max_epochs": epochs[-1], "learning_rate": 1e-3}
+    model = small_rnnrnade(**options).fit(X)  # 27 sequences, whose score rises
+    assert model.history_["epoch"] == epochs and model.n_iter_ == epochs[-1]
+    assert model.history_["update"] == [updates_an_epoch * epoch for epoch in epochs]
+    assert [len(column) for column in model.history_.values()] == [3] * 7
+    assert small_rnnrnade(**options, validation_fraction=0).fit(X).history_["epoch"] == epochs
+
+
+def test_patience_is_three_hundred_updates_and_more_of_one_recording(monkeypatch):
+    monkeypatch.undo()
+    model = RNNRNADE(2, 4, n_recurrent=4, max_epochs=5000, random_state=0).fit(walks(1, shortest=160, longest=161)[0])
+    assert model.history_["update"][-1] == model.best_update_ + 300
+
+
+@pytest.mark.parametrize("cell", ["sigmoid", "lstm"])
+def test_validation_reads_the_last_frames_of_a_long_past(cell, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(600, 2)).cumsum(axis=0) / 10
+    options = {"cell": cell, "max_epochs": 5, "dtype": FLOAT64, "transform": "standardize"}
+    model = small_rnnrnade(**options).fit(x)
+    expected = model.score_frames(x)[540:].mean()
+    assert_near(max(model.history_["validation_score"]), expected, 1e-11)
+    scored = []
+    true = _core.forward
+    monkeypatch.setattr(_core, "forward", lambda *given: scored.append(len(given[3])) or true(*given))
+    for past, tolerance in ((200, 1e-9), (0, None)):
+        monkeypatch.setattr(training, "PAST", past)
+        found = max(small_rnnrnade(**options).fit(x).history_["validation_score"])
+        assert set(scored) == {past + 60}
+        scored.clear()
+        if tolerance:
+            assert_near(found, expected, tolerance)
+        else:
+            assert abs(found - expected) > 1e-6
 
 
 @pytest.mark.parametrize("every, updates", [(1, list(range(1, 13))), (4, [4, 8, 12]), (5, [5, 10, 12]), (50, [12])])

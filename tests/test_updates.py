@@ -162,6 +162,7 @@ def test_schedules(optimizer):
     assert_near(rates(schedule="linear", warmup=5, **options), 0.01 * warm * (1 - part), 1e-15)
 
 
+@pytest.mark.usefixtures("validated_after_each_epoch")
 @pytest.mark.parametrize("batch_size", [7, 1000])
 def test_sgd_falls_linearly(batch_size):
     model = small_rnnrnade(optimizer="sgd", learning_rate=0.01, max_epochs=10, batch_size=batch_size).fit(walks())

@@ -45,11 +45,35 @@ def _pieces(model, data, rows, n_samples, generator):
         yield chosen[0], np.concatenate(drawn), np.concatenate(means)
 
 
+def links(front):
+    return getattr(front.transform, "links", [front.transform])
+
+
+def replaced(front, data, rows, e, values):
+    """What the Linear leaves, u (M, D), and in the place of its `rows` what belongs to e = values (n, m, D)."""
+    linear, *others = links(front)
+    if not others:
+        return e, values
+    (volatility,) = others
+    u = linear.forward(front.ordered(data.frames), data.offsets)
+    states, wanted = [], set(rows.tolist())
+    for begin, end in zip(data.offsets[:-1].tolist(), data.offsets[1:].tolist(), strict=True):
+        state = volatility.start(1, u.shape[1])
+        for row in range(begin, end):
+            if row in wanted:
+                states.append(state)
+            *_, state = volatility.moved(u[row : row + 1], np.array([0, 1]), state)
+    n, m, D = values.shape
+    flat = np.ascontiguousarray(values).reshape(n * m, D)
+    moved = volatility.inverse_of_packed(flat, np.arange(n * m + 1), np.tile(np.concatenate(states), (n, 1)))
+    return u, moved.reshape(n, m, D)
+
+
 def _of_one(density, data, rows, n_samples, generator, n_threads):
     """The same of one density."""
     net, front = density.model, density.front
     lay = net.layout
-    e = density.encode(data)
+    e, _ = density.encode(data)
     states = net.states(e, data.offsets, rows)
     position = np.arange(len(e)) - np.repeat(data.offsets[:-1], data.lengths)
     at_once = max(1, NUMBERS // (n_samples * lay.D * lay.P))
@@ -69,8 +93,9 @@ def _of_one(density, data, rows, n_samples, generator, n_threads):
         def in_units(values, frames=frames, chosen=chosen):
             values = values.astype(np.float64).reshape(n_samples, len(chosen), lay.D)
             if front.transform is not None:
-                # x = (what the past says) + scale L e: the true frame, moved by what replaces its e.
-                values = frames + noise(front.transform, values - e[chosen], position[chosen])
+                # x = (what the past says) + scale L u: the true frame, moved by what replaces its u.
+                u, values = replaced(front, data, chosen, e, values)
+                values = frames + noise(links(front)[0], values - u[chosen], position[chosen])
             return front.back(values, axis=2)
 
         yield chosen, in_units(drawn), in_units(means)

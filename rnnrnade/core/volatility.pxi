@@ -164,16 +164,20 @@ def causal(double[:, ::1] e not None, double[:, ::1] u not None, const int64_t[:
     cdef Causal p = causal_of(options, D)
     cdef Now now
     cdef Workspace space = workspace()
+    if N < 0:
+        raise ValueError("offsets must have the shape (N + 1,). Got (0,) instead.")
     check_shape("e", &e.shape[0], 2, M, D)
     check_shape("state", &state.shape[0], 2, N, p.size)
-    if location is not None or scale is not None:
+    if (location is None) != (scale is None):
+        raise ValueError("location and scale must come together, (M, D) each. Got only one of them.")
+    if location is not None:
         check_shape("location", &location.shape[0], 2, M, D)
         check_shape("scale", &scale.shape[0], 2, M, D)
     if offsets[0] != 0 or offsets[N] != M:
         raise ValueError(f"offsets must go from 0 to {M}. Got {offsets[0]} and {offsets[N]} instead.")
     for s in range(N):
         if offsets[s + 1] < offsets[s]:
-            raise ValueError("offsets must ascend.")
+            raise ValueError(f"offsets must ascend. Got {offsets[s + 1]} behind {offsets[s]} at {s + 1}.")
     now.m = <double*>space.take((4 * D + D * D) * sizeof(double))
     now.s, now.v, now.w, now.F = now.m + D, now.m + 2 * D, now.m + 3 * D, now.m + 4 * D
     with nogil:
