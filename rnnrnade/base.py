@@ -538,7 +538,6 @@ class Estimator(DensityMixin, BaseEstimator):
             return False
         seconds = sum(trainer.history["seconds"][-1:])
         trainer.record(data, np.nan, seconds + time.perf_counter() - began)
-        trainer.best.epoch, trainer.best.update = trainer.epochs, trainer.updates
         return True
 
     # ---- what was fitted ----------------------------------------------------------------------------------------

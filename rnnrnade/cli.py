@@ -351,12 +351,13 @@ def _fit(args):
     reports = [str(warning.message) for warning in caught]
     others = [report for report in reports if "training was interrupted" not in report]
     interrupted = len(others) < len(reports)
-    best = [member.best_epoch_ for member in estimator.members_]
-    if best == [0]:  # stopped within the first epoch
+    members = estimator.members_
+    best = [member.n_iter_ if member.best_epoch_ is None else member.best_epoch_ for member in members]
+    if [member.n_iter_ for member in members] == [0]:
         if interrupted and args.checkpoint:
-            raise KeyboardInterrupt(f"interrupted in the first epoch; {args.checkpoint} is there to resume")
+            raise KeyboardInterrupt(f"interrupted before the first validation; {args.checkpoint} is there to resume")
         if interrupted:
-            raise KeyboardInterrupt("interrupted in the first epoch; no model was written")
+            raise KeyboardInterrupt("interrupted before the first validation; no model was written")
         raise Refusal(f"{data.name}: {' '.join(others)}")
     for report in others:
         _say(f"warning: {report}")
@@ -558,11 +559,14 @@ def _outcome(estimator):
     if len(members) > 1:
         return f"{len(members)} orders: " + "; ".join(map(_outcome, members))
     history, best = estimator.history_, estimator.best_epoch_
-    at = list(history["update"]).index(estimator.best_update_)
-    score, epochs = history["validation_score"][at], f"epoch {best} of {estimator.n_iter_}"
-    if np.isfinite(score):
-        return f"validation score {score:+.4f} nats per frame ({epochs})"
-    return f"no validation data, training score {-history['loss'][at]:+.4f} nats per frame ({epochs})"
+    scores, epochs = history["validation_score"], f"epoch {best} of {estimator.n_iter_}"
+    if best is None:
+        return f"no validation data, training score {-history['loss'][-1]:+.4f} nats per frame"
+    if best == 0:
+        gained = f"at most {max(scores):+.4f} nats per frame, no more than one standard error above"
+        return f"validation score {gained} that of the net as it starts, which is kept ({epochs})"
+    score = scores[history["update"].index(estimator.best_update_)]
+    return f"validation score {score:+.4f} nats per frame ({epochs})"
 
 
 # Files

@@ -147,9 +147,7 @@ def _affordable_epochs(estimator, train, seconds):
     from sklearn.base import clone
 
     trial = _fit(clone(estimator).set_params(max_epochs=4), train)
-    elapsed = trial.history_["seconds"]
-    mean = (elapsed[-1] - elapsed[0]) / (len(elapsed) - 1)  # the first epoch also warms up
-    return max(1, int(seconds / mean))
+    return max(1, int(seconds * trial.n_iter_ / trial.history_["seconds"][-1]))
 
 
 def _simpler_models(train, test, random_state):

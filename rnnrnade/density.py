@@ -52,16 +52,18 @@ class BernoulliParameters(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept.
-    Of one that was not trained, such as that of given parameters, there are no rows."""
+    """How a density was trained: the rows of its history, and the epoch and update of the parameters that were kept, 0
+    at the start, None where nothing was validated.  Of one that was not trained, such as that of given parameters,
+    there are no rows."""
 
     history: dict = field(default_factory=lambda: {"epoch": [], "update": []})
-    best_epoch: int = 0
-    best_update: int = 0
+    best_epoch: int | None = None
+    best_update: int | None = None
 
     @classmethod
     def of(cls, trainer):
-        return cls(trainer.history, trainer.best.epoch, trainer.best.update)
+        best = trainer.best
+        return cls(trainer.history, *((best.epoch, best.update) if best.frames is not None else (None, None)))
 
     @property
     def n_epochs(self):
@@ -345,7 +347,8 @@ class Density:
             history[name] = [int(value) for value in history.get(name, [])]
         if len({len(column) for column in history.values()}) > 1:
             raise ValueError("the columns of its history have several lengths")
-        record = Record(history, int(state["best_epoch"]), int(state["best_update"]))
+        best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
+        record = Record(history, *best)
         return cls(Front(order, transform, theta.dtype), Model(layout, np.array(theta)), record)
 
     @classmethod

@@ -231,8 +231,10 @@ history_ : dict of lists *
     files).
 n_iter_ : int *
     Epochs run.
-best_epoch_, best_update_ : int *
-    The epoch and the update after which the parameters that were kept were validated; 0: none was.
+best_epoch_, best_update_ : int or None *
+    The epoch and the update after which the parameters that were kept were validated.  0: those the net starts with
+    (the history has no row of them), on which training gained no more than one standard error of the paired difference
+    of held-out log-densities, over rows or blocks of consecutive frames.  None: nothing was validated.
 n_features_in_ : int
 feature_names_in_ : ndarray of str
     Where X has names.""",

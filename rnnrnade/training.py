@@ -14,6 +14,9 @@ time in validation.  Now that is 3 %, and test log-density rose by 2 nats a fram
 irradiance.  Going back to the best parameters with a smaller learning rate, up to three times, was tried: with the
 average below it gained nothing on either set that the defaults were chosen on, and cost as many epochs again.)
 
+The net as it starts is validated too, as update 0, and it is kept unless the best of what was trained gains more than
+one standard error on it (`gain`): a net that learned nothing from few frames is no better than the transform alone.
+
 The score is the mean log-density of the held-out frames, each of them at least the floor (`lowest`), which the net as
 it starts decides: without it one bad value ends training at once (a wind of 1048 mph scored -769 nats, and what the
 net made of it outweighed all else).  A mean of the best 99 % would leave out what heavy tails are judged by.
@@ -149,6 +152,17 @@ class Data:
         rows, offsets = gathered(starts, self.offsets[sequence + 1] - starts)
         return self.frames[rows], offsets, np.searchsorted(rows, self.rows)
 
+    @cached_property
+    def groups(self):
+        """To which group each counted frame belongs, (m,): a block of about sqrt(m) consecutive ones of a sequence (a
+        row of vectors), so that what depends on each other is mostly in one."""
+        sequence = np.searchsorted(self.offsets, self.rows, side="right") - 1
+        _, first, counts = np.unique(sequence, return_index=True, return_counts=True)
+        blocks = np.maximum(1, np.round(counts / int(np.sqrt(len(self.rows))))).astype(np.int64)  # of each sequence
+        position = np.arange(len(self.rows)) - np.repeat(first, counts)
+        within = position * np.repeat(blocks, counts) // np.repeat(counts, counts)
+        return np.repeat(np.cumsum(blocks) - blocks, counts) + within
+
     def scores(self, model, n_threads):
         """Log-density of each counted frame, nats, in the units of X: (m,)"""
         frames, offsets, counted = self.read
@@ -183,6 +197,40 @@ def lowest(scores, n_dims):
         median = np.median(scores)
         spread = 1.48 * np.median(np.abs(scores - median))
         return float(median - MOST * np.sqrt(len(scores)) * max(spread, np.sqrt(n_dims)))
+
+
+def gain(new, old, groups, weight=None):
+    """What frames gain in log-density from `old` to `new`: (weighted mean, its standard error).
+
+    The error is that of a ratio of two sums over groups, which are taken to be independent: with the differences d_i,
+    weights w_i and the mean m, of each group r = sum_i w_i (d_i - m), and error^2 = G / (G - 1) sum r^2 / (sum w)^2.
+    It is infinite where there is one group: one says nothing about the next.
+
+    Parameters
+    ----------
+    new, old : ndarray of shape (m,)
+        Log-densities of the same frames.
+    groups : ndarray of shape (m,), ints from 0 on
+        Such as `Data.groups`.
+    weight : ndarray of shape (m,), optional
+
+    Returns
+    -------
+    mean, error : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade.training import gain
+    >>> gain(np.array([1.0, 2.0, 4.0, 5.0]), np.zeros(4), np.array([0, 0, 1, 1]))
+    (3.0, 1.5)
+    """
+    weight = np.ones(len(new)) if weight is None else weight
+    total, size = np.bincount(groups, weight * (new - old)), np.bincount(groups, weight)
+    total, size = total[size > 0], size[size > 0]
+    mean, G = total.sum() / size.sum(), len(size)
+    error = np.sqrt(G / (G - 1) * ((total - mean * size) ** 2).sum()) / size.sum() if G > 1 else np.inf
+    return float(mean), float(error)
 
 
 def windows(offsets, window, generator):
@@ -270,8 +318,10 @@ class Seen:
 
 @dataclass
 class Best:
-    """The best validation so far; epoch 0 is the start.  `frames` (m,): the held-out log-density of each counted frame
-    (`Data.rows`) in nats, in the units of X, at least the floor."""
+    """The best parameters so far, and their epoch and update; 0 is the start.
+
+    `frames` (m,): the held-out log-density of each counted frame (`Data.rows`) in nats, in the units of X, at least the
+    floor; None: not validated.  They are no part of a checkpoint: `fit` makes them again."""
 
     theta: np.ndarray | None = None
     score: float = -np.inf
@@ -302,7 +352,7 @@ class Trainer:
         self.history = {name: [] for name in COLUMNS}
         self.seen = Seen()
         self.best = Best()
-        self.first = None  # the parameters before the first update, once `fit` or `set_state` has begun
+        self.start = None  # the net as it starts, once `fit` or `set_state` has begun
         self.floor = None  # of held-out log-densities, see `lowest`
         self.without_gain = 0  # validations since the best
         self.batches_done = 0  # of this epoch
@@ -415,7 +465,8 @@ class Trainer:
 
     def set_state(self, numbers, arrays):
         """Go on from what `get_state` gave.  What is not that raises one of ValueError, TypeError, KeyError."""
-        theta = self.first = self.model.theta
+        theta = self.model.theta
+        self.start = Best(theta)
 
         def of_parameters(name):
             if arrays[name].shape != theta.shape or arrays[name].dtype != theta.dtype:
@@ -482,33 +533,44 @@ class Trainer:
         if self.seen.weight:
             yield
 
-    def begin(self, validation):
-        """Score the net as it starts, from which the floor comes."""
-        model = self.model.with_theta(self.first)
-        scores = validation.scores(model, self.n_threads)
-        if self.floor is None:
-            self.floor = lowest(scores, model.layout.D)
-            validation.warn_below(self.floor, scores, model, self.n_threads)
-
     def validate(self, model, validation):
         """(log-density of each counted frame, at least the floor; their mean)."""
         frames = np.maximum(validation.scores(model, self.n_threads), self.floor)
         return frames, float((frames * validation.weight).sum()) / validation.total
 
+    def begin(self, validation):
+        """Find the floor and validate the net as it starts; after a checkpoint what was best until then, too."""
+        model = self.model.with_theta(self.start.theta)
+        scores = validation.scores(model, self.n_threads)
+        if self.floor is None:
+            self.floor = lowest(scores, model.layout.D)
+        validation.warn_below(self.floor, scores, model, self.n_threads)
+        for one in (self.start, self.best):
+            if one.theta is not None:
+                one.frames, one.score = self.validate(model.with_theta(one.theta), validation)
+
+    def kept(self, validation):
+        """The best of what was trained where it gains more than one standard error on the net as it starts, else that;
+        without validation the last."""
+        start, best = self.start, self.best
+        if best.theta is None:
+            return start
+        if best.frames is None or start.frames is None:
+            return best
+        mean, error = gain(best.frames, start.frames, validation.groups, validation.weight)
+        return best if mean > error else start
+
     def fit(self, data, validation, validated=lambda trainer: None):
         """Train until the validation score stops rising, or max_epochs or max_updates; `validated` is called after each
         validation, and at the end.
 
-        The model is left with the best parameters seen (without validation data: the last), also after Ctrl-C, and
-        never with parameters that are not finite."""
-        if self.finished:
-            return
+        The model is left with the best parameters seen, which are those it starts with where training gains no more
+        than one standard error on them (without validation data: the last), also after Ctrl-C, and never with
+        parameters that are not finite."""
         options = self.options
         began = time.perf_counter() - sum(self.history["seconds"][-1:])
-        if self.first is None:
-            self.first = self.model.theta.copy()
-        if self.best.theta is None:
-            self.best.theta = self.first
+        if self.start is None:
+            self.start = Best(self.model.theta.copy())
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
@@ -540,29 +602,30 @@ class Trainer:
         except FloatingPointError:
             warnings.warn(
                 f"the loss was not finite in epoch {self.epochs}: training stopped and went back to the parameters "
-                f"of epoch {self.best.epoch}. A smaller learning_rate (now {options.learning_rate}), a smaller "
-                f"clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
+                f"of epoch {self.kept(validation).epoch}. A smaller learning_rate (now {options.learning_rate}), a "
+                f"smaller clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
         except KeyboardInterrupt:
             self.interrupted = True
             warnings.warn(
-                f"training was interrupted: the estimator has the parameters of epoch {self.best.epoch}.",
+                f"training was interrupted: the estimator has the parameters of epoch {self.kept(validation).epoch}.",
                 ConvergenceWarning,
                 stacklevel=5,
             )
         finally:
             if bar is not None:
                 bar.close()
-            self.model.theta[...] = self.best.theta
+            self.best = self.kept(validation)
+            self.model = self.model.with_theta(self.best.theta.copy())
         self.finished = not self.interrupted
         if self.finished:
             validated(self)
 
     @property
     def score(self):
-        """What restarts are compared by: the best validation score, or without validation minus the last loss."""
+        """What restarts are compared by: the score of what is kept, or without validation minus the last loss."""
         if np.isnan(self.best.score):
             return -self.history["loss"][-1]
         return self.best.score

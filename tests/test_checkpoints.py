@@ -13,9 +13,11 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
-from rnnrnade import Linear, ModelFileError, _core, checkpoints, io, training
+from rnnrnade import Linear, ModelFileError, _core, checkpoints, io
 from rnnrnade.checkpoints import digest
 from rnnrnade.io import read_file
+
+pytestmark = pytest.mark.usefixtures("validated_after_each_epoch")
 
 RNG = np.random.default_rng(3)
 VECTORS = RNG.normal(size=(60, 3))
@@ -48,12 +50,6 @@ FITS = {
         "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "cell": "lstm", "dtype": "float64"}, SEQUENCES,
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def validated_after_each_epoch(monkeypatch):
-    """Data here are so few that an epoch is one or two updates."""
-    monkeypatch.setattr(training, "AT_LEAST", 1)
 
 
 def make(name):
@@ -208,8 +204,9 @@ def test_a_warm_start_resumes_from_what_it_began_with(name, tmp_path, monkeypatc
         killed_after(patch, 3)
         load().fit(X, checkpoint=path, every=0)
     assert_same_fit(load().fit(X, checkpoint=path, resume=True), whole, X)
+    other = clone(model).set_params(random_state=5).fit(X).set_params(random_state=model.random_state, warm_start=True)
     with pytest.raises(ModelFileError, match="another first parameters"):
-        whole.fit(X, checkpoint=path, resume=True)
+        other.fit(X, checkpoint=path, resume=True)
 
 
 def test_a_loss_that_is_not_finite_ends_the_same(tmp_path, monkeypatch):

@@ -847,7 +847,7 @@ def test_control_c_in_a_fit_saves_the_best_model_so_far(folder, tmp_path):
     code, out, last = interrupted(*argv)
     assert (code, out) == (130, "")
     assert last.startswith(f"rnnrnade: interrupted: {output} has the best model so far, of epoch ")
-    assert rnnrnade.RNNRNADE.load(output).best_epoch_ >= 1
+    assert rnnrnade.RNNRNADE.load(output).n_iter_ >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C as POSIX does")

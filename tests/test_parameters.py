@@ -35,10 +35,10 @@ def test_rho_is_one_unless_learned(name, learn_rho):
     if name.endswith("RNADE"):
         if learn_rho:
             return
-        model, X = small_model(name)  # real-valued models learn it always
+        model, X = small_model(name, validation_fraction=0)  # real-valued models learn it always
         learn_rho = True
     else:
-        model, X = small_model(name, learn_rho=learn_rho)
+        model, X = small_model(name, learn_rho=learn_rho, validation_fraction=0)
     for trained in (model.fit(X), clone(model).partial_fit(X)):
         assert np.all(trained.parameters_["rho"] != 1) if learn_rho else np.all(trained.parameters_["rho"] == 1)
         assert not np.array_equal(trained.parameters_["W"], clone(model).set_params(**STILL).fit(X).parameters_["W"])

@@ -78,7 +78,7 @@ def test_what_a_model_does_not_have_is_not_drawn(tmp_path):
     untrained, _ = Case(D=2, H=3, K=2, R=0, lengths=(5,)).model()
     untrained.save(tmp_path / "model.safetensors")
     for model in (untrained, RNADE.load(tmp_path / "model.safetensors")):
-        assert (model.n_iter_, model.best_epoch_, model.best_update_) == (0, 0, 0)
+        assert (model.n_iter_, model.best_epoch_, model.best_update_) == (0, None, None)
         with pytest.raises(ValueError, match="history is empty: no epoch was trained"):
             plotting.learning_curve(model)
     binary, Z = Case(D=3, H=4, K=1, R=3, lengths=(5,), head="bernoulli").model()
