@@ -28,7 +28,7 @@ from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
 from .options import OPTIONS, as_transform, documented, transform_from_json, transform_to_json
 from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
-from .starts import Start
+from .starts import Start, best_of
 from .training import Trainer, Training, weight_decays
 from .transforms import Linear
 
@@ -353,26 +353,24 @@ class Estimator(DensityMixin, BaseEstimator):
                 else:
                     order = self._draw_order(k, data.n_features, generator)
                     starts = self._starts(candidates, order, split, layout, generator, n_threads, names)
-                best = None
+                runs = []
                 for start in starts:
                     for restart in range(1 if before else self._option("n_restarts")):
-                        model = start.model(restart, generator)
-                        trainer = Trainer(model, options, generator, n_threads)
+                        trainer = Trainer(start.model(restart, generator), options, generator, n_threads)
                         checkpoint.restore(trainer)
                         trainer.fit(start.train, start.held, checkpoint.keep)
-                        if best is None or trainer.score > best[0].score:
-                            best = trainer, start
+                        runs.append((trainer, start))
                         if trainer.interrupted:
                             break
                     if trainer.interrupted:
                         break
-                trainer, start = best
+                trainer, start = best_of(runs)
                 candidates = [start.candidate]  # for all members that of the first
                 front = start.density.front
                 if not before and self._option("refit") and split[2] is data:
                     front = front.unfitted().fit(data, weight)
                 densities.append(Density(front, trainer.model, Record.of(trainer)))
-                if trainer.interrupted:
+                if runs[-1][0].interrupted:
                     break
         finally:
             checkpoint.flush()

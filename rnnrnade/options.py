@@ -201,7 +201,7 @@ validation_fraction : float or None, default=0.1
 validate_every : int or None, default=None
     Updates from one validation, and row of the history, to the next; >= 1.  None: after an epoch or 20 updates,
     whichever is later.
-patience : int, default=15 (vectors: 20)
+patience : int, default=10 (vectors: 20)
     Validations without a better score before training ends; >= 1.
 n_restarts : int, default=1
     Initialisations, each trained, of which `fit` keeps that of the best validation score (without validation: of the

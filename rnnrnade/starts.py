@@ -7,7 +7,7 @@ import numpy as np
 from .auto import Candidate, degrees_of_freedom
 from .checks import OutOfRange
 from .density import Density
-from .training import Data, lowest
+from .training import Data, gain, lowest
 
 
 @dataclass
@@ -66,3 +66,17 @@ class Start:
         scores = self.held.scores(self.density.model, n_threads)
         floor = lowest(scores, self.density.model.layout.D)
         return float(np.average(np.maximum(scores, floor), weights=self.held.weight))
+
+
+def best_of(runs):
+    """The run to keep, of pairs (trainer, start): that of the best score, if it was not kept as it started but gains
+    more than one standard error on the best of all starts; else that start.  Trainers end there."""
+    best, start = max(runs, key=lambda run: run[0].score)
+    if len(runs) > 1 and start.held is not None and best.best.update > 0:
+        others = [run for run in runs if run[0].start.frames is not None]
+        first, of_first = max(others, key=lambda run: run[0].start.score, default=(best, start))
+        mean, error = gain(best.best.frames, first.start.frames, start.held.groups, start.held.weight)
+        if mean <= error:
+            first.go_back()
+            return first, of_first
+    return best, start

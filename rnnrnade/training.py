@@ -623,6 +623,11 @@ class Trainer:
         if self.finished:
             validated(self)
 
+    def go_back(self):
+        """Keep the net as it started."""
+        self.best = self.start
+        self.model = self.model.with_theta(self.start.theta.copy())
+
     @property
     def score(self):
         """What restarts are compared by: the score of what is kept, or without validation minus the last loss."""
