@@ -64,6 +64,7 @@ class RNADE(VectorEstimator):
         warmup=0,
         weight_decay=0.1,
         clip_norm=5.0,
+        anneal=False,
         averaging=0.99,
         validation_fraction=0.1,
         validate_every=None,
@@ -94,6 +95,7 @@ class RNADE(VectorEstimator):
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.anneal = anneal
         self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.validate_every = validate_every
@@ -155,6 +157,7 @@ class NADE(VectorEstimator):
         warmup=0,
         weight_decay=0.1,
         clip_norm=5.0,
+        anneal=False,
         averaging=0.99,
         validation_fraction=0.1,
         validate_every=None,
@@ -181,6 +184,7 @@ class NADE(VectorEstimator):
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.anneal = anneal
         self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.validate_every = validate_every
@@ -253,6 +257,7 @@ class RNNRNADE(SequenceEstimator):
         warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
+        anneal=False,
         averaging=0.95,
         validation_fraction=0.1,
         validate_every=None,
@@ -291,6 +296,7 @@ class RNNRNADE(SequenceEstimator):
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.anneal = anneal
         self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.validate_every = validate_every
@@ -360,6 +366,7 @@ class RNNNADE(SequenceEstimator):
         warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
+        anneal=False,
         averaging=0.99,
         validation_fraction=0.1,
         validate_every=None,
@@ -393,6 +400,7 @@ class RNNNADE(SequenceEstimator):
         self.warmup = warmup
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.anneal = anneal
         self.averaging = averaging
         self.validation_fraction = validation_fraction
         self.validate_every = validate_every

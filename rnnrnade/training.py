@@ -17,6 +17,10 @@ average below it gained nothing on either set that the defaults were chosen on, 
 The net as it starts is validated too, as update 0, and it is kept unless the best of what was trained gains more than
 one standard error on it (`gain`): a net that learned nothing from few frames is no better than the transform alone.
 
+With `anneal` a second phase begins at the best parameters, with a new optimiser and 0.3 of the learning rate, which
+falls to 0 over as many updates as led to them.  What it begins with stays a candidate.  It takes up to twice as long,
+and gained nothing on most sets of real data, so it is off by default.
+
 The score is the mean log-density of the held-out frames, each of them at least the floor (`lowest`), which the net as
 it starts decides: without it one bad value ends training at once (a wind of 1048 mph scored -769 nats, and what the
 net made of it outweighed all else).  A mean of the best 99 % would leave out what heavy tails are judged by.
@@ -47,10 +51,11 @@ from tqdm.auto import tqdm
 from . import optim
 from .checks import plain
 
+ANNEALED = 0.3  # of the learning rate: what annealing begins with
 MOST = 20  # standard errors of the held-out mean that one frame may move it by
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
-PAST = 2000  # frames before the first counted one of a sequence, 20 windows, that validation reads
+PAST = 2000  # frames before the held-out end of a sequence, 20 windows, that validation reads; a window if it is longer
 AT_LEAST = 20  # updates from one validation to the next with validate_every=None
 COLUMNS = ("epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
 
@@ -94,6 +99,7 @@ class Training:
     patience: int
     verbose: int
     averaging: float | None = None
+    anneal: bool = False
     mean_gradient: bool = False
     window: int | None = None
     input_noise: float = 0.0
@@ -121,6 +127,7 @@ class Data:
     counted: np.ndarray
     jacobian: np.ndarray | float = 0.0
     place: Callable | None = None
+    past: int = PAST  # frames before the first counted one of a sequence that scores read
 
     def __post_init__(self):
         self.jacobian = np.broadcast_to(self.jacobian, self.counted.shape)
@@ -148,7 +155,7 @@ class Data:
     def read(self):
         """What scores read, in one piece: frames, offsets, and which of the frames are counted, (m,)."""
         sequence, first = np.unique(np.searchsorted(self.offsets, self.rows, side="right") - 1, return_index=True)
-        starts = np.maximum(self.offsets[sequence], self.rows[first] - PAST)
+        starts = np.maximum(self.offsets[sequence], self.rows[first] - self.past)
         rows, offsets = gathered(starts, self.offsets[sequence + 1] - starts)
         return self.frames[rows], offsets, np.searchsorted(rows, self.rows)
 
@@ -352,6 +359,7 @@ class Trainer:
         self.history = {name: [] for name in COLUMNS}
         self.seen = Seen()
         self.best = Best()
+        self.annealing = None  # or (update after which the second phase began, its number of updates)
         self.start = None  # the net as it starts, once `fit` or `set_state` has begun
         self.floor = None  # of held-out log-densities, see `lowest`
         self.without_gain = 0  # validations since the best
@@ -394,8 +402,10 @@ class Trainer:
         return self.model if average is None else self.model.with_theta(average)
 
     def learning_rate(self, step):
-        """Of the update after `step` others: the warm-up times the schedule."""
+        """Of the update after `step` others: the warm-up times the schedule; of a second phase a line to 0."""
         options = self.options
+        if self.annealing:
+            return ANNEALED * options.learning_rate * max(0.0, 1 - step / max(1, self.annealing[1]))
         schedule = optim.SCHEDULES[options.schedule or optim.OPTIMIZERS[options.optimizer]["schedule"]]
         warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
         return options.learning_rate * warm * schedule(min(1.0, step / self.steps))
@@ -448,6 +458,7 @@ class Trainer:
             "updates": self.updates,
             "since": self.without_gain,
             "best": [best.score, best.epoch, best.update],
+            "annealing": self.annealing,
             "generator": self.generator.bit_generator.state,
         }
         arrays = {"history": history} | ({} if best.theta is None else {"best": best.theta})
@@ -480,6 +491,9 @@ class Trainer:
         self.without_gain = numbers["since"]
         score, *at = numbers["best"]
         _check_counts(dict(zip(("best epoch", "best update"), at, strict=True)))
+        if numbers.get("annealing") is not None:
+            self.annealing = begun, n_updates = tuple(numbers["annealing"])
+            _check_counts({"begin of annealing": begun, "updates of annealing": n_updates})
         has_best = self.finished or "best" in arrays
         self.best = Best(of_parameters("best") if has_best else None, float(score), *at)
         if arrays["history"].ndim != 2 or arrays["history"].dtype != np.float64:
@@ -516,16 +530,33 @@ class Trainer:
 
     def validations(self, data):
         """Train for the whole run; yields whenever it is time to validate."""
-        every, last, validated = self.options.validate_every, self.options.max_updates, self.updates
-        while (
-            not self.finished
-            and self.updates != last
-            and (self.batches_to_skip or self.epochs < self.options.max_epochs)
-        ):
+        options = self.options
+        if not self.annealing:
+            yield from self.phase(data, options.max_updates, options.max_epochs)
+            if not options.anneal or self.best.frames is None:
+                return
+            self.anneal()
+        yield from self.phase(data, sum(self.annealing), np.inf)
+
+    def anneal(self):
+        """Go back to the best parameters and begin the second phase, with an optimiser that knows nothing."""
+        self.annealing = self.updates, self.best.update
+        self.model = self.model.with_theta(self.best.theta.copy())
+        self.state = self.optimizer.init(self.model.theta)
+        self.without_gain = self.batches_done = self.batches_to_skip = 0
+
+    @property
+    def out_of_patience(self):
+        return not self.annealing and self.without_gain >= self.options.patience
+
+    def phase(self, data, last, max_epochs):
+        """Train until update `last`, `max_epochs` or the end of patience; yields whenever it is time to validate."""
+        every, validated = self.options.validate_every, self.updates
+        while not self.out_of_patience and self.updates != last and (self.batches_to_skip or self.epochs < max_epochs):
             for _ in self.epoch(data):
                 if self.seen.weight and (self.updates == last or (every and self.updates % every == 0)):
                     yield
-                if self.updates == last:
+                if self.updates == last or self.out_of_patience:
                     return
             if not every and self.updates - validated >= AT_LEAST:
                 yield
@@ -540,6 +571,7 @@ class Trainer:
 
     def begin(self, validation):
         """Find the floor and validate the net as it starts; after a checkpoint what was best until then, too."""
+        validation.past = max(PAST, self.options.window or 0)
         model = self.model.with_theta(self.start.theta)
         scores = validation.scores(model, self.n_threads)
         if self.floor is None:
@@ -561,8 +593,8 @@ class Trainer:
         return best if mean > error else start
 
     def fit(self, data, validation, validated=lambda trainer: None):
-        """Train until the validation score stops rising, or max_epochs or max_updates; `validated` is called after each
-        validation, and at the end.
+        """Train until the validation score stops rising, or max_epochs or max_updates, and anneal if the options say
+        so; `validated` is called after each validation, and at the end.
 
         The model is left with the best parameters seen, which are those it starts with where training gains no more
         than one standard error on them (without validation data: the last), also after Ctrl-C, and never with
@@ -571,6 +603,10 @@ class Trainer:
         began = time.perf_counter() - sum(self.history["seconds"][-1:])
         if self.start is None:
             self.start = Best(self.model.theta.copy())
+        if self.finished:  # a checkpoint
+            if validation:
+                self.begin(validation)
+            return
         longest = int(np.diff(data.offsets).max())
         n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
@@ -595,9 +631,6 @@ class Trainer:
                 if bar is not None:
                     bar.set_postfix_str(f"loss {loss:.3f}" + (f", validation {score:.3f}" if validation else ""))
                     bar.update(self.epochs - bar.n)
-                self.finished = self.without_gain >= options.patience
-                if self.finished:
-                    break
                 validated(self)
         except FloatingPointError:
             warnings.warn(

@@ -46,6 +46,11 @@ FITS = {
     "largest number of updates": ("RNNNADE", TINY | {"random_state": 0, "n_recurrent": 3, "max_updates": 7},
                                   [(x > 0).astype(float) for x in SEQUENCES]),
     "patience": ("RNADE", MIXED | {"random_state": 0, "max_epochs": 60, "learning_rate": 0.5, "patience": 2}, VECTORS),
+    "annealed": (
+        "RNNRNADE", MIXED | {"random_state": 1, "n_recurrent": 3, "validate_every": 3, "batch_size": 5, "patience": 2,
+                             "transform": "standardize", "max_epochs": 60, "learning_rate": 0.3, "anneal": True,
+                             "input_noise": 0.1}, SEQUENCES,
+    ),  # patience ends the first phase within an epoch
     "LSTM, float64": (
         "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "cell": "lstm", "dtype": "float64"}, SEQUENCES,
     ),

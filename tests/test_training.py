@@ -367,15 +367,18 @@ def test_validation_reads_the_last_frames_of_a_long_past(cell, monkeypatch):
     scored = []
     true = _core.forward
     monkeypatch.setattr(_core, "forward", lambda *given: scored.append(len(given[3])) or true(*given))
-    for past, tolerance in ((200, 1e-9), (0, None)):
+
+    def found(past, window=None):
         monkeypatch.setattr(training, "PAST", past)
-        found = max(small_rnnrnade(**options).fit(x).history_["validation_score"])
-        assert set(scored) == {past + 60}
         scored.clear()
-        if tolerance:
-            assert_near(found, expected, tolerance)
-        else:
-            assert abs(found - expected) > 1e-6
+        return max(small_rnnrnade(**options, window=window).fit(x).history_["validation_score"])
+
+    assert_near(found(200), expected, 1e-9)
+    assert set(scored) == {200 + 60}
+    assert abs(found(0) - expected) > 1e-6  # the past matters
+    assert set(scored) == {60}
+    found(200, window=300)  # no shorter than a window
+    assert set(scored) == {300 + 60}
 
 
 @pytest.mark.parametrize("every, updates", [(1, list(range(1, 13))), (4, [4, 8, 12]), (5, [5, 10, 12]), (50, [12])])
@@ -440,6 +443,41 @@ def test_restarts_without_validation_keep_the_lowest_loss():
         model = small_rnnrnade(n_restarts=n, validation_fraction=0, transform="standardize").fit(walks())
         losses.append(model.history_["loss"][-1])
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+
+
+# ---- the second phase ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [{"patience": 3}, {"max_epochs": 4}, {"max_updates": 17, "validate_every": 3}])
+def test_annealing_goes_on_from_the_best_for_as_many_updates(limits):
+    X = walks()
+    options = {"transform": "standardize", "learning_rate": 0.1, "batch_size": 5, "max_epochs": 2000} | limits
+    first, both = small_rnnrnade(**options).fit(X), small_rnnrnade(**options, anneal=True).fit(X)
+    n, history = len(first.history_["epoch"]), both.history_
+    assert first.best_update_ > 0 and first.history_["update"][-1] == history["update"][n - 1]
+    for name, column in without_seconds(first).items():
+        assert_same_bits(np.array(history[name][:n]), np.array(column))
+    assert history["update"][-1] == history["update"][n - 1] + first.best_update_
+    assert history["epoch"] == sorted(history["epoch"])
+    done = np.array(history["update"][n:]) - history["update"][n - 1]
+    assert_near(history["learning_rate"][n:], 0.03 * (1 - done / first.best_update_), 1e-15)
+    scores = history["validation_score"]
+    assert scores[history["update"].index(both.best_update_)] == max(scores) > max(first.history_["validation_score"])
+    assert_same_bits(copied_parameters(small_rnnrnade(**options, anneal=True).fit(X)), copied_parameters(both))
+
+
+def test_annealing_that_gains_nothing_leaves_the_best(monkeypatch):
+    X, options = walks(), {"transform": "standardize", "learning_rate": 0.1, "batch_size": 5, "max_epochs": 3}
+    first = small_rnnrnade(**options).fit(X)
+    monkeypatch.setattr(training, "ANNEALED", 50)
+    both = small_rnnrnade(**options, anneal=True).fit(X)
+    assert len(both.history_["epoch"]) > len(first.history_["epoch"])
+    assert (both.best_epoch_, both.best_update_) == (first.best_epoch_, first.best_update_)
+    assert_same_bits(copied_parameters(both), copied_parameters(first))
+
+
+def test_without_held_out_data_nothing_is_annealed():
+    assert small_rnnrnade(anneal=True, validation_fraction=0).fit(walks()).history_["epoch"] == [1, 2, 3, 4]
 
 
 # ---- interruptions -------------------------------------------------------------------------------------------------
@@ -693,6 +731,7 @@ def test_a_progress_bar_only_where_verbose(verbose, capsys):
 
 @pytest.mark.parametrize("option, value", [("input_noise", -0.1), ("input_dropout", 1.0), ("context_dropout", -0.1),
                                            ("averaging", 1.0), ("schedule", "step"), ("warmup", -1), ("max_updates", 0),
+                                           ("anneal", None),
                                            ("validate_every", 0), ("n_restarts", 0), ("mean_gradient", 2)])  # fmt: skip
 def test_bad_options_of_training(option, value):
     with pytest.raises(ValueError, match=f"'{option}' parameter of RNNRNADE"):

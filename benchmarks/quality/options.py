@@ -45,6 +45,7 @@ ALTERNATIVES = {
     "warmup": [100],
     "weight_decay": [0.0, 0.01, 0.1],
     "clip_norm": [1.0, None],
+    "anneal": [True],
     "averaging": [None, 0.9, 0.95, 0.99],
     "validation_fraction": [0.05, 0.2],
     "validate_every": [20],
