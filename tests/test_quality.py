@@ -8,17 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import kstest, multivariate_normal, multivariate_t, norm
 
 from rnnrnade import RNADE, RNNRNADE, Linear
 from rnnrnade.datasets import make_trajectories
+from rnnrnade.forecasting import energy_score
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("no benchmarks beside the tests", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.quality import baselines, common, document, families, prediction  # noqa: E402
+from benchmarks.quality import baselines, common, document, families, prediction, recordings  # noqa: E402
 from benchmarks.quality import options as options_script  # noqa: E402
 
 TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
@@ -177,15 +178,15 @@ def test_options_are_compared_fold_by_fold_and_set_by_set():
 
 def test_errors_of_differences_are_over_independent_units():
     values = np.random.default_rng(0).normal(size=12)
-    mean, error = families.clustered(values, np.arange(12))
+    mean, error = common.clustered(values, np.arange(12))
     assert mean == pytest.approx(values.mean())
     assert error == pytest.approx(values.std(ddof=1) / 12**0.5)
     # Copies of a number say no more than one of it.
-    assert families.clustered(np.repeat(values, 5), np.repeat(np.arange(12), 5)) == pytest.approx((mean, error))
-    assert families.clustered(values, np.zeros(12))[1] is None
+    assert common.clustered(np.repeat(values, 5), np.repeat(np.arange(12), 5)) == pytest.approx((mean, error))
+    assert common.clustered(values, np.zeros(12))[1] is None
     part = common.Part([np.zeros((8, 1)), np.zeros((5, 1))], (2, 4))
-    assert families.units(part).tolist() == [0] * 6 + [1]
-    assert families.units(part, block=3).tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert common.units(part).tolist() == [0] * 6 + [1]
+    assert common.units(part, block=3).tolist() == [0, 0, 0, 1, 1, 1, 2]
 
 
 def test_families_are_paired_by_fold_and_seed():
@@ -231,11 +232,14 @@ def test_families_are_run_compared_and_chosen_on_validation(monkeypatch, tmp_pat
 
 def test_a_recording_of_ones_own_is_cut_like_motion_capture(monkeypatch, tmp_path):
     monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="a recording of one"):
-        families.recording("mine")(1, True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match="source: a recording of your own"):
+        recordings.folds("mine", range(1))
+    with pytest.raises(FileNotFoundError, match=r"nox\.npz.* source: hourly NOx"):
+        recordings.folds("nox", range(1))
     X = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 2))
     np.savez(tmp_path / "mine.npz", train_frames=X[:40], test_frames=X[40:])
-    (fold,) = families.recording("mine")(1, True)
+    (fold,) = recordings.folds("mine", range(1))
     assert [len(x) for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [36, 40, 50]
     assert fold.valid.context == (36,) and fold.test.context == (40,) and fold.ends
     assert np.allclose(fold.everything[0].mean(axis=0), 0) and np.allclose(fold.everything[0].std(axis=0), 1)
@@ -299,6 +303,182 @@ def test_hmm_of_one_state_is_the_gaussian_and_many_agree_with_hmmlearn():
     assert peer.score_frames(X[0]).sum() == pytest.approx(expected, rel=1e-6)
     drawn = peer.draw(X[0], 4000, np.random.default_rng(0))
     np.testing.assert_allclose(drawn.mean(axis=0), peer.predictive_mean(X[0]), atol=0.15)
+
+
+def sequential_peers():
+    """Peers of sequences with densities that know no network, and their data of one column."""
+    return {
+        "VAR": baselines.StudentVAR((1, 2)),
+        "seasonal VAR": baselines.StudentVAR((1, 4, 5), ridge=10.0),
+        "EWMA-t": baselines.StudentVAR((1, 2), decay=0.9, nu=4.0),
+        "seasonal naive": baselines.SeasonalNaive(4),
+        "GARCH": baselines.GARCH(),
+    }
+
+
+@pytest.fixture(params=list(sequential_peers()))
+def sequential_peer(request):
+    if request.param == "GARCH":
+        pytest.importorskip("arch")
+    return sequential_peers()[request.param]
+
+
+def test_density_of_sequential_peers_integrates_to_one(sequential_peer):
+    (x,) = autoregression(1, 300, seed=7, D=1)
+    sequential_peer.fit(x[:280])
+    # The last frame takes all values: a fine grid, and the transform of a grid in the tails.
+    values = np.linspace(-60, 60, 12_001)
+    past = x[:290]
+    density = np.exp([sequential_peer.score_frames(np.vstack([past, [[v]]]))[-1] for v in values[5000:7001]])
+    inside = density.sum() * (values[1] - values[0])
+    u = [sequential_peer.cdf(np.vstack([past, [[v]]]))[-1, 0] for v in (values[5000], values[7000])]
+    assert inside == pytest.approx(u[1] - u[0], abs=1e-4) and u[1] - u[0] > 0.9999
+
+
+def test_sequential_peers_do_not_look_ahead_and_draw_what_they_score(sequential_peer):
+    (x,) = autoregression(1, 400, seed=8)
+    sequential_peer.fit(x[:300])
+    np.testing.assert_allclose(sequential_peer.score_frames(x)[:250], sequential_peer.score_frames(x[:250]), rtol=1e-12)
+    np.testing.assert_allclose(sequential_peer.cdf(x)[:250], sequential_peer.cdf(x[:250]), rtol=1e-12)
+    np.testing.assert_array_equal(sequential_peer.score_frames([x, x[:5]])[1], sequential_peer.score_frames(x[:5]))
+    # Draws of one frame have uniform integral transforms.
+    t = 350
+    drawn = sequential_peer.draw(x[: t + 1], 2000, np.random.default_rng(0))[:, t]
+    u = np.array([sequential_peer.cdf(np.vstack([x[t - 150 : t], [y]]))[-1] for y in drawn])
+    exact = np.array([sequential_peer.cdf(np.vstack([x[:t], [y]]))[-1] for y in drawn[:5]])
+    np.testing.assert_allclose(u[:5], exact, atol=1e-4)
+    assert all(kstest(column, "uniform").pvalue > 1e-3 for column in u.T)
+
+
+@pytest.mark.parametrize("lags", [1, 3])
+def test_a_var_of_constant_gaussian_noise_is_that_of_the_library(lags):
+    X = autoregression(3, 60, seed=9)
+    library = baselines.VAR(lags=lags, ridge=2.0).fit(X)
+    peer = baselines.StudentVAR(range(1, lags + 1), ridge=2.0, decay=1.0, nu=np.inf).fit(X)
+    for one, other in zip(peer.score_frames(X), library.score_frames(X), strict=True):
+        np.testing.assert_allclose(one[lags:], other[lags:], rtol=1e-9)
+
+
+def test_weighted_student_noise_is_the_multivariate_t():
+    (x,) = autoregression(1, 80, seed=10)
+    decay, nu, floor = 0.8, 5.0, 0.1
+    peer = baselines.StudentVAR((1,), decay=decay, nu=nu, floor=floor).fit(x)
+    z = (x - peer.mean_) / peer.scale_
+    C = np.eye(3)
+    expected = []
+    for t in range(len(z)):
+        L, predicted = (peer.L_, peer.b_ + z[t - 1] @ peer.A_) if t else (peer.L_first_, np.zeros(3))
+        kept = L @ ((1 - floor**2) * C + floor**2 * np.eye(3)) @ L.T
+        t_density = multivariate_t(predicted, kept * (nu - 2) / nu, df=nu)
+        expected.append(t_density.logpdf(z[t]) - np.log(peer.scale_).sum())
+        e = np.linalg.solve(L, z[t] - predicted)
+        C = decay * C + (1 - decay) * np.outer(e, e)
+    np.testing.assert_allclose(peer.score_frames(x), expected, rtol=1e-9)
+
+
+def test_forecasts_of_a_var_are_its_draws_and_go_on():
+    (x,) = autoregression(1, 200, seed=11)
+    for peer in (baselines.StudentVAR((1, 3), decay=0.95, nu=8.0).fit(x), baselines.SeasonalNaive(7).fit(x)):
+        paths = peer.forecast(x[:150], 15, 4000, np.random.default_rng(0))
+        drawn = peer.draw(x[:151], 4000, np.random.default_rng(1))[:, 150]
+        np.testing.assert_allclose(paths[:, 0].mean(axis=0), drawn.mean(axis=0), atol=6 * drawn.std() / 4000**0.5)
+        np.testing.assert_allclose(paths[:, 0].std(axis=0), drawn.std(axis=0), rtol=0.15)
+    # A naive forecast's mean is the season before, again and again, and its variance grows by seasons.
+    error = paths.std(axis=0) / 4000**0.5
+    assert (np.abs(paths.mean(axis=0) - np.vstack([x[143:150], x[143:150], x[143:144]])) < 5 * error).all()
+    np.testing.assert_allclose(paths[:, 7:14].std(axis=0) / paths[:, :7].std(axis=0), 2**0.5, rtol=0.1)
+
+
+def test_garch_has_the_variances_of_its_package():
+    arch = pytest.importorskip("arch")
+    (x,) = autoregression(1, 600, seed=12, D=2)
+    peer = baselines.GARCH().fit(x)
+    _, sd = peer._standard(x)
+    z = (x - peer.mean_) / peer.scale_
+    fitted = arch.arch_model(z[:, 1], mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
+    np.testing.assert_allclose(sd[300:, 1], fitted.conditional_volatility[300:], rtol=1e-3)
+    scored = peer.score_frames(x).sum() + len(x) * np.log(peer.scale_).sum()
+    parts = [arch.arch_model(c, dist="t", rescale=False).fit(disp="off").loglikelihood for c in z.T]
+    assert scored == pytest.approx(sum(parts), abs=0.01 * len(x))
+
+
+def test_crps_of_draws_is_that_of_their_law():
+    draws = np.random.default_rng(0).normal(2.0, 3.0, size=(20_000, 1, 2))
+    truth = np.array([[2.0, 5.0]])
+    z = (truth - 2) / 3
+    exact = 3 * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - np.pi**-0.5)
+    np.testing.assert_allclose(recordings.crps(draws, truth), exact, atol=0.03)
+    few = draws[:7]
+    np.testing.assert_allclose(
+        recordings.crps(few, truth)[0, 1], energy_score(few[:, :, 1:], truth[:, 1:])[0], rtol=1e-12
+    )
+
+
+def test_free_runs_are_judged_by_their_quantiles():
+    class Run:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def sample(self, n, n_frames, random_state):
+            if self.factor is None:
+                raise ValueError("not finite")
+            return np.random.default_rng(random_state).normal(5.0, self.factor, size=(n, n_frames, 2))
+
+    known = np.random.default_rng(1).normal(5.0, 1.0, size=(10_000, 2))
+    for factor in (1, 3):
+        assert recordings.free_run(Run(factor), known, 10_000) == pytest.approx(factor, rel=0.1)
+    assert recordings.free_run(Run(None), known, 10) == np.inf
+
+
+def test_recordings_are_run_compared_and_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (x,) = autoregression(1, 250, seed=13, D=2)
+    np.savez(tmp_path / "nox.npz", train_frames=x[:200], test_frames=x[200:], season=6)
+    written = {}
+
+    def write(name, options, tables, began, **more):
+        written.update({name: tables})
+
+    monkeypatch.setattr(recordings, "write", write)
+    monkeypatch.setattr(recordings, "QUICK", TINY)
+    monkeypatch.setattr(recordings, "FREE_QUICK", 50)
+    recordings.main(
+        ["--threads", "1", "--sets", "nox,fx", "--rows", "VAR,naive,EWMA,RNN", "--settings", "{'n_hidden': 3}"]
+    )
+    (table,) = written["recordings"]
+    known, rows = recordings.scored(table)
+    assert [row["row"] for row in known] == ["VAR", "seasonal VAR", "seasonal naive", "EWMA-t"]
+    assert [row["row"] for row in rows] == ["RNNRNADE(), defaults", "RNNRNADE(n_hidden=3)"]
+    assert list(rows[0]["figures"]) == ["nats", "in 90 %", "CRPS", "free run", "fit"] and "validation" not in rows[0]
+    best = max(known, key=recordings.mean_nats)
+    compared = recordings.with_differences(table)["rows"]
+    for row in rows:
+        difference = next(other for other in compared if other["row"] == row["row"])["figures"]["less best"]
+        assert difference["mean"] == pytest.approx(row["figures"]["nats"]["mean"] - recordings.mean_nats(best))
+        assert difference["standard_error"] > 0
+    assert [line[4] for line in recordings.lines([table])] == [row["row"] for row in rows]
+    found = {"experiment": "recordings", "size": "reduced", "seed": 0, "seconds": 1.0, "machine": common.described(1)}
+    (tmp_path / "quality-recordings.json").write_text(json.dumps(found | {"tables": [table]}, allow_nan=False))
+    text = document.document(tmp_path, reduced=True)
+    assert "| " + " | ".join(recordings.lines([table])[1]) + " |" in text and "less best" in text
+
+
+def test_few_frames_have_a_column_each(monkeypatch, tmp_path):
+    written = {}
+    monkeypatch.setattr(
+        recordings, "write", lambda name, options, tables, began, **more: written.update({name: tables})
+    )
+    monkeypatch.setattr(recordings, "QUICK", TINY)
+    recordings.main(["--threads", "1", "--sets", "normals"])
+    assert [table["title"].split(",")[1] for table in written["recordings"]] == [
+        " table of 20 columns", " recording of 20 columns",
+    ]  # fmt: skip
+    for table in written["recordings"]:
+        for row in table["rows"]:
+            assert list(row["figures"]) == ["10 rows", "100 rows"]
+        gaussian = table["rows"][0]["figures"]
+        assert -0.05 < gaussian["100 rows"]["mean"] < 0 and gaussian["10 rows"]["mean"] < gaussian["100 rows"]["mean"]
 
 
 TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, covariance="full")}

@@ -9,6 +9,9 @@ import copy
 import warnings
 
 import numpy as np
+from scipy import stats
+from scipy.linalg import solve_triangular
+from scipy.signal import lfilter
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn import mixture, neighbors
@@ -256,3 +259,175 @@ class GaussianHMM(Peer):
             where = state == s
             drawn[where] += generator.standard_normal((where.sum(), x.shape[1])) @ L[s].T
         return self.mean_ + self.scale_ * drawn
+
+
+def student_conditionals(v, nu):
+    """(scales s (T, D), degrees of freedom (D,)): v_d / s_d given v_1 ... v_{d-1} is a Student-t, where v (T, D) are
+    multivariate t with nu degrees of freedom and covariance I."""
+    if np.isinf(nu):
+        return np.ones_like(v), np.full(v.shape[1], np.inf)
+    f = (nu - 2) / nu  # the scale matrix is f I
+    before = np.cumsum(v**2, axis=1) - v**2
+    degrees = nu + np.arange(v.shape[1])
+    return np.sqrt((f * nu + before) / degrees), degrees
+
+
+class StudentVAR(Peer):
+    """A vector autoregression on chosen lags by ridge regression, whose noise is multivariate Student-t, its covariance
+    an exponentially weighted mean of the products of past residuals::
+
+        z^t = b + sum_l A_l z^{t-l} + L e^t,   cov(e^t) = C_t,   C_{t+1} = decay C_t + (1 - decay) e^t e^t',   C_1 = I
+
+    with L L' the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian noise.
+    Frames with a shorter past than the longest lag are those of a Gaussian without time.  floor**2 is added to the
+    variances of the residuals, and C_t keeps that share of I.
+    """
+
+    def __init__(self, lags=(1,), ridge=1.0, decay=1.0, nu=np.inf, floor=1e-3, random_state=None):
+        super().__init__(random_state)
+        self.lags, self.ridge, self.decay, self.nu, self.min_scale = tuple(lags), ridge, decay, nu, floor
+
+    def fit(self, X, validation_data=None):
+        rows = rows_of(X)
+        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        sequences = [(x - self.mean_) / self.scale_ for x in ([X] if isinstance(X, np.ndarray) else X)]
+        past = np.concatenate([self._past(z) for z in sequences])
+        target = np.concatenate([z[max(self.lags) :] for z in sequences])
+        self.A_, self.b_ = self._coefficients(past, target)
+        self.L_, self.L_first_ = (
+            np.linalg.cholesky(left.T @ left / len(left) + self.min_scale**2 * np.eye(len(self.mean_)))
+            for left in (target - self.b_ - past @ self.A_, np.concatenate(sequences))
+        )
+        return self
+
+    def _coefficients(self, past, target):
+        """(A (lags * D, D), b (D,))"""
+        means = past.mean(axis=0), target.mean(axis=0)
+        past, target = past - means[0], target - means[1]
+        A = np.linalg.solve(past.T @ past + self.ridge * np.eye(past.shape[1]), past.T @ target)
+        return A, means[1] - means[0] @ A
+
+    def _past(self, z):
+        """(T - longest lag, lags * D): what predicts the frames that have so long a past."""
+        n = max(0, len(z) - max(self.lags))
+        begins = [max(self.lags) - lag for lag in self.lags]
+        return np.hstack([z[begin : begin + n] for begin in begins])
+
+    def _left(self, x):
+        """(e (T, D), log abs det(de / dx) (T,))"""
+        z, first = (x - self.mean_) / self.scale_, min(max(self.lags), len(x))
+        left = z[first:] - self.b_ - self._past(z) @ self.A_
+        pieces = (self.L_first_, z[:first]), (self.L_, left)
+        e = [solve_triangular(L, r.T, lower=True).T for L, r in pieces]
+        jacobian = [np.full(len(r), -np.log(self.scale_ * np.diag(L)).sum()) for L, r in pieces]
+        return np.concatenate(e), np.concatenate(jacobian)
+
+    def _roots(self, e):
+        """(T + 1, D, D): the Cholesky factors of C_t, of the frames and of the one after them."""
+        identity, kept = np.eye(e.shape[1])[None], self.min_scale**2
+        products = e[:, :, None] * e[:, None, :]
+        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * identity)
+        return np.linalg.cholesky((1 - kept) * np.concatenate([identity, C]) + kept * identity)
+
+    def _standard(self, x):
+        """(v (T, D), log abs det(dv / dx) (T,)): v is multivariate t with covariance I."""
+        e, jacobian = self._left(x)
+        roots = self._roots(e)[:-1]
+        v = np.linalg.solve(roots, e[:, :, None])[:, :, 0]
+        return v, jacobian - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+
+    def log_density(self, x):
+        v, jacobian = self._standard(x)
+        scale, degrees = student_conditionals(v, self.nu)
+        return jacobian + (stats.t.logpdf(v / scale, degrees) - np.log(scale)).sum(axis=1)
+
+    def cdf(self, x):
+        """(T, D): the probability integral transforms, each given the past and the dimensions before."""
+        v, _ = self._standard(x)
+        scale, degrees = student_conditionals(v, self.nu)
+        return stats.t.cdf(v / scale, degrees)
+
+    def _noise(self, shape, generator):
+        """Draws of v of shape (..., D)."""
+        v = generator.standard_normal(shape)
+        if np.isinf(self.nu):
+            return v
+        return v * np.sqrt((self.nu - 2) / generator.chisquare(self.nu, (*shape[:-1], 1)))
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        e, _ = self._left(x)
+        drawn = np.einsum("tij,ntj->nti", self._roots(e)[:-1], self._noise((n, *e.shape), generator))
+        first = max(self.lags)
+        moved = [(drawn - e)[:, :first] @ self.L_first_.T, (drawn - e)[:, first:] @ self.L_.T]
+        return x + self.scale_ * np.concatenate(moved, axis=1)
+
+    def forecast(self, x, horizon, n, generator):
+        """(n, horizon, D): draws of what follows x, which is at least as long as the longest lag."""
+        z, D, longest = (x - self.mean_) / self.scale_, len(self.mean_), max(self.lags)
+        path = np.tile(z[len(z) - longest :], (n, 1, 1))
+        root = self._roots(self._left(x)[0])[-1]
+        C = np.tile(root @ root.T, (n, 1, 1))
+        for _ in range(horizon):
+            past = np.hstack([path[:, -lag] for lag in self.lags])
+            e = np.einsum("nij,nj->ni", np.linalg.cholesky(C), self._noise((n, D), generator))
+            path = np.concatenate([path, (self.b_ + past @ self.A_ + e @ self.L_.T)[:, None]], axis=1)
+            C = self.decay * C + (1 - self.decay) * e[:, :, None] * e[:, None, :]
+        return self.mean_ + self.scale_ * path[:, longest:]
+
+
+class SeasonalNaive(StudentVAR):
+    """Each frame is the one of a season before, with constant Gaussian noise; a season of 1 is a random walk."""
+
+    def __init__(self, season=1, floor=1e-3, random_state=None):
+        super().__init__(lags=(season,), floor=floor, random_state=random_state)
+
+    def _coefficients(self, past, target):
+        return np.eye(target.shape[1]), np.zeros(target.shape[1])
+
+
+class GARCH(Peer):
+    """Each column by itself: a constant mean and a GARCH(1, 1) variance with Student-t noise (the package arch)::
+
+        var_t = omega + alpha r_{t-1}^2 + beta var_{t-1},   r_t = z_t - mu,   var_1 = 1 (columns are standardised)
+
+    Several sequences are fitted as one that goes on.
+    """
+
+    def fit(self, X, validation_data=None):
+        from arch import arch_model
+
+        rows = rows_of(X)
+        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        fitted = [
+            arch_model(z, mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(
+                disp="off", show_warning=False
+            )
+            for z in ((rows - self.mean_) / self.scale_).T
+        ]
+        self.mu_, self.omega_, self.alpha_, self.beta_, self.nu_ = np.stack([one.params for one in fitted], axis=1)
+        return self
+
+    def _standard(self, x):
+        """(v, sd), each (T, D): z = mu + sd v, and v has variance 1."""
+        left = (x - self.mean_) / self.scale_ - self.mu_
+        variance = np.ones_like(left)
+        for t in range(1, len(left)):
+            variance[t] = self.omega_ + self.alpha_ * left[t - 1] ** 2 + self.beta_ * variance[t - 1]
+        return left / np.sqrt(variance), np.sqrt(variance)
+
+    def log_density(self, x):
+        v, sd = self._standard(x)
+        unit = np.sqrt((self.nu_ - 2) / self.nu_)  # of a Student-t with variance 1
+        return (stats.t.logpdf(v / unit, self.nu_) - np.log(unit * sd * self.scale_)).sum(axis=1)
+
+    def cdf(self, x):
+        """(T, D): the probability integral transforms, each given the past."""
+        v, _ = self._standard(x)
+        return stats.t.cdf(v / np.sqrt((self.nu_ - 2) / self.nu_), self.nu_)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        _, sd = self._standard(x)
+        v = generator.standard_t(self.nu_, (n, *x.shape)) * np.sqrt((self.nu_ - 2) / self.nu_)
+        return self.mean_ + self.scale_ * (self.mu_ + sd * v)
