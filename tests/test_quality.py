@@ -364,16 +364,13 @@ def test_weighted_student_noise_is_the_multivariate_t():
     decay, nu, floor = 0.8, 5.0, 0.1
     peer = baselines.StudentVAR((1,), decay=decay, nu=nu, floor=floor).fit(x)
     z = (x - peer.mean_) / peer.scale_
-    C = np.eye(3)
-    expected = []
-    for t in range(len(z)):
-        L, predicted = (peer.L_, peer.b_ + z[t - 1] @ peer.A_) if t else (peer.L_first_, np.zeros(3))
-        kept = L @ ((1 - floor**2) * C + floor**2 * np.eye(3)) @ L.T
-        t_density = multivariate_t(predicted, kept * (nu - 2) / nu, df=nu)
-        expected.append(t_density.logpdf(z[t]) - np.log(peer.scale_).sum())
-        e = np.linalg.solve(L, z[t] - predicted)
-        C = decay * C + (1 - decay) * np.outer(e, e)
-    np.testing.assert_allclose(peer.score_frames(x), expected, rtol=1e-9)
+    r = np.vstack([z[0], z[1:] - peer.b_ - z[:-1] @ peer.A_])
+    C, expected = r[1:].T @ r[1:] / len(r[1:]), []
+    for t in range(1, len(z)):
+        shape = (C + floor**2 * np.eye(3)) * (nu - 2) / nu
+        expected.append(multivariate_t(np.zeros(3), shape, df=nu).logpdf(r[t]) - np.log(peer.scale_).sum())
+        C = decay * C + (1 - decay) * np.outer(r[t], r[t])
+    np.testing.assert_allclose(peer.score_frames(x)[1:], expected, rtol=1e-9)
 
 
 def test_forecasts_of_a_var_are_its_draws_and_go_on():

@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 from scipy import stats
-from scipy.linalg import solve_triangular
 from scipy.signal import lfilter
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
@@ -22,6 +21,12 @@ from rnnrnade import Linear
 def rows_of(X):
     """All frames as rows."""
     return X if isinstance(X, np.ndarray) else np.concatenate(X)
+
+
+def moments(rows):
+    """(mean (D,), standard deviation (D,)) of columns; a constant column has scale 1."""
+    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    return mean, np.where(deviation <= 1e-12 * np.abs(mean), 1.0, deviation)
 
 
 class Peer:
@@ -41,7 +46,7 @@ class Static(Peer):
 
     def fit(self, X, validation_data=None):
         rows = rows_of(X).astype(np.float64)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows)
         held = None if validation_data is None else self._standardised(rows_of(validation_data))
         self.fit_rows(self._standardised(rows), held)
         return self
@@ -216,7 +221,7 @@ class GaussianHMM(Peer):
 
         sequences = [X] if isinstance(X, np.ndarray) else X
         rows = np.concatenate(sequences)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             self.model_ = HMM(**self.options, random_state=self.random_state).fit(
@@ -274,13 +279,12 @@ def student_conditionals(v, nu):
 
 class StudentVAR(Peer):
     """A vector autoregression on chosen lags by ridge regression, whose noise is multivariate Student-t, its covariance
-    an exponentially weighted mean of the products of past residuals::
+    an exponentially weighted mean of the products of past residuals.  In standardised columns::
 
-        z^t = b + sum_l A_l z^{t-l} + L e^t,   cov(e^t) = C_t,   C_{t+1} = decay C_t + (1 - decay) e^t e^t',   C_1 = I
+        z^t = b + sum_l A_l z^{t-l} + r^t,   cov(r^t) = C_t + floor^2 I,   C_{t+1} = decay C_t + (1 - decay) r^t r^t'
 
-    with L L' the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian noise.
-    Frames with a shorter past than the longest lag are those of a Gaussian without time.  floor**2 is added to the
-    variances of the residuals, and C_t keeps that share of I.
+    which begins with the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian
+    noise.  Frames with a shorter past than the longest lag are those of a Gaussian (or t) without time.
     """
 
     def __init__(self, lags=(1,), ridge=1.0, decay=1.0, nu=np.inf, floor=1e-3, random_state=None):
@@ -288,15 +292,13 @@ class StudentVAR(Peer):
         self.lags, self.ridge, self.decay, self.nu, self.min_scale = tuple(lags), ridge, decay, nu, floor
 
     def fit(self, X, validation_data=None):
-        rows = rows_of(X)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows_of(X))
         sequences = [(x - self.mean_) / self.scale_ for x in ([X] if isinstance(X, np.ndarray) else X)]
         past = np.concatenate([self._past(z) for z in sequences])
         target = np.concatenate([z[max(self.lags) :] for z in sequences])
         self.A_, self.b_ = self._coefficients(past, target)
-        self.L_, self.L_first_ = (
-            np.linalg.cholesky(left.T @ left / len(left) + self.min_scale**2 * np.eye(len(self.mean_)))
-            for left in (target - self.b_ - past @ self.A_, np.concatenate(sequences))
+        self.C_, self.C_first_ = (
+            r.T @ r / len(r) for r in (target - self.b_ - past @ self.A_, np.concatenate(sequences))
         )
         return self
 
@@ -313,66 +315,55 @@ class StudentVAR(Peer):
         begins = [max(self.lags) - lag for lag in self.lags]
         return np.hstack([z[begin : begin + n] for begin in begins])
 
+    def _roots(self, C):
+        return np.linalg.cholesky(C + self.min_scale**2 * np.eye(C.shape[-1]))
+
     def _left(self, x):
-        """(e (T, D), log abs det(de / dx) (T,))"""
+        """(r (T, D), Cholesky factors of their covariances, and the C_t of the frame after the last)."""
         z, first = (x - self.mean_) / self.scale_, min(max(self.lags), len(x))
-        left = z[first:] - self.b_ - self._past(z) @ self.A_
-        pieces = (self.L_first_, z[:first]), (self.L_, left)
-        e = [solve_triangular(L, r.T, lower=True).T for L, r in pieces]
-        jacobian = [np.full(len(r), -np.log(self.scale_ * np.diag(L)).sum()) for L, r in pieces]
-        return np.concatenate(e), np.concatenate(jacobian)
+        r = np.concatenate([z[:first], z[first:] - self.b_ - self._past(z) @ self.A_])
+        products = (r[:, :, None] * r[:, None, :])[first:]
+        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * self.C_[None])
+        C = np.concatenate([np.tile(self.C_first_, (first, 1, 1)), self.C_[None], C])
+        return r, self._roots(C[:-1]), C[-1]
 
-    def _roots(self, e):
-        """(T + 1, D, D): the Cholesky factors of C_t, of the frames and of the one after them."""
-        identity, kept = np.eye(e.shape[1])[None], self.min_scale**2
-        products = e[:, :, None] * e[:, None, :]
-        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * identity)
-        return np.linalg.cholesky((1 - kept) * np.concatenate([identity, C]) + kept * identity)
-
-    def _standard(self, x):
-        """(v (T, D), log abs det(dv / dx) (T,)): v is multivariate t with covariance I."""
-        e, jacobian = self._left(x)
-        roots = self._roots(e)[:-1]
-        v = np.linalg.solve(roots, e[:, :, None])[:, :, 0]
-        return v, jacobian - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+    def _conditionals(self, x):
+        """(r / s, s, each (T, D), degrees of freedom (D,)): r_d / s_d given the past and r_1 ... r_{d-1} is a t."""
+        r, roots, _ = self._left(x)
+        v = np.linalg.solve(roots, r[:, :, None])[:, :, 0]
+        scale, degrees = student_conditionals(v, self.nu)
+        return v / scale, scale * np.diagonal(roots, axis1=1, axis2=2), degrees
 
     def log_density(self, x):
-        v, jacobian = self._standard(x)
-        scale, degrees = student_conditionals(v, self.nu)
-        return jacobian + (stats.t.logpdf(v / scale, degrees) - np.log(scale)).sum(axis=1)
+        v, scale, degrees = self._conditionals(x)
+        return (stats.t.logpdf(v, degrees) - np.log(scale * self.scale_)).sum(axis=1)
 
     def cdf(self, x):
         """(T, D): the probability integral transforms, each given the past and the dimensions before."""
-        v, _ = self._standard(x)
-        scale, degrees = student_conditionals(v, self.nu)
-        return stats.t.cdf(v / scale, degrees)
+        v, _, degrees = self._conditionals(x)
+        return stats.t.cdf(v, degrees)
 
-    def _noise(self, shape, generator):
-        """Draws of v of shape (..., D)."""
-        v = generator.standard_normal(shape)
-        if np.isinf(self.nu):
-            return v
-        return v * np.sqrt((self.nu - 2) / generator.chisquare(self.nu, (*shape[:-1], 1)))
+    def _noise(self, roots, n, generator):
+        """Draws of r: (n, T, D)"""
+        v = generator.standard_normal((n, *roots.shape[:-1]))
+        if not np.isinf(self.nu):
+            v *= np.sqrt((self.nu - 2) / generator.chisquare(self.nu, (*v.shape[:-1], 1)))
+        return np.einsum("tij,ntj->nti", roots, v)
 
     def draw(self, x, n, generator):
         """(n, T, D): draws of each frame given its past."""
-        e, _ = self._left(x)
-        drawn = np.einsum("tij,ntj->nti", self._roots(e)[:-1], self._noise((n, *e.shape), generator))
-        first = max(self.lags)
-        moved = [(drawn - e)[:, :first] @ self.L_first_.T, (drawn - e)[:, first:] @ self.L_.T]
-        return x + self.scale_ * np.concatenate(moved, axis=1)
+        r, roots, _ = self._left(x)
+        return x + self.scale_ * (self._noise(roots, n, generator) - r)
 
     def forecast(self, x, horizon, n, generator):
         """(n, horizon, D): draws of what follows x, which is at least as long as the longest lag."""
-        z, D, longest = (x - self.mean_) / self.scale_, len(self.mean_), max(self.lags)
-        path = np.tile(z[len(z) - longest :], (n, 1, 1))
-        root = self._roots(self._left(x)[0])[-1]
-        C = np.tile(root @ root.T, (n, 1, 1))
+        longest, C = max(self.lags), np.tile(self._left(x)[2], (n, 1, 1))
+        path = np.tile((x[len(x) - longest :] - self.mean_) / self.scale_, (n, 1, 1))
         for _ in range(horizon):
             past = np.hstack([path[:, -lag] for lag in self.lags])
-            e = np.einsum("nij,nj->ni", np.linalg.cholesky(C), self._noise((n, D), generator))
-            path = np.concatenate([path, (self.b_ + past @ self.A_ + e @ self.L_.T)[:, None]], axis=1)
-            C = self.decay * C + (1 - self.decay) * e[:, :, None] * e[:, None, :]
+            r = self._noise(self._roots(C), 1, generator)[0]
+            path = np.concatenate([path, (self.b_ + past @ self.A_ + r)[:, None]], axis=1)
+            C = self.decay * C + (1 - self.decay) * r[:, :, None] * r[:, None, :]
         return self.mean_ + self.scale_ * path[:, longest:]
 
 
@@ -398,7 +389,7 @@ class GARCH(Peer):
         from arch import arch_model
 
         rows = rows_of(X)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows)
         fitted = [
             arch_model(z, mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(
                 disp="off", show_warning=False

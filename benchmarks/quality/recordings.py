@@ -37,7 +37,7 @@ from rnnrnade.datasets import load_mocap
 from rnnrnade.datasets._files import _folders
 
 from .. import report
-from .baselines import GARCH, GaussianHMM, Mixture, Peer, SeasonalNaive, StudentVAR
+from .baselines import GARCH, GaussianHMM, Mixture, Peer, SeasonalNaive, StudentVAR, moments
 from .common import (
     Fold,
     Part,
@@ -104,7 +104,8 @@ def arrays(name):
 def folds(name, seeds):
     """A fold of a file for each seed, standardised on its training part."""
     train, test, _ = arrays(name)
-    whole = (np.concatenate([train, test]) - train.mean(axis=0)) / train.std(axis=0)
+    mean, scale = moments(train)
+    whole = (np.concatenate([train, test]) - mean) / scale
     return cut([whole], [whole[: len(train)]], [len(test)], seeds)
 
 
@@ -153,14 +154,14 @@ def peers(season, *, returns=False, forecast=False):
     if forecast:
         found.append(peer("seasonal naive", SeasonalNaive, [{"season": season or 1}]))
     states = [
-        *grid(covariance_type=["full"], n_components=[2, 3, 5, 10, 15]),
+        *grid(covariance_type=["full"], n_components=[2, 3, 5, 10, 20]),
         *grid(covariance_type=["diag"], n_components=[5, 10, 20]),
     ]
     found.append(Row("HMM", GaussianHMM, states, quick={"n_iter": 5}, quick_grid=1, group="peer"))
     if returns:
         found.append(peer("GARCH(1, 1)-t of each column", GARCH, [{}]))
     weighted = grid(
-        lags=plain + seasonal, ridge=ridge[:3], decay=[0.94, 0.97, 0.985, 0.99, 0.995], nu=[4.0, 6.0, 10.0, 30.0]
+        lags=plain + seasonal, ridge=ridge, decay=[0.94, 0.97, 0.985, 0.99, 0.995], nu=[4.0, 6.0, 10.0, 30.0]
     )
     return [*found, peer(EWMA, StudentVAR, weighted)]
 
