@@ -326,13 +326,11 @@ def sequential_peer(request):
 def test_density_of_sequential_peers_integrates_to_one(sequential_peer):
     (x,) = autoregression(1, 300, seed=7, D=1)
     sequential_peer.fit(x[:280])
-    # The last frame takes all values: a fine grid, and the transform of a grid in the tails.
-    values = np.linspace(-60, 60, 12_001)
-    past = x[:290]
-    density = np.exp([sequential_peer.score_frames(np.vstack([past, [[v]]]))[-1] for v in values[5000:7001]])
-    inside = density.sum() * (values[1] - values[0])
-    u = [sequential_peer.cdf(np.vstack([past, [[v]]]))[-1, 0] for v in (values[5000], values[7000])]
-    assert inside == pytest.approx(u[1] - u[0], abs=1e-4) and u[1] - u[0] > 0.9999
+    values = np.linspace(-10, 10, 401)  # of the last frame
+    sequences = [np.vstack([x[250:290], [[v]]]) for v in values]
+    density = np.exp([scores[-1] for scores in sequential_peer.score_frames(sequences)])
+    inside = sequential_peer.cdf(sequences[-1])[-1, 0] - sequential_peer.cdf(sequences[0])[-1, 0]
+    assert density.sum() * (values[1] - values[0]) == pytest.approx(inside, abs=1e-5) and inside > 0.999
 
 
 def test_sequential_peers_do_not_look_ahead_and_draw_what_they_score(sequential_peer):
@@ -342,11 +340,9 @@ def test_sequential_peers_do_not_look_ahead_and_draw_what_they_score(sequential_
     np.testing.assert_allclose(sequential_peer.cdf(x)[:250], sequential_peer.cdf(x[:250]), rtol=1e-12)
     np.testing.assert_array_equal(sequential_peer.score_frames([x, x[:5]])[1], sequential_peer.score_frames(x[:5]))
     # Draws of one frame have uniform integral transforms.
-    t = 350
-    drawn = sequential_peer.draw(x[: t + 1], 2000, np.random.default_rng(0))[:, t]
-    u = np.array([sequential_peer.cdf(np.vstack([x[t - 150 : t], [y]]))[-1] for y in drawn])
-    exact = np.array([sequential_peer.cdf(np.vstack([x[:t], [y]]))[-1] for y in drawn[:5]])
-    np.testing.assert_allclose(u[:5], exact, atol=1e-4)
+    past = x[300:350]
+    drawn = sequential_peer.draw(np.vstack([past, x[350]]), 500, np.random.default_rng(0))[:, -1]
+    u = np.array([sequential_peer.cdf(np.vstack([past, y]))[-1] for y in drawn])
     assert all(kstest(column, "uniform").pvalue > 1e-3 for column in u.T)
 
 

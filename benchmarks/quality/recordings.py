@@ -200,7 +200,10 @@ def forecast_crps(model, part, n_draws, n_origins):
         generator = np.random.default_rng(0)
         drawn = [model.forecast(x[:t], HORIZON, n_draws, generator) for t in origins]
     else:
-        drawn = model.forecast([x[:t] for t in origins], HORIZON, n_draws, random_state=0)
+        try:
+            drawn = model.forecast([x[:t] for t in origins], HORIZON, n_draws, random_state=0)
+        except ValueError:  # a draw is not finite
+            return np.inf
     return float(np.mean([crps(d, x[t : t + HORIZON]).mean() for d, t in zip(drawn, origins, strict=True)]))
 
 
@@ -211,7 +214,8 @@ def free_run(model, known, n_frames):
     except ValueError:  # a draw is not finite
         return np.inf
     (low, high), reached = np.quantile(known, [0.01, 0.99], axis=0), np.quantile(run, [0.01, 0.99], axis=0)
-    return float((np.abs(reached - (low + high) / 2) / ((high - low) / 2)).max())
+    radius = np.where(high > low, (high - low) / 2, 1.0)
+    return float((np.abs(reached - (low + high) / 2) / radius).max())
 
 
 def measure(quick, *, forecast):
