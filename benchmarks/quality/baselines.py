@@ -209,7 +209,8 @@ def noise(linear, e, position):
 
 class GaussianHMM(Peer):
     """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
-    squared is added to the variances: a state with few frames has a singular covariance matrix."""
+    squared is added to the variances: a state with few frames has a singular covariance matrix.  Where EM ends in
+    numbers that are not finite, as it may with few frames of many columns, every score is -inf."""
 
     def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
         super().__init__(random_state)
@@ -228,6 +229,8 @@ class GaussianHMM(Peer):
                 (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
             )
         self.covars_ = self.model_.covars_ + self.min_scale**2 * np.eye(rows.shape[1])
+        numbers = self.covars_, self.model_.means_, self.model_.transmat_, self.model_.startprob_
+        self.is_finite_ = all(np.isfinite(values).all() for values in numbers)
         return self
 
     def _filter(self, x):
@@ -248,7 +251,7 @@ class GaussianHMM(Peer):
         return log_density - np.log(self.scale_).sum(), predicted
 
     def log_density(self, x):
-        return self._filter(x)[0]
+        return self._filter(x)[0] if self.is_finite_ else np.full(len(x), -np.inf)
 
     def predictive_mean(self, x):
         """(T, D): the mean of each frame given its past."""
