@@ -209,8 +209,8 @@ def noise(linear, e, position):
 
 class GaussianHMM(Peer):
     """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
-    squared is added to the variances: a state with few frames has a singular covariance matrix.  Where EM ends in
-    numbers that are not finite, as it may with few frames of many columns, every score is -inf."""
+    squared is added to the variances: a state with few frames has a singular covariance matrix.  Where EM fails
+    or ends in numbers that are not finite, as it may with few frames of many columns, every score is -inf."""
 
     def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
         super().__init__(random_state)
@@ -225,9 +225,13 @@ class GaussianHMM(Peer):
         self.mean_, self.scale_ = moments(rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            self.model_ = HMM(**self.options, random_state=self.random_state).fit(
-                (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
-            )
+            try:
+                self.model_ = HMM(**self.options, random_state=self.random_state).fit(
+                    (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
+                )
+            except ValueError:  # a covariance matrix, or a probability, is none any more
+                self.is_finite_ = False
+                return self
         self.covars_ = self.model_.covars_ + self.min_scale**2 * np.eye(rows.shape[1])
         numbers = self.covars_, self.model_.means_, self.model_.transmat_, self.model_.startprob_
         self.is_finite_ = all(np.isfinite(values).all() for values in numbers)
