@@ -305,6 +305,24 @@ def test_hmm_of_one_state_is_the_gaussian_and_many_agree_with_hmmlearn():
     np.testing.assert_allclose(drawn.mean(axis=0), peer.predictive_mean(X[0]), atol=0.15)
 
 
+def test_an_hmm_whose_em_fails_is_never_chosen(monkeypatch):
+    hmm = pytest.importorskip("hmmlearn.hmm")
+    X = autoregression(2, 30, seed=3)
+    fit = hmm.GaussianHMM.fit
+
+    def without_covariance(self, z, lengths):
+        raise ValueError("'covars' must be symmetric, positive-definite")
+
+    def without_numbers(self, z, lengths):
+        fit(self, z, lengths).means_[0] = np.nan
+        return self
+
+    for failing in (without_covariance, without_numbers):
+        monkeypatch.setattr(hmm.GaussianHMM, "fit", failing)
+        peer = baselines.GaussianHMM(2, random_state=0).fit(X)
+        assert all((scores == -np.inf).all() and len(scores) == 30 for scores in peer.score_frames(X))
+
+
 class FixedGARCH(baselines.GARCH):
     """One that needs no package to be fitted."""
 
