@@ -237,10 +237,11 @@ def test_a_recording_of_ones_own_is_cut_like_motion_capture(monkeypatch, tmp_pat
         recordings.folds("mine", range(1))
     with pytest.raises(FileNotFoundError, match=r"nox\.npz.* source: hourly NOx"):
         recordings.folds("nox", range(1))
-    X = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 2))
+    X = np.random.default_rng(0).normal(3.0, 2.0, size=(50, 3))
+    X[:40, 1] = 0.1  # constant in training: left out
     np.savez(tmp_path / "mine.npz", train_frames=X[:40], test_frames=X[40:])
     (fold,) = recordings.folds("mine", range(1))
-    assert [len(x) for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [36, 40, 50]
+    assert [x.shape for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [(36, 2), (40, 2), (50, 2)]
     assert fold.valid.context == (36,) and fold.test.context == (40,) and fold.ends
     assert np.allclose(fold.everything[0].mean(axis=0), 0) and np.allclose(fold.everything[0].std(axis=0), 1)
     model, _ = common.fit(RNNRNADE, TINY, fold)

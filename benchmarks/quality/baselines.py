@@ -24,9 +24,8 @@ def rows_of(X):
 
 
 def moments(rows):
-    """(mean (D,), standard deviation (D,)) of columns; a constant column has scale 1."""
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-    return mean, np.where(deviation <= 1e-12 * np.abs(mean), 1.0, deviation)
+    """(mean (D,), standard deviation (D,)) of columns."""
+    return rows.mean(axis=0), rows.std(axis=0)
 
 
 class Peer:
@@ -208,14 +207,21 @@ def noise(linear, e, position):
 
 
 class GaussianHMM(Peer):
-    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
-    squared is added to the variances: a state with few frames has a singular covariance matrix.  Where EM fails
-    or ends in numbers that are not finite, as it may with few frames of many columns, every score is -inf."""
+    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors but for that of the variances);
+    columns standardised.  `floor` squared is added to the variances: a state with few frames has a singular covariance
+    matrix.  A `restart` other than 0 is another seed of EM.  Where EM fails or ends in numbers that are not finite, as
+    it may with few frames of many columns, every score is -inf."""
 
-    def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
-        super().__init__(random_state)
+    def __init__(
+        self, n_components=5, covariance_type="full", n_iter=100, covars_prior=1e-2, floor=1e-3, restart=0,
+        random_state=None,
+    ):  # fmt: skip
+        super().__init__(restart or random_state)
         self.min_scale = floor
-        self.options = {"n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter}
+        self.options = {
+            "n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter,
+            "covars_prior": covars_prior,
+        }  # fmt: skip
 
     def fit(self, X, validation_data=None):
         from hmmlearn.hmm import GaussianHMM as HMM
