@@ -483,6 +483,14 @@ def test_recordings_are_run_compared_and_written(monkeypatch, tmp_path):
     assert "| " + " | ".join(recordings.lines([table])[1]) + " |" in text and "less best" in text
 
 
+def test_defaults_are_told_the_season_where_the_library_takes_it(monkeypatch):
+    monkeypatch.delattr(recordings.rnnrnade, "Auto", raising=False)
+    assert recordings.told(12) == {}
+    monkeypatch.setattr(recordings.rnnrnade, "Auto", lambda season: ("auto", season), raising=False)
+    assert recordings.told(12) == {"transform": ("auto", 12)} and recordings.told(0) == {}
+    assert recordings.ours({}, 7)[0].grid == [{"transform": ("auto", 7)}]
+
+
 def test_few_frames_have_a_column_each(monkeypatch, tmp_path):
     written = {}
     monkeypatch.setattr(

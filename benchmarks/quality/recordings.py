@@ -355,16 +355,16 @@ def tables(options, settings):
                 measure=below_truth,
             )
             found.append((table, by_fold([f"{n} rows" for n in numbers])))
-    numbers = FIRST_QUICK if quick else FIRST
+    numbers, ridge = FIRST_QUICK if quick else FIRST, [10.0, 100.0, 1000.0, 10_000.0]
     table = Table(
         title="motion capture, first frames",
         folds=lambda: first_frames(numbers),
         rows=[
-            peer("VAR(1)", StudentVAR, grid(ridge=[1.0, 10.0, 100.0, 1000.0]), one_seed=False),
+            peer("VAR(1)", StudentVAR, grid(ridge=ridge), one_seed=False),
             peer(
                 EWMA,
                 StudentVAR,
-                grid(ridge=[10.0, 100.0, 1000.0], decay=[0.9, 0.95, 0.98, 0.99], nu=[4.0, 10.0, 30.0]),
+                grid(ridge=ridge, decay=[0.9, 0.95, 0.98, 0.99], nu=[4.0, 10.0, 30.0]),
                 one_seed=False,
             ),
             *ours(settings),
