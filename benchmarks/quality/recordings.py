@@ -237,7 +237,7 @@ def measure(quick, *, forecast):
 
 
 def with_blocks(record, models, folds):
-    """The record with the sums and numbers of frames of blocks of the test part, of the mean over seeds."""
+    """Put into a record the sums and numbers of frames of blocks of the test part, of the mean over seeds."""
     part = folds[0].test
     scores = np.mean([part.counted(model.score_frames(part.X)) for model in models], axis=0)
     blocks = units(part, max(FEWEST, len(scores) / BLOCKS))
@@ -301,16 +301,11 @@ def lines(tables):
     return found
 
 
-def by_fold(names):
-    """An `after` of run_tables: the figure of each fold becomes a column."""
-
-    def after(record):
-        values = record["figures"].pop("nats")["folds"]
-        record["figures"] = {
-            name: summary([np.nan if value is None else value]) for name, value in zip(names, values, strict=True)
-        }
-
-    return after
+def by_fold(record, names):
+    """The nats of each fold become a figure of their own."""
+    values = record["figures"].pop("nats")["folds"]
+    for name, value in zip(names, values, strict=True):
+        record["figures"][name] = summary([np.nan if value is None else value])
 
 
 def below_truth(model, part):
@@ -338,7 +333,7 @@ def recording_table(name, options, settings):
 
 
 def tables(options, settings):
-    """Pairs of a table and what is done with each record of it, or None."""
+    """Pairs of a table and the names of its folds, where each is to have a column."""
     quick = options.quick
     found = [(recording_table(name, options, settings), None) for name in FILES]
     for what, kind in NORMALS:
@@ -354,7 +349,7 @@ def tables(options, settings):
                 over="one fit",
                 measure=below_truth,
             )
-            found.append((table, by_fold([f"{n} rows" for n in numbers])))
+            found.append((table, [f"{n} rows" for n in numbers]))
     numbers, ridge = FIRST_QUICK if quick else FIRST, [10.0, 100.0, 1000.0, 10_000.0]
     table = Table(
         title="motion capture, first frames",
@@ -372,7 +367,7 @@ def tables(options, settings):
         over="one fit",
         each_fold=True,
     )
-    return [*found, (table, by_fold([f"{n} frames" for n in numbers]))]
+    return [*found, (table, [f"{n} frames" for n in numbers])]
 
 
 def main(arguments=None):
@@ -381,20 +376,18 @@ def main(arguments=None):
     takes.add_argument("--settings", default="{}", help="of one more row of ours, such as \"{'transform': 'whiten'}\"")
     options = takes.parse_args(arguments)
     began = time.perf_counter()
-    chosen = [
-        pair for pair in tables(options, ast.literal_eval(options.settings)) if wanted(pair[0].title, options.sets)
-    ]
-    columns = {table.title: change for table, change in chosen if change is not None}
+    found = tables(options, ast.literal_eval(options.settings))
+    names = {table.title: names for table, names in found}
 
     def after(table, row, record, models, folds):
         if row.group != "peer":
             record.pop("validation")  # the library may have seen these frames
-        if table.title in columns:
-            columns[table.title](record)
+        if names[table.title]:
+            by_fold(record, names[table.title])
         else:
             with_blocks(record, models, folds)
 
-    done = run_tables([table for table, _ in chosen], options, after=after)
+    done = run_tables([table for table, _ in found if wanted(table.title, options.sets)], options, after=after)
     if not options.tune:
         print(report.table(SUMMARY, lines(done)))
     return write("recordings", options, done, began, machine=described(options.threads, ("arch",)))
