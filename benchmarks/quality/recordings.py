@@ -158,8 +158,8 @@ def peers(season, *, returns=False, forecast=False):
     if forecast:
         found.append(peer("seasonal naive", SeasonalNaive, [{"season": season or 1}]))
     states = [
-        *grid(n_components=[2, 5, 10, 20], covars_prior=[1e-2, 1e-4], restart=[0, 1, 2]),
-        *grid(n_components=[10], covariance_type=["diag"], restart=[0, 1, 2]),
+        *grid(n_iter=[30], n_components=[2, 5, 10, 20], covars_prior=[1e-2, 1e-4], restart=[0, 1, 2]),
+        *grid(n_iter=[30], n_components=[10], covariance_type=["diag"], restart=[0, 1, 2]),
     ]
     found.append(peer("HMM", GaussianHMM, states, refit=None, quick={"n_iter": 5}, quick_grid=1))
     if returns:
