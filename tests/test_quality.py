@@ -338,7 +338,7 @@ def sequential_peers():
     return {
         "VAR": baselines.StudentVAR((1, 2)),
         "seasonal VAR": baselines.StudentVAR((1, 4, 5), ridge=10.0),
-        "EWMA-t": baselines.StudentVAR((1, 2), decay=0.9, nu=4.0),
+        "EWMA-t": baselines.StudentVAR((1, 2), decay=0.9, constant=0.2, nu=4.0),
         "seasonal naive": baselines.SeasonalNaive(4),
         "GARCH": FixedGARCH(),
     }
@@ -383,13 +383,14 @@ def test_a_var_of_constant_gaussian_noise_is_that_of_the_library(lags):
 
 def test_weighted_student_noise_is_the_multivariate_t():
     (x,) = autoregression(1, 80, seed=10)
-    decay, nu, floor = 0.8, 5.0, 0.1
-    peer = baselines.StudentVAR((1,), decay=decay, nu=nu, floor=floor).fit(x)
+    decay, constant, nu, floor = 0.8, 0.3, 5.0, 0.1
+    peer = baselines.StudentVAR((1,), decay=decay, constant=constant, nu=nu, floor=floor).fit(x)
     z = (x - peer.mean_) / peer.scale_
     r = np.vstack([z[0], z[1:] - peer.b_ - z[:-1] @ peer.A_])
-    C, expected = r[1:].T @ r[1:] / len(r[1:]), []
+    S, expected = r[1:].T @ r[1:] / len(r[1:]), []
+    C = S
     for t in range(1, len(z)):
-        shape = (C + floor**2 * np.eye(3)) * (nu - 2) / nu
+        shape = ((1 - constant) * C + constant * S + floor**2 * np.eye(3)) * (nu - 2) / nu
         expected.append(multivariate_t(np.zeros(3), shape, df=nu).logpdf(r[t]) - np.log(peer.scale_).sum())
         C = decay * C + (1 - decay) * np.outer(r[t], r[t])
     np.testing.assert_allclose(peer.score_frames(x)[1:], expected, rtol=1e-9)

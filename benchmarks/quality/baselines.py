@@ -294,15 +294,19 @@ class StudentVAR(Peer):
     """A vector autoregression on chosen lags by ridge regression, whose noise is multivariate Student-t, its covariance
     an exponentially weighted mean of the products of past residuals.  In standardised columns::
 
-        z^t = b + sum_l A_l z^{t-l} + r^t,   cov(r^t) = C_t + floor^2 I,   C_{t+1} = decay C_t + (1 - decay) r^t r^t'
+        z^t = b + sum_l A_l z^{t-l} + r^t,   cov(r^t) = (1 - constant) C_t + constant S + floor^2 I,
+        C_{t+1} = decay C_t + (1 - decay) r^t r^t',   C_1 = S
 
-    which begins with the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian
-    noise.  Frames with a shorter past than the longest lag are those of a Gaussian (or t) without time.
+    with S the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian noise.
+    Frames with a shorter past than the longest lag are those of a Gaussian (or t) without time.
     """
 
-    def __init__(self, lags=(1,), ridge=1.0, decay=1.0, nu=np.inf, floor=1e-3, random_state=None):
+    def __init__(
+        self, lags=(1,), ridge=1.0, decay=1.0, constant=0.0, nu=np.inf, floor=1e-3, random_state=None
+    ):  # fmt: skip
         super().__init__(random_state)
-        self.lags, self.ridge, self.decay, self.nu, self.min_scale = tuple(lags), ridge, decay, nu, floor
+        self.lags, self.ridge, self.decay, self.constant, self.nu = tuple(lags), ridge, decay, constant, nu
+        self.min_scale = floor
 
     def fit(self, X, validation_data=None):
         self.mean_, self.scale_ = moments(rows_of(X))
@@ -310,9 +314,10 @@ class StudentVAR(Peer):
         past = np.concatenate([self._past(z) for z in sequences])
         target = np.concatenate([z[max(self.lags) :] for z in sequences])
         self.A_, self.b_ = self._coefficients(past, target)
-        self.C_, self.C_first_ = (
+        self.S_, without_time = (
             r.T @ r / len(r) for r in (target - self.b_ - past @ self.A_, np.concatenate(sequences))
         )
+        self.first_root_ = self._root(without_time)
         return self
 
     def _coefficients(self, past, target):
@@ -328,17 +333,21 @@ class StudentVAR(Peer):
         begins = [max(self.lags) - lag for lag in self.lags]
         return np.hstack([z[begin : begin + n] for begin in begins])
 
-    def _roots(self, C):
+    def _root(self, C):
         return np.linalg.cholesky(C + self.min_scale**2 * np.eye(C.shape[-1]))
+
+    def _roots(self, C):
+        """Cholesky factors of cov(r^t) from C_t (..., D, D)."""
+        return self._root((1 - self.constant) * C + self.constant * self.S_)
 
     def _left(self, x):
         """(r (T, D), Cholesky factors of their covariances, and the C_t of the frame after the last)."""
         z, first = (x - self.mean_) / self.scale_, min(max(self.lags), len(x))
         r = np.concatenate([z[:first], z[first:] - self.b_ - self._past(z) @ self.A_])
         products = (r[:, :, None] * r[:, None, :])[first:]
-        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * self.C_[None])
-        C = np.concatenate([np.tile(self.C_first_, (first, 1, 1)), self.C_[None], C])
-        return r, self._roots(C[:-1]), C[-1]
+        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * self.S_[None])
+        C = np.concatenate([self.S_[None], C])
+        return r, np.concatenate([np.tile(self.first_root_, (first, 1, 1)), self._roots(C[:-1])]), C[-1]
 
     def _conditionals(self, x):
         """(r / s, s, each (T, D), degrees of freedom (D,)): r_d / s_d given the past and r_1 ... r_{d-1} is a t."""

@@ -20,8 +20,9 @@ better.  `free run`: 10,000 frames are sampled from nothing; c and r being the m
 and 99 % quantiles of the training data, the figure is the largest distance of the run's quantiles from c, in r, over
 the columns, so that 1 is right and above 3 is wrong.  `fit` is seconds of one fit, without the choice of settings.
 
-EWMA-t is a VAR whose noise is multivariate Student-t with an exponentially weighted covariance of past residuals;
-seasonal naive is the frame of a season ago (without a season: the last one) and constant Gaussian noise.
+EWMA-t is a VAR whose noise is multivariate Student-t with an exponentially weighted covariance of past residuals,
+mixed with a constant one; seasonal naive is the frame of a season ago (without a season: the last one) and constant
+Gaussian noise.
 
 Two checks are of few frames: independent standard normals, whose columns have figures of nats a NUMBER below the true
 density on 2000 more rows, for tables (RNADE) and recordings (RNNRNADE) of 0.5 to 5 times as many rows as columns; and
@@ -164,7 +165,10 @@ def peers(season, *, returns=False, forecast=False):
     found.append(peer("HMM", GaussianHMM, states, refit=None, quick={"n_iter": 5}, quick_grid=1))
     if returns:
         found.append(peer("GARCH(1, 1)-t of each column", GARCH, [{}]))
-    weighted = grid(lags=plain + seasonal, ridge=ridge, decay=[0.94, 0.97, 0.985, 0.995], nu=[4.0, 8.0, 30.0])
+    weighted = grid(
+        lags=plain + seasonal, ridge=ridge[:-1], decay=[0.94, 0.97, 0.985, 0.995], constant=[0.0, 0.2],
+        nu=[4.0, 8.0, 30.0],
+    )  # fmt: skip
     return [*found, peer(EWMA, StudentVAR, weighted)]
 
 
@@ -359,7 +363,7 @@ def tables(options, settings):
             peer(
                 EWMA,
                 StudentVAR,
-                grid(ridge=ridge, decay=[0.9, 0.95, 0.98, 0.99], nu=[4.0, 10.0, 30.0]),
+                grid(ridge=ridge, decay=[0.9, 0.95, 0.98, 0.99], constant=[0.0, 0.2], nu=[4.0, 10.0, 30.0]),
                 one_seed=False,
             ),
             *ours(settings),
