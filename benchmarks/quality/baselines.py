@@ -11,7 +11,6 @@ import warnings
 import numpy as np
 from scipy import stats
 from scipy.signal import lfilter
-from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn import mixture, neighbors
 
@@ -252,12 +251,15 @@ class GaussianHMM(Peer):
         ).reshape(len(z), -1)
         predicted, log_density = np.empty_like(log_b), np.empty(len(z))
         p = model.startprob_
-        for t in range(len(z)):
-            predicted[t] = p
-            with np.errstate(divide="ignore"):  # a state that cannot be
+        with np.errstate(divide="ignore"):  # a state that cannot be
+            for t in range(len(z)):
+                predicted[t] = p
                 joint = np.log(p) + log_b[t]
-            log_density[t] = logsumexp(joint)
-            p = np.exp(joint - log_density[t]) @ model.transmat_
+                top = joint.max()
+                p = np.exp(joint - top)
+                total = p.sum()
+                log_density[t] = top + np.log(total)
+                p = p / total @ model.transmat_
         return log_density - np.log(self.scale_).sum(), predicted
 
     def log_density(self, x):
