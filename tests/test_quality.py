@@ -492,6 +492,26 @@ def test_defaults_are_told_the_season_where_the_library_takes_it(monkeypatch):
     assert recordings.ours({}, 7)[0].grid == [{"transform": ("auto", 7)}]
 
 
+def test_of_many_candidates_those_near_the_chosen_are_reported():
+    tried = common.grid(lags=[1, 2, 3], ridge=[0.1, 1.0, 10.0, 100.0], nu=[3.0, 4.0, 5.0, 6.0, 7.0])
+    record = {"candidates": [{"settings": settings} for settings in tried], "chosen": [27, 33]}
+    best = [tried[c] for c in record["chosen"]]
+    recordings.without_far_candidates(record)
+    kept = [candidate["settings"] for candidate in record["candidates"]]
+    assert [kept[c] for c in record["chosen"]] == best
+    assert len(kept) == 2 * (1 + 2 + 3 + 4) - 2  # in two rows of the grid, of which they share two candidates
+    assert {s["ridge"] for s in kept} == {0.1, 1.0, 10.0, 100.0} and {s["nu"] for s in kept} == {
+        3.0,
+        4.0,
+        5.0,
+        6.0,
+        7.0,
+    }
+    few = {"candidates": [{"settings": {"lags": n}} for n in range(recordings.MANY)], "chosen": [0]}
+    recordings.without_far_candidates(few)
+    assert len(few["candidates"]) == recordings.MANY
+
+
 def test_few_frames_have_a_column_each(monkeypatch, tmp_path):
     written = {}
     monkeypatch.setattr(

@@ -86,7 +86,8 @@ def table_text(table, *, choice):
         name, figure = next(iter(best["figures"].items()))
         parts.append(f"Of ours, best on validation data: **{best['row']}**, {name} {number(figure)}.")
     lines = [[row["row"], *tried(row)] for row in table["rows"] if tried(row)]
-    if choice and lines:
+    chose = any(len(row["candidates"]) > 1 or row["group"] == "ours" for row in table["rows"])
+    if choice and lines and chose:
         parts.append("Each fold chose for itself." if table["each_fold"] else "All folds or seeds together chose.")
         parts.append(markdown(["", "settings", "tried", "chosen", "fitted again on all training data"], lines, "---"))
     return "\n\n".join(parts)

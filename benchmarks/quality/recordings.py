@@ -76,6 +76,7 @@ RETURNS = ("fx", "stocks10")
 FORECASTS = ("nox", "solar", "cycling", "seatbelts")
 SEEDS, SEEDS_QUICK = 2, 1
 BLOCKS, FEWEST = 20, 4  # of the standard error; frames in each, at the least
+MANY = 50  # candidates, too many for a report
 HORIZON = 24
 DRAWS, DRAWS_QUICK = 200, 50
 ORIGINS, ORIGINS_QUICK = 8, 2
@@ -240,6 +241,21 @@ def measure(quick, *, forecast):
     return measured
 
 
+def without_far_candidates(record):
+    """Keep of many candidates those that were chosen and those that differ from one of these in one option."""
+    settings = [candidate["settings"] for candidate in record["candidates"]]
+    if len(settings) <= MANY:
+        return
+
+    def differences(one, other):
+        return sum(one[name] != other[name] for name in one)
+
+    best = [settings[c] for c in set(record["chosen"])]
+    kept = [c for c, one in enumerate(settings) if min(differences(one, other) for other in best) <= 1]
+    record["candidates"] = [record["candidates"][c] for c in kept]
+    record["chosen"] = [kept.index(c) for c in record["chosen"]]
+
+
 def with_blocks(record, models, folds):
     """Put into a record the sums and numbers of frames of blocks of the test part, of the mean over seeds."""
     part = folds[0].test
@@ -384,9 +400,11 @@ def main(arguments=None):
     names = {table.title: names for table, names in found}
 
     def after(table, row, record, models, folds):
+        without_far_candidates(record)
         if row.group != "peer":
             record.pop("validation")  # the library may have seen these frames
         if names[table.title]:
+            record.pop("validation", None)  # a mean over numbers of frames
             by_fold(record, names[table.title])
         else:
             with_blocks(record, models, folds)
