@@ -8,17 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import kstest, multivariate_normal, multivariate_t, norm
 
 from rnnrnade import RNADE, RNNRNADE, Linear
 from rnnrnade.datasets import make_trajectories
+from rnnrnade.forecasting import energy_score
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("no benchmarks beside the tests", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.quality import baselines, common, document, families, prediction  # noqa: E402
+from benchmarks.quality import baselines, common, document, families, prediction, recordings  # noqa: E402
 from benchmarks.quality import options as options_script  # noqa: E402
 
 TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
@@ -178,15 +179,15 @@ def test_options_are_compared_fold_by_fold_and_set_by_set():
 
 def test_errors_of_differences_are_over_independent_units():
     values = np.random.default_rng(0).normal(size=12)
-    mean, error = families.clustered(values, np.arange(12))
+    mean, error = common.clustered(values, np.arange(12))
     assert mean == pytest.approx(values.mean())
     assert error == pytest.approx(values.std(ddof=1) / 12**0.5)
     # Copies of a number say no more than one of it.
-    assert families.clustered(np.repeat(values, 5), np.repeat(np.arange(12), 5)) == pytest.approx((mean, error))
-    assert families.clustered(values, np.zeros(12))[1] is None
+    assert common.clustered(np.repeat(values, 5), np.repeat(np.arange(12), 5)) == pytest.approx((mean, error))
+    assert common.clustered(values, np.zeros(12))[1] is None
     part = common.Part([np.zeros((8, 1)), np.zeros((5, 1))], (2, 4))
-    assert families.units(part).tolist() == [0] * 6 + [1]
-    assert families.units(part, block=3).tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert common.units(part).tolist() == [0] * 6 + [1]
+    assert common.units(part, block=3).tolist() == [0, 0, 0, 1, 1, 1, 2]
 
 
 def test_families_are_paired_by_fold_and_seed():
@@ -232,12 +233,16 @@ def test_families_are_run_compared_and_chosen_on_validation(monkeypatch, tmp_pat
 
 def test_a_recording_of_ones_own_is_cut_like_motion_capture(monkeypatch, tmp_path):
     monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="a recording of one"):
-        families.recording("mine")(1, True)
-    X = autoregression(1, 50, seed=0, D=2)[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match="source: a recording of your own"):
+        recordings.folds("mine", range(1))
+    with pytest.raises(FileNotFoundError, match=r"nox\.npz.* source: hourly NOx"):
+        recordings.folds("nox", range(1))
+    X = autoregression(1, 50, seed=0, D=3)[0]
+    X[:40, 1] = 0.1  # constant in training: left out
     np.savez(tmp_path / "mine.npz", train_frames=X[:40], test_frames=X[40:])
-    (fold,) = families.recording("mine")(1, True)
-    assert [len(x) for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [36, 40, 50]
+    (fold,) = recordings.folds("mine", range(1))
+    assert [x.shape for x in (*fold.train, *fold.valid.X, *fold.test.X)] == [(36, 2), (40, 2), (50, 2)]
     assert fold.valid.context == (36,) and fold.test.context == (40,) and fold.ends
     assert np.allclose(fold.everything[0].mean(axis=0), 0) and np.allclose(fold.everything[0].std(axis=0), 1)
     model, _ = common.fit(RNNRNADE, LEARNS | {"refit": False}, fold)
@@ -300,6 +305,229 @@ def test_hmm_of_one_state_is_the_gaussian_and_many_agree_with_hmmlearn():
     assert peer.score_frames(X[0]).sum() == pytest.approx(expected, rel=1e-6)
     drawn = peer.draw(X[0], 4000, np.random.default_rng(0))
     np.testing.assert_allclose(drawn.mean(axis=0), peer.predictive_mean(X[0]), atol=0.15)
+
+
+def test_an_hmm_whose_em_fails_is_never_chosen(monkeypatch):
+    hmm = pytest.importorskip("hmmlearn.hmm")
+    X = autoregression(2, 30, seed=3)
+    fit = hmm.GaussianHMM.fit
+
+    def without_covariance(self, z, lengths):
+        raise ValueError("'covars' must be symmetric, positive-definite")
+
+    def without_numbers(self, z, lengths):
+        fit(self, z, lengths).means_[0] = np.nan
+        return self
+
+    for failing in (without_covariance, without_numbers):
+        monkeypatch.setattr(hmm.GaussianHMM, "fit", failing)
+        peer = baselines.GaussianHMM(2, random_state=0).fit(X)
+        assert all((scores == -np.inf).all() and len(scores) == 30 for scores in peer.score_frames(X))
+
+
+class FixedGARCH(baselines.GARCH):
+    """One that needs no package to be fitted."""
+
+    def fit(self, X, validation_data=None):
+        self.mean_, self.scale_ = baselines.moments(X)
+        self.mu_, self.omega_, self.alpha_, self.beta_, self.nu_ = np.array([[0.1, 0.2, 0.3, 0.5, 5.0]]).T
+        return self
+
+
+def sequential_peers():
+    """Peers of sequences with densities that know no network, and their data of one column."""
+    return {
+        "VAR": baselines.StudentVAR((1, 2)),
+        "seasonal VAR": baselines.StudentVAR((1, 4, 5), ridge=10.0),
+        "EWMA-t": baselines.StudentVAR((1, 2), decay=0.9, constant=0.2, nu=4.0),
+        "seasonal naive": baselines.SeasonalNaive(4),
+        "GARCH": FixedGARCH(),
+    }
+
+
+@pytest.fixture(params=list(sequential_peers()))
+def sequential_peer(request):
+    return sequential_peers()[request.param]
+
+
+def test_density_of_sequential_peers_integrates_to_one(sequential_peer):
+    (x,) = autoregression(1, 300, seed=7, D=1)
+    sequential_peer.fit(x[:280])
+    values = np.linspace(-10, 10, 401)  # of the last frame
+    sequences = [np.vstack([x[250:290], [[v]]]) for v in values]
+    density = np.exp([scores[-1] for scores in sequential_peer.score_frames(sequences)])
+    inside = sequential_peer.cdf(sequences[-1])[-1, 0] - sequential_peer.cdf(sequences[0])[-1, 0]
+    assert density.sum() * (values[1] - values[0]) == pytest.approx(inside, abs=1e-5) and inside > 0.999
+
+
+def test_sequential_peers_do_not_look_ahead_and_draw_what_they_score(sequential_peer):
+    (x,) = autoregression(1, 400, seed=8)
+    sequential_peer.fit(x[:300])
+    np.testing.assert_allclose(sequential_peer.score_frames(x)[:250], sequential_peer.score_frames(x[:250]), rtol=1e-12)
+    np.testing.assert_allclose(sequential_peer.cdf(x)[:250], sequential_peer.cdf(x[:250]), rtol=1e-12)
+    np.testing.assert_array_equal(sequential_peer.score_frames([x, x[:5]])[1], sequential_peer.score_frames(x[:5]))
+    # Draws of one frame have uniform integral transforms.
+    past = x[300:350]
+    drawn = sequential_peer.draw(np.vstack([past, x[350]]), 500, np.random.default_rng(0))[:, -1]
+    u = np.array([sequential_peer.cdf(np.vstack([past, y]))[-1] for y in drawn])
+    assert all(kstest(column, "uniform").pvalue > 1e-3 for column in u.T)
+
+
+@pytest.mark.parametrize("lags", [1, 3])
+def test_a_var_of_constant_gaussian_noise_is_that_of_the_library(lags):
+    X = autoregression(3, 60, seed=9)
+    library = baselines.VAR(lags=lags, ridge=2.0).fit(X)
+    peer = baselines.StudentVAR(range(1, lags + 1), ridge=2.0, decay=1.0, nu=np.inf).fit(X)
+    for one, other in zip(peer.score_frames(X), library.score_frames(X), strict=True):
+        np.testing.assert_allclose(one[lags:], other[lags:], rtol=1e-9)
+
+
+def test_weighted_student_noise_is_the_multivariate_t():
+    (x,) = autoregression(1, 80, seed=10)
+    decay, constant, nu, floor = 0.8, 0.3, 5.0, 0.1
+    peer = baselines.StudentVAR((1,), decay=decay, constant=constant, nu=nu, floor=floor).fit(x)
+    z = (x - peer.mean_) / peer.scale_
+    r = np.vstack([z[0], z[1:] - peer.b_ - z[:-1] @ peer.A_])
+    S, expected = r[1:].T @ r[1:] / len(r[1:]), []
+    C = S
+    for t in range(1, len(z)):
+        shape = ((1 - constant) * C + constant * S + floor**2 * np.eye(3)) * (nu - 2) / nu
+        expected.append(multivariate_t(np.zeros(3), shape, df=nu).logpdf(r[t]) - np.log(peer.scale_).sum())
+        C = decay * C + (1 - decay) * np.outer(r[t], r[t])
+    np.testing.assert_allclose(peer.score_frames(x)[1:], expected, rtol=1e-9)
+
+
+def test_forecasts_of_a_var_are_its_draws_and_go_on():
+    (x,) = autoregression(1, 200, seed=11)
+    for peer in (baselines.StudentVAR((1, 3), decay=0.95, nu=8.0).fit(x), baselines.SeasonalNaive(7).fit(x)):
+        paths = peer.forecast(x[:150], 15, 4000, np.random.default_rng(0))
+        drawn = peer.draw(x[:151], 4000, np.random.default_rng(1))[:, 150]
+        np.testing.assert_allclose(paths[:, 0].mean(axis=0), drawn.mean(axis=0), atol=6 * drawn.std() / 4000**0.5)
+        np.testing.assert_allclose(paths[:, 0].std(axis=0), drawn.std(axis=0), rtol=0.15)
+    # A naive forecast's mean is the season before, again and again, and its variance grows by seasons.
+    error = paths.std(axis=0) / 4000**0.5
+    assert (np.abs(paths.mean(axis=0) - np.vstack([x[143:150], x[143:150], x[143:144]])) < 5 * error).all()
+    np.testing.assert_allclose(paths[:, 7:14].std(axis=0) / paths[:, :7].std(axis=0), 2**0.5, rtol=0.1)
+
+
+def test_garch_has_the_variances_of_its_package():
+    arch = pytest.importorskip("arch")
+    (x,) = autoregression(1, 600, seed=12, D=2)
+    peer = baselines.GARCH().fit(x)
+    _, sd = peer._standard(x)
+    z = (x - peer.mean_) / peer.scale_
+    fitted = arch.arch_model(z[:, 1], mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
+    np.testing.assert_allclose(sd[300:, 1], fitted.conditional_volatility[300:], rtol=1e-3)
+    scored = peer.score_frames(x).sum() + len(x) * np.log(peer.scale_).sum()
+    parts = [arch.arch_model(c, dist="t", rescale=False).fit(disp="off").loglikelihood for c in z.T]
+    assert scored == pytest.approx(sum(parts), abs=0.01 * len(x))
+
+
+def test_crps_of_draws_is_that_of_their_law():
+    draws = np.random.default_rng(0).normal(2.0, 3.0, size=(20_000, 1, 2))
+    truth = np.array([[2.0, 5.0]])
+    z = (truth - 2) / 3
+    exact = 3 * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - np.pi**-0.5)
+    np.testing.assert_allclose(recordings.crps(draws, truth), exact, atol=0.03)
+    few = draws[:7]
+    np.testing.assert_allclose(
+        recordings.crps(few, truth)[0, 1], energy_score(few[:, :, 1:], truth[:, 1:])[0], rtol=1e-12
+    )
+
+
+def test_free_runs_are_judged_by_their_quantiles():
+    class Run:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def sample(self, n, n_frames, random_state):
+            if self.factor is None:
+                raise ValueError("not finite")
+            return np.random.default_rng(random_state).normal(5.0, self.factor, size=(n, n_frames, 2))
+
+    known = np.random.default_rng(1).normal(5.0, 1.0, size=(10_000, 2))
+    for factor in (1, 3):
+        assert recordings.free_run(Run(factor), known, 10_000) == pytest.approx(factor, rel=0.1)
+    assert recordings.free_run(Run(None), known, 10) == np.inf
+
+
+def test_recordings_are_run_compared_and_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (x,) = autoregression(1, 250, seed=13, D=2)
+    np.savez(tmp_path / "nox.npz", train_frames=x[:200], test_frames=x[200:], season=6)
+    written = {}
+
+    def write(name, options, tables, began, **more):
+        written.update({name: tables})
+
+    monkeypatch.setattr(recordings, "write", write)
+    monkeypatch.setattr(recordings, "QUICK", TINY)
+    monkeypatch.setattr(recordings, "FREE_QUICK", 50)
+    recordings.main(
+        ["--threads", "1", "--sets", "nox,fx", "--rows", "VAR,naive,EWMA,RNN", "--settings", "{'n_hidden': 3}"]
+    )
+    (table,) = written["recordings"]
+    known, rows = recordings.scored(table)
+    assert [row["row"] for row in known] == ["VAR", "seasonal VAR", "seasonal naive", "EWMA-t"]
+    assert [row["row"] for row in rows] == ["RNNRNADE(), defaults", "RNNRNADE(n_hidden=3)"]
+    assert list(rows[0]["figures"]) == ["nats", "in 90 %", "CRPS", "free run", "fit"] and "validation" not in rows[0]
+    best = max(known, key=recordings.mean_nats)
+    compared = recordings.with_differences(table)["rows"]
+    for row in rows:
+        difference = next(other for other in compared if other["row"] == row["row"])["figures"]["less best"]
+        assert difference["mean"] == pytest.approx(row["figures"]["nats"]["mean"] - recordings.mean_nats(best))
+        assert difference["standard_error"] > 0
+    assert [line[4] for line in recordings.lines([table])] == [row["row"] for row in rows]
+    found = {"experiment": "recordings", "size": "reduced", "seed": 0, "seconds": 1.0, "machine": common.described(1)}
+    (tmp_path / "quality-recordings.json").write_text(json.dumps(found | {"tables": [table]}, allow_nan=False))
+    text = document.document(tmp_path, reduced=True)
+    assert "| " + " | ".join(recordings.lines([table])[1]) + " |" in text and "less best" in text
+
+
+def test_defaults_are_told_the_season_where_the_library_takes_it(monkeypatch):
+    monkeypatch.delattr(recordings.rnnrnade, "Auto", raising=False)
+    assert recordings.told(12) == {}
+    monkeypatch.setattr(recordings.rnnrnade, "Auto", lambda season: ("auto", season), raising=False)
+    assert recordings.told(12) == {"transform": ("auto", 12)} and recordings.told(0) == {}
+    assert recordings.ours({}, 7)[0].grid == [{"transform": ("auto", 7)}]
+
+
+def test_of_many_candidates_those_near_the_chosen_are_reported():
+    tried = common.grid(lags=[1, 2, 3], ridge=[0.1, 1.0, 10.0, 100.0], nu=[3.0, 4.0, 5.0, 6.0, 7.0])
+    record = {"candidates": [{"settings": settings} for settings in tried], "chosen": [27, 33]}
+    best = [tried[c] for c in record["chosen"]]
+    recordings.without_far_candidates(record)
+    kept = [candidate["settings"] for candidate in record["candidates"]]
+    assert [kept[c] for c in record["chosen"]] == best
+    assert len(kept) == 2 * (1 + 2 + 3 + 4) - 2  # in two rows of the grid, of which they share two candidates
+    assert {s["ridge"] for s in kept} == {0.1, 1.0, 10.0, 100.0} and {s["nu"] for s in kept} == {
+        3.0,
+        4.0,
+        5.0,
+        6.0,
+        7.0,
+    }
+    few = {"candidates": [{"settings": {"lags": n}} for n in range(recordings.MANY)], "chosen": [0]}
+    recordings.without_far_candidates(few)
+    assert len(few["candidates"]) == recordings.MANY
+
+
+def test_few_frames_have_a_column_each(monkeypatch, tmp_path):
+    written = {}
+    monkeypatch.setattr(
+        recordings, "write", lambda name, options, tables, began, **more: written.update({name: tables})
+    )
+    monkeypatch.setattr(recordings, "QUICK", TINY)
+    recordings.main(["--threads", "1", "--sets", "normals"])
+    assert [table["title"].split(",")[1] for table in written["recordings"]] == [
+        " table of 20 columns", " recording of 20 columns",
+    ]  # fmt: skip
+    for table in written["recordings"]:
+        for row in table["rows"]:
+            assert list(row["figures"]) == ["10 rows", "100 rows"]
+        gaussian = table["rows"][0]["figures"]
+        assert -0.05 < gaussian["100 rows"]["mean"] < 0 and gaussian["10 rows"]["mean"] < gaussian["100 rows"]["mean"]
 
 
 TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, covariance="full")}

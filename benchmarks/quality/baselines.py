@@ -9,7 +9,8 @@ import copy
 import warnings
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy import stats
+from scipy.signal import lfilter
 from scipy.stats import multivariate_normal
 from sklearn import mixture, neighbors
 
@@ -19,6 +20,11 @@ from rnnrnade import Linear
 def rows_of(X):
     """All frames as rows."""
     return X if isinstance(X, np.ndarray) else np.concatenate(X)
+
+
+def moments(rows):
+    """(mean (D,), standard deviation (D,)) of columns."""
+    return rows.mean(axis=0), rows.std(axis=0)
 
 
 class Peer:
@@ -38,7 +44,7 @@ class Static(Peer):
 
     def fit(self, X, validation_data=None):
         rows = rows_of(X).astype(np.float64)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows)
         held = None if validation_data is None else self._standardised(rows_of(validation_data))
         self.fit_rows(self._standardised(rows), held)
         return self
@@ -200,26 +206,40 @@ def noise(linear, e, position):
 
 
 class GaussianHMM(Peer):
-    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors); columns standardised.  `floor`
-    squared is added to the variances: a state with few frames has a singular covariance matrix."""
+    """A hidden Markov model with Gaussian states by EM (hmmlearn, its default priors but for that of the variances);
+    columns standardised.  `floor` squared is added to the variances: a state with few frames has a singular covariance
+    matrix.  A `restart` other than 0 is another seed of EM.  Where EM fails or ends in numbers that are not finite, as
+    it may with few frames of many columns, every score is -inf."""
 
-    def __init__(self, n_components=5, covariance_type="full", n_iter=100, floor=1e-3, random_state=None):
-        super().__init__(random_state)
+    def __init__(
+        self, n_components=5, covariance_type="full", n_iter=100, covars_prior=1e-2, floor=1e-3, restart=0,
+        random_state=None,
+    ):  # fmt: skip
+        super().__init__(restart or random_state)
         self.min_scale = floor
-        self.options = {"n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter}
+        self.options = {
+            "n_components": n_components, "covariance_type": covariance_type, "n_iter": n_iter,
+            "covars_prior": covars_prior,
+        }  # fmt: skip
 
     def fit(self, X, validation_data=None):
         from hmmlearn.hmm import GaussianHMM as HMM
 
         sequences = [X] if isinstance(X, np.ndarray) else X
         rows = np.concatenate(sequences)
-        self.mean_, self.scale_ = rows.mean(axis=0), rows.std(axis=0)
+        self.mean_, self.scale_ = moments(rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            self.model_ = HMM(**self.options, random_state=self.random_state).fit(
-                (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
-            )
+            try:
+                self.model_ = HMM(**self.options, random_state=self.random_state).fit(
+                    (rows - self.mean_) / self.scale_, [len(x) for x in sequences]
+                )
+            except ValueError:  # a covariance matrix, or a probability, is none any more
+                self.is_finite_ = False
+                return self
         self.covars_ = self.model_.covars_ + self.min_scale**2 * np.eye(rows.shape[1])
+        numbers = self.covars_, self.model_.means_, self.model_.transmat_, self.model_.startprob_
+        self.is_finite_ = all(np.isfinite(values).all() for values in numbers)
         return self
 
     def _filter(self, x):
@@ -231,16 +251,19 @@ class GaussianHMM(Peer):
         ).reshape(len(z), -1)
         predicted, log_density = np.empty_like(log_b), np.empty(len(z))
         p = model.startprob_
-        for t in range(len(z)):
-            predicted[t] = p
-            with np.errstate(divide="ignore"):  # a state that cannot be
+        with np.errstate(divide="ignore"):  # a state that cannot be
+            for t in range(len(z)):
+                predicted[t] = p
                 joint = np.log(p) + log_b[t]
-            log_density[t] = logsumexp(joint)
-            p = np.exp(joint - log_density[t]) @ model.transmat_
+                top = joint.max()
+                p = np.exp(joint - top)
+                total = p.sum()
+                log_density[t] = top + np.log(total)
+                p = p / total @ model.transmat_
         return log_density - np.log(self.scale_).sum(), predicted
 
     def log_density(self, x):
-        return self._filter(x)[0]
+        return self._filter(x)[0] if self.is_finite_ else np.full(len(x), -np.inf)
 
     def predictive_mean(self, x):
         """(T, D): the mean of each frame given its past."""
@@ -256,3 +279,170 @@ class GaussianHMM(Peer):
             where = state == s
             drawn[where] += generator.standard_normal((where.sum(), x.shape[1])) @ L[s].T
         return self.mean_ + self.scale_ * drawn
+
+
+def student_conditionals(v, nu):
+    """(scales s (T, D), degrees of freedom (D,)): v_d / s_d given v_1 ... v_{d-1} is a Student-t, where v (T, D) are
+    multivariate t with nu degrees of freedom and covariance I."""
+    if np.isinf(nu):
+        return np.ones_like(v), np.full(v.shape[1], np.inf)
+    f = (nu - 2) / nu  # the scale matrix is f I
+    before = np.cumsum(v**2, axis=1) - v**2
+    degrees = nu + np.arange(v.shape[1])
+    return np.sqrt((f * nu + before) / degrees), degrees
+
+
+class StudentVAR(Peer):
+    """A vector autoregression on chosen lags by ridge regression, whose noise is multivariate Student-t, its covariance
+    an exponentially weighted mean of the products of past residuals.  In standardised columns::
+
+        z^t = b + sum_l A_l z^{t-l} + r^t,   cov(r^t) = (1 - constant) C_t + constant S + floor^2 I,
+        C_{t+1} = decay C_t + (1 - decay) r^t r^t',   C_1 = S
+
+    with S the covariance of the training residuals.  decay = 1 and nu = inf: a VAR with constant Gaussian noise.
+    Frames with a shorter past than the longest lag are those of a Gaussian (or t) without time.
+    """
+
+    def __init__(
+        self, lags=(1,), ridge=1.0, decay=1.0, constant=0.0, nu=np.inf, floor=1e-3, random_state=None
+    ):  # fmt: skip
+        super().__init__(random_state)
+        self.lags, self.ridge, self.decay, self.constant, self.nu = tuple(lags), ridge, decay, constant, nu
+        self.min_scale = floor
+
+    def fit(self, X, validation_data=None):
+        self.mean_, self.scale_ = moments(rows_of(X))
+        sequences = [(x - self.mean_) / self.scale_ for x in ([X] if isinstance(X, np.ndarray) else X)]
+        past = np.concatenate([self._past(z) for z in sequences])
+        target = np.concatenate([z[max(self.lags) :] for z in sequences])
+        self.A_, self.b_ = self._coefficients(past, target)
+        self.S_, without_time = (
+            r.T @ r / len(r) for r in (target - self.b_ - past @ self.A_, np.concatenate(sequences))
+        )
+        self.first_root_ = self._root(without_time)
+        return self
+
+    def _coefficients(self, past, target):
+        """(A (lags * D, D), b (D,))"""
+        means = past.mean(axis=0), target.mean(axis=0)
+        past, target = past - means[0], target - means[1]
+        A = np.linalg.solve(past.T @ past + self.ridge * np.eye(past.shape[1]), past.T @ target)
+        return A, means[1] - means[0] @ A
+
+    def _past(self, z):
+        """(T - longest lag, lags * D): what predicts the frames that have so long a past."""
+        n = max(0, len(z) - max(self.lags))
+        begins = [max(self.lags) - lag for lag in self.lags]
+        return np.hstack([z[begin : begin + n] for begin in begins])
+
+    def _root(self, C):
+        return np.linalg.cholesky(C + self.min_scale**2 * np.eye(C.shape[-1]))
+
+    def _roots(self, C):
+        """Cholesky factors of cov(r^t) from C_t (..., D, D)."""
+        return self._root((1 - self.constant) * C + self.constant * self.S_)
+
+    def _left(self, x):
+        """(r (T, D), Cholesky factors of their covariances, and the C_t of the frame after the last)."""
+        z, first = (x - self.mean_) / self.scale_, min(max(self.lags), len(x))
+        r = np.concatenate([z[:first], z[first:] - self.b_ - self._past(z) @ self.A_])
+        products = (r[:, :, None] * r[:, None, :])[first:]
+        C, _ = lfilter([1 - self.decay], [1, -self.decay], products, axis=0, zi=self.decay * self.S_[None])
+        C = np.concatenate([self.S_[None], C])
+        return r, np.concatenate([np.tile(self.first_root_, (first, 1, 1)), self._roots(C[:-1])]), C[-1]
+
+    def _conditionals(self, x):
+        """(r / s, s, each (T, D), degrees of freedom (D,)): r_d / s_d given the past and r_1 ... r_{d-1} is a t."""
+        r, roots, _ = self._left(x)
+        v = np.linalg.solve(roots, r[:, :, None])[:, :, 0]
+        scale, degrees = student_conditionals(v, self.nu)
+        return v / scale, scale * np.diagonal(roots, axis1=1, axis2=2), degrees
+
+    def log_density(self, x):
+        v, scale, degrees = self._conditionals(x)
+        return (stats.t.logpdf(v, degrees) - np.log(scale * self.scale_)).sum(axis=1)
+
+    def cdf(self, x):
+        """(T, D): the probability integral transforms, each given the past and the dimensions before."""
+        v, _, degrees = self._conditionals(x)
+        return stats.t.cdf(v, degrees)
+
+    def _noise(self, roots, n, generator):
+        """Draws of r: (n, T, D)"""
+        v = generator.standard_normal((n, *roots.shape[:-1]))
+        if not np.isinf(self.nu):
+            v *= np.sqrt((self.nu - 2) / generator.chisquare(self.nu, (*v.shape[:-1], 1)))
+        return np.einsum("tij,ntj->nti", roots, v)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        r, roots, _ = self._left(x)
+        return x + self.scale_ * (self._noise(roots, n, generator) - r)
+
+    def forecast(self, x, horizon, n, generator):
+        """(n, horizon, D): draws of what follows x, which is at least as long as the longest lag."""
+        longest, C = max(self.lags), np.tile(self._left(x)[2], (n, 1, 1))
+        path = np.tile((x[len(x) - longest :] - self.mean_) / self.scale_, (n, 1, 1))
+        for _ in range(horizon):
+            past = np.hstack([path[:, -lag] for lag in self.lags])
+            r = self._noise(self._roots(C), 1, generator)[0]
+            path = np.concatenate([path, (self.b_ + past @ self.A_ + r)[:, None]], axis=1)
+            C = self.decay * C + (1 - self.decay) * r[:, :, None] * r[:, None, :]
+        return self.mean_ + self.scale_ * path[:, longest:]
+
+
+class SeasonalNaive(StudentVAR):
+    """Each frame is the one of a season before, with constant Gaussian noise; a season of 1 is a random walk."""
+
+    def __init__(self, season=1, floor=1e-3, random_state=None):
+        super().__init__(lags=(season,), floor=floor, random_state=random_state)
+
+    def _coefficients(self, past, target):
+        return np.eye(target.shape[1]), np.zeros(target.shape[1])
+
+
+class GARCH(Peer):
+    """Each column by itself: a constant mean and a GARCH(1, 1) variance with Student-t noise (the package arch)::
+
+        var_t = omega + alpha r_{t-1}^2 + beta var_{t-1},   r_t = z_t - mu,   var_1 = 1 (columns are standardised)
+
+    Several sequences are fitted as one that goes on.
+    """
+
+    def fit(self, X, validation_data=None):
+        from arch import arch_model
+
+        rows = rows_of(X)
+        self.mean_, self.scale_ = moments(rows)
+        fitted = [
+            arch_model(z, mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(
+                disp="off", show_warning=False
+            )
+            for z in ((rows - self.mean_) / self.scale_).T
+        ]
+        self.mu_, self.omega_, self.alpha_, self.beta_, self.nu_ = np.stack([one.params for one in fitted], axis=1)
+        return self
+
+    def _standard(self, x):
+        """(v, sd), each (T, D): z = mu + sd v, and v has variance 1."""
+        left = (x - self.mean_) / self.scale_ - self.mu_
+        variance = np.ones_like(left)
+        for t in range(1, len(left)):
+            variance[t] = self.omega_ + self.alpha_ * left[t - 1] ** 2 + self.beta_ * variance[t - 1]
+        return left / np.sqrt(variance), np.sqrt(variance)
+
+    def log_density(self, x):
+        v, sd = self._standard(x)
+        unit = np.sqrt((self.nu_ - 2) / self.nu_)  # of a Student-t with variance 1
+        return (stats.t.logpdf(v / unit, self.nu_) - np.log(unit * sd * self.scale_)).sum(axis=1)
+
+    def cdf(self, x):
+        """(T, D): the probability integral transforms, each given the past."""
+        v, _ = self._standard(x)
+        return stats.t.cdf(v / np.sqrt((self.nu_ - 2) / self.nu_), self.nu_)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        _, sd = self._standard(x)
+        v = generator.standard_t(self.nu_, (n, *x.shape)) * np.sqrt((self.nu_ - 2) / self.nu_)
+        return self.mean_ + self.scale_ * (self.mu_ + sd * v)

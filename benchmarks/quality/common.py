@@ -75,6 +75,35 @@ def nats(model, part):
     return float(part.counted(model.score_frames(part.X)).mean())
 
 
+# ---- errors of means over frames ----------------------------------------------------------------------------------
+
+
+def units(part, block=None):
+    """The number of the unit that each frame that counts belongs to: of sequences, or of their blocks."""
+    context = part.context or (0,) * len(part.X)
+    found, n_units = [], 0
+    for x, c in zip(part.X, context, strict=True):
+        n = len(x) - c
+        n_blocks = max(1, round(n / block)) if block else 1
+        found.append(n_units + np.arange(n) * n_blocks // n)
+        n_units += n_blocks
+    return np.concatenate(found)
+
+
+def of_units(sums, counts):
+    """Mean of values, and its standard error over units (None for one unit), from their sums and numbers in each."""
+    sums, counts = np.asarray(sums, float), np.asarray(counts)
+    n, mean = len(sums), sums.sum() / counts.sum()
+    squares = ((sums - mean * counts) ** 2).sum()
+    return float(mean), float(np.sqrt(n / (n - 1) * squares) / counts.sum()) if n > 1 else None
+
+
+def clustered(values, members):
+    """The same of values (n,) and the units that they are members of."""
+    index = np.unique(members, return_inverse=True)[1]
+    return of_units(np.bincount(index, weights=values), np.bincount(index))
+
+
 # ---- rows --------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +127,8 @@ class Row:
     quick_grid : int or None
         ... which tries so many of the grid, from its begin; None: all for peers, else two.
     group : {"ours", "defaults", "peer"}
+    one_seed : bool
+        Whether nothing in it is random: where folds differ in nothing but their seed, the first is enough.
     """
 
     name: str
@@ -107,6 +138,7 @@ class Row:
     quick: dict = dataclasses.field(default_factory=dict)
     quick_grid: int | None = None
     group: str = "ours"
+    one_seed: bool = False
 
     def candidates(self, quick):
         """The settings that are tried."""
@@ -154,14 +186,16 @@ def grid(**choices):
 
 
 def fit(kind, settings, fold, *, everything=False):
-    """A fitted model of the settings, and the sentences it warned with."""
+    """A fitted model of the settings, which knows its `seconds_of_fit`, and the sentences it warned with."""
     model = kind(**settings, random_state=fold.seed)
+    began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         if everything or (fold.ends and hasattr(model, "validation_fraction")):
             model.fit(fold.everything)
         else:
             model.fit(fold.train, validation_data=fold.valid.X)
+    model.seconds_of_fit = time.perf_counter() - began
     return model, [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
 
 
@@ -265,7 +299,8 @@ def run_tables(tables, options, *, after=None):
             print(f"{table.title}: left out. {error}\n")
             continue
         records, rows = [], [row for row in table.rows if wanted(row.name, options.rows)]
-        n_fits = len(folds) * sum(len(row.candidates(options.quick)) for row in rows)
+        of_row = {row.name: folds[:1] if row.one_seed else folds for row in rows}
+        n_fits = sum(len(of_row[row.name]) * len(row.candidates(options.quick)) for row in rows)
         with tqdm(total=n_fits, desc=table.title, unit="fit") as bar:
             for row in rows:
                 bar.set_postfix_str(row.name)
@@ -273,7 +308,7 @@ def run_tables(tables, options, *, after=None):
                     record, models = run_row(
                         row,
                         table,
-                        folds,
+                        of_row[row.name],
                         quick=options.quick,
                         tune=options.tune,
                         threads=options.threads,
@@ -284,7 +319,7 @@ def run_tables(tables, options, *, after=None):
                     continue
                 records.append(record)
                 if after is not None and not options.tune:
-                    after(table, row, record, models, folds)
+                    after(table, row, record, models, of_row[row.name])
         done.append({
             "title": table.title, "over": table.over, "each_fold": table.each_fold,
             "order": [row.name for row in table.rows], "rows": records,
@@ -330,7 +365,7 @@ def cells(table):
     for row in table["rows"]:
         figures = [number(row["figures"][name]) if name in row.get("figures", {}) else "" for name in names]
         figures += [
-            *(number(row[name]) for name in validation),
+            *(number(row[name]) if name in row else "" for name in validation),
             scale(row["min_scale"]),
             f"{row['seconds']:.{0 if row['seconds'] > 10 else 1}f}",
         ]
@@ -370,10 +405,10 @@ def parser(doc, name):
     return made
 
 
-def described(threads):
-    """The machine and versions of a report."""
+def described(threads, also=()):
+    """The machine and versions of a report; `also` names more distributions."""
     found = machine.description(threads or machine.cores())
-    for name in DISTRIBUTIONS:
+    for name in (*DISTRIBUTIONS, *also):
         try:
             found["versions"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:

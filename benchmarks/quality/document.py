@@ -13,12 +13,13 @@ from pathlib import Path
 
 from ..machine import headline
 from ..report import RESULTS
+from . import recordings
 from .common import cells, number
 from .defaults import HEADER, compared
 from .families import CHOICES, choices
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "experiments.md"
-EXPERIMENTS = ("vectors", "speech", "trajectories", "mocap", "stability", "balls", "options", "families")
+EXPERIMENTS = ("vectors", "speech", "trajectories", "mocap", "stability", "balls", "options", "families", "recordings")
 OPENING = """# Experiments
 
 Written by `python -m benchmarks.quality.document` from the results in `benchmarks/results/`; do not edit. All
@@ -67,6 +68,11 @@ def tried(row):
     ]
 
 
+def validated(row):
+    """Whether a row has a finite score on validation data."""
+    return row.get("validation", {"mean": None})["mean"] is not None
+
+
 def table_text(table, *, choice):
     """A table and the settings of its rows; where there was a choice, what of ours was best on validation data."""
     parts = [
@@ -74,13 +80,14 @@ def table_text(table, *, choice):
         f"Mean and standard error over {table['over']}.",
         markdown(*cells(table)),
     ]
-    ours = [row for row in table["rows"] if choice and row["group"] != "peer" and row["validation"]["mean"] is not None]
+    ours = [row for row in table["rows"] if choice and row["group"] != "peer" and validated(row)]
     if len(ours) > 1:
         best = max(ours, key=lambda row: row["validation"]["mean"])
         name, figure = next(iter(best["figures"].items()))
         parts.append(f"Of ours, best on validation data: **{best['row']}**, {name} {number(figure)}.")
     lines = [[row["row"], *tried(row)] for row in table["rows"] if tried(row)]
-    if choice and lines:
+    chose = any(len(row["candidates"]) > 1 or row["group"] == "ours" for row in table["rows"])
+    if choice and lines and chose:
         parts.append("Each fold chose for itself." if table["each_fold"] else "All folds or seeds together chose.")
         parts.append(markdown(["", "settings", "tried", "chosen", "fitted again on all training data"], lines, "---"))
     return "\n\n".join(parts)
@@ -108,6 +115,8 @@ def more(found):
         parts.append(f"Diverged runs: {counts}. Better on validation data, of {len(best)} ways to train: {ahead}.")
     if found["experiment"] == "families":
         parts.append(markdown(CHOICES, choices(found["tables"], found["size"] == "reduced")))
+    if found["experiment"] == "recordings":
+        parts.append(markdown(recordings.SUMMARY, recordings.lines(found["tables"])))
     return parts
 
 
@@ -119,7 +128,8 @@ def section(experiment, found):
     parts.append(f"Size: {found['size']}; seed {found['seed']}; {found['seconds'] / 60:.1f} minutes. ")
     parts[-1] += headline(found["machine"]).replace("\n", "; ") + "."
     parts += more(found)
-    parts += [table_text(table, choice=experiment not in WITHOUT_CHOICE) for table in found["tables"]]
+    tables = [recordings.with_differences(table) for table in found["tables"]]
+    parts += [table_text(table, choice=experiment not in WITHOUT_CHOICE) for table in tables]
     return "\n\n".join(parts)
 
 

@@ -7,10 +7,7 @@ own scale, so that of Laplace is the Gaussian's over sqrt(2), that of the logist
 standard deviation is the same.  Each model is fitted to the training part and stops on the validation part;
 "validation" is the score that it reports there, and the same model is scored on the test part.  Folds and units of the
 data are those of the sections above (in which defaults are fitted again, to training and validation data of tables and
-utterances together), of motion capture split (a); trajectories have 500 sequences to train on.  Recordings in files of
-one's own are cut like motion capture and standardised: fx.npz (daily log-returns of five currencies) and stocks10.npz
-(daily returns of ten shares) in the folder of RNNRNADE_DATA, with the arrays train_frames (T, D) and test_frames, which
-go on where training ends.
+utterances together), of motion capture split (a) and of recordings.py; trajectories have 500 sequences to train on.
 
 "less Gaussian" is the mean difference in the log-density of the same frames (rows) from the Gaussian fit of the same
 fold and seed, in nats, with its standard error over what the table says: folds, test sequences, or blocks of about 25
@@ -22,10 +19,8 @@ nothing, say of it.
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -33,8 +28,8 @@ from rnnrnade import RNADE, RNNRNADE
 from rnnrnade.datasets import load_parkinsons, load_white_wine
 
 from .. import report
-from . import mocap, speech, trajectories, vectors
-from .common import Row, Table, number, parser, run_tables, summary, wanted, write
+from . import mocap, recordings, speech, trajectories, vectors
+from .common import Row, Table, clustered, number, parser, run_tables, summary, units, wanted, write
 
 FLOOR = 1e-3  # of the standard deviation of a component
 SCALES = {"gaussian": 1.0, "laplace": 1 / math.sqrt(2), "logistic": math.sqrt(3) / math.pi}  # of standard deviation 1
@@ -78,22 +73,6 @@ def moving(n, quick):
     return trajectories.folds(sizes, range(n))
 
 
-def recording(name):
-    """The fold of a file of one's own, standardised on its training part."""
-
-    def folds(n, quick):
-        folder = os.environ.get("RNNRNADE_DATA")
-        path = Path(folder or ".").expanduser() / f"{name}.npz"
-        if not folder or not path.is_file():
-            raise FileNotFoundError(f"{name}.npz, a recording of one's own, is not in the folder of RNNRNADE_DATA.")
-        with np.load(path, allow_pickle=False) as arrays:
-            train, test = (arrays[part].astype(np.float64) for part in ("train_frames", "test_frames"))
-        whole = (np.concatenate([train, test]) - train.mean(axis=0)) / train.std(axis=0)
-        return mocap.cut([whole], [whole[: len(train)]], [len(test)], range(n))
-
-    return folds
-
-
 def table_set(load, **more):
     return Set(RNADE, lambda n, quick: load(n), **{"splits": (10, 1)} | more)
 
@@ -109,8 +88,10 @@ SETS = {
     "Japanese vowels": Set(RNNRNADE, lambda n, quick: speech.folds(range(n)), seeds=(8, 1), unit="utterances"),
     "motion capture, split (a)": recorded(lambda n, quick: mocap.folds("a", range(n)), seeds=(3, 1), epochs=3),
     "stochastic trajectories": Set(RNNRNADE, moving, seeds=(3, 1)),
-    "fx": recorded(recording("fx"), seeds=(10, 1)),
-    "stocks10": recorded(recording("stocks10"), seeds=(10, 1)),
+    **{
+        name: recorded(lambda n, quick, name=name: recordings.folds(name, range(n)), seeds=(10, 1))
+        for name in recordings.RETURNS
+    },
 }
 
 
@@ -130,26 +111,6 @@ def rows(kind, epochs):
 def repeated(folds, n_seeds, seed):
     """Every fold with as many seeds: first all folds, then all again."""
     return [dataclasses.replace(fold, seed=fold.seed + seed + r * len(folds)) for r in range(n_seeds) for fold in folds]
-
-
-def units(part, block=None):
-    """The number of the unit that each frame that counts belongs to: of sequences, or of their blocks."""
-    context = part.context or (0,) * len(part.X)
-    found, n_units = [], 0
-    for x, c in zip(part.X, context, strict=True):
-        n = len(x) - c
-        n_blocks = max(1, round(n / block)) if block else 1
-        found.append(n_units + np.arange(n) * n_blocks // n)
-        n_units += n_blocks
-    return np.concatenate(found)
-
-
-def clustered(values, members):
-    """Mean of values (n,), and its standard error over the units that they are members of (None for one unit)."""
-    mean = values.mean()
-    sums = np.bincount(np.unique(members, return_inverse=True)[1], weights=values - mean)
-    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values) if len(sums) > 1 else None
-    return float(mean), None if error is None else float(error)
 
 
 def over_splits(values, n_splits):
