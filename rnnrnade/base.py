@@ -358,6 +358,7 @@ class Estimator(DensityMixin, BaseEstimator):
                     for restart in range(1 if before else self._option("n_restarts")):
                         trainer = Trainer(start.model(restart, generator), options, generator, n_threads)
                         checkpoint.restore(trainer)
+                        trainer.floor = runs[0][0].floor if runs else None  # all are judged alike
                         trainer.fit(start.train, start.held, checkpoint.keep)
                         runs.append((trainer, start))
                         if trainer.interrupted:

@@ -576,7 +576,7 @@ class Trainer:
         scores = validation.scores(model, self.n_threads)
         if self.floor is None:
             self.floor = lowest(scores, model.layout.D)
-        validation.warn_below(self.floor, scores, model, self.n_threads)
+            validation.warn_below(self.floor, scores, model, self.n_threads)
         for one in (self.start, self.best):
             if one.theta is not None:
                 one.frames, one.score = self.validate(model.with_theta(one.theta), validation)

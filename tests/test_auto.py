@@ -228,13 +228,15 @@ def test_what_is_chosen():
 
 @pytest.mark.parametrize("n", [10, 25, 50, 100])
 def test_wide_tables_of_independent_columns(n):
-    """At most 0.05 + 2 / n nats a number below the truth."""
-    generator = np.random.default_rng(n)
-    X, new = generator.normal(size=(n, 20)), generator.normal(size=(300, 20))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        score = RNADE(random_state=0, max_epochs=100).fit(X).score(new) / 20
-    assert score > -1.4189 - 0.05 - 2 / n
+    """At most 0.05 + 2 / n nats a number below the truth, on the mean of three tables."""
+    scores = []
+    for seed in range(3):
+        generator = np.random.default_rng([n, seed])
+        X, new = generator.normal(size=(n, 20)), generator.normal(size=(300, 20))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scores.append(RNADE(random_state=0, max_epochs=100).fit(X).score(new) / 20)
+    assert np.mean(scores) > -1.4189 - 0.05 - 2 / n
 
 
 def test_the_choice_does_not_depend_on_threads_of_blas():
