@@ -98,11 +98,11 @@ def choose(frames, offsets, weight, held, recurrent, auto):
         frames, offsets, weight, held = _some(frames, offsets, weight, held)
     frames = np.ascontiguousarray(frames, np.float64)
     with threadpool_limits(1):  # the same bits for any number of threads
-        fold = np.arange(len(frames)) * FOLDS // max(1, len(frames))
-        parts = [held] if held is not None else [fold == k for k in range(FOLDS)]
-        trials = [Trial(frames, offsets, weight, part) for part in parts if 0 < part.sum() < len(part)]
+        counted = np.cumsum(weight > 0)
+        parts = [held] if held is not None else [(counted - 1) * FOLDS // counted[-1] == k for k in range(FOLDS)]
+        trials = [Trial(frames, offsets, weight, part) for part in parts if part.any() and weight[~part].any()]
         apart = () if auto.apart is None else tuple(auto.apart)
-        if not trials:  # one frame
+        if not trials:  # one frame that counts
             return [Candidate(-np.inf, Linear(apart=apart), "standardised")]
         linear = _best_linear(trials, recurrent, int(auto.season), apart)
         if not recurrent:

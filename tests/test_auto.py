@@ -239,6 +239,14 @@ def test_wide_tables_of_independent_columns(n):
     assert np.mean(scores) > -1.4189 - 0.05 - 2 / n
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 20])
+def test_few_frames_with_a_weight(n):
+    X, weight = np.random.default_rng(0).normal(size=(30, 3)), np.zeros(30)
+    weight[-n:] = 1
+    model = RNADE(validation_fraction=0, max_epochs=1, random_state=0).fit(X, sample_weight=weight)
+    assert np.isfinite(model.score_samples(X)).all()
+
+
 def test_the_choice_does_not_depend_on_threads_of_blas():
     x = drifting(200, D=20)
     found = []

@@ -482,6 +482,7 @@ WRONG = {
     "min_scale": [-1.0, NAN, "small", None],
     "transform": ["foo", 3, {"lags": 1}],
     "mean_gradient": ["yes", None, 2],
+    "anneal": ["yes", None, 2],
     "refit": ["yes", None, 2, True],
     "order": [[0, 0, 1], [0, 1], "sorted", 5],
     "n_orders": [0, -1, 1.5, None],
