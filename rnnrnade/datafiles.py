@@ -45,7 +45,8 @@ WORDS = {name: f"{name}=" for name in ("key", "time", "ignore", "delimiter", "de
 _DELIMITERS = ",;\t|"
 _FORMS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".npz": "npz"}
 _MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
-_BLOCK = 1 << 18  # bytes that pyarrow takes at once; it reads some thirty blocks ahead
+_BLOCKS = 1 << 15, 1 << 18  # bytes that pyarrow takes at once, at least and at most; it reads some thirty blocks ahead
+_SHARE = 256  # blocks of a file, where they are of a size between these
 _SAMPLE = 1 << 16  # bytes in which header, delimiter and decimals are looked for
 _NUMBER = {
     point: re.compile(
@@ -320,6 +321,11 @@ class _Text(io.RawIOBase):
 
     def __init__(self, name, file, options):
         self.name, self.file, self.options = name, file, options
+        try:
+            size = os.fstat(file.fileno()).st_size  # of a pipe 0
+        except (OSError, AttributeError):  # of something in memory
+            size = 0
+        self.block = int(np.clip(size // _SHARE, *_BLOCKS)) if size else _BLOCKS[1]
         mark = self._bytes(lambda: file.peek(2)[:2])
         self.encoding = options.encoding
         if self.encoding is None:
@@ -372,7 +378,7 @@ class _Text(io.RawIOBase):
 
     def readinto(self, buffer):
         while not self.ready and not self.ended:
-            self.ready = memoryview(self.more(_BLOCK).encode())
+            self.ready = memoryview(self.more(self.block).encode())
         n = min(len(buffer), len(self.ready))
         buffer[:n], self.ready = self.ready[:n], self.ready[n:]
         return n
@@ -413,10 +419,10 @@ def _csv(pyarrow, name, text, options):
     text.begin_with(layout.rest)
     try:
         batches = arrow_csv.open_csv(
-            io.BufferedReader(text, _BLOCK),
+            io.BufferedReader(text, text.block),
             # On one thread, so that errors come with their row.
             read_options=arrow_csv.ReadOptions(
-                column_names=names, block_size=max(_BLOCK, 4 * layout.widest), use_threads=False
+                column_names=names, block_size=max(text.block, 4 * layout.widest), use_threads=False
             ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=on_ragged
