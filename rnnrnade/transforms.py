@@ -442,7 +442,7 @@ class Volatility(BaseEstimator):
         E_d     <- decay E_d + (1 - decay) (u_d - gain level_d)^2
         s_d^2   =  (1 - floor) ((1 - common) E_d + common mean_j E_j) + floor
         S       <- decay S + (1 - decay) v v'
-        F F'    =  (1 - floor) S + floor I
+        F F'    =  C with its diagonal scaled to 1,   C = (1 - floor) S + floor I
         c_d^2   =  (nu - 2 + sum_{i<d} w_i^2) / (nu - 2 + d - 1)
 
     c is what a frame's first dimensions say of the size of the others, if it is of a Student t with nu degrees of

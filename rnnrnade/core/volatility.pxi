@@ -1,7 +1,7 @@
 # A causal level, scale and correlation of frames u (transforms.Volatility), in double precision.  Before each frame
 #
 #     v = (u - gain level) / s          s_d^2 = (1 - floor) ((1 - common) E_d + common mean_j E_j) + floor
-#     w = F^-1 v                        F F' = (1 - floor_c) S + floor_c I,  F lower triangular
+#     w = F^-1 v                        F F' = C with its diagonal scaled to 1,  C = (1 - floor_c) S + floor_c I
 #     e_d = w_d / c_d                   c_d^2 = (nu - 2 + sum_{i<d} w_i^2) / (nu - 2 + d - 1)
 #
 # (c: a frame whose first dimensions are large is large in the others; of a Student t with unit covariance and nu degrees
@@ -35,7 +35,7 @@ cdef struct Now:                    # of one frame
     double* m                       # (D,)        gain level
     double* s                       # (D,)
     double* F                       # (D, D)
-    double* v                       # (D,)
+    double* v                       # (D,)        of this frame, once it is read
     double* w                       # (D,)
 
 
@@ -59,9 +59,11 @@ cdef void causal_now(const Causal* p, Now* now, const double* state) noexcept no
             now.s[d] = sqrt((1 - p.floor) * ((1 - p.common) * now.s[d] + p.common * mean) + p.floor)
     if not p.correlated:
         return
+    for d in range(D):                                    # roots of the diagonal of C
+        now.v[d] = sqrt((1 - p.correlation_floor) * S[d * D + d] + p.correlation_floor)
     for i in range(D):                                    # Cholesky
         for j in range(i + 1):
-            total = (1 - p.correlation_floor) * S[i * D + j] + (p.correlation_floor if i == j else 0)
+            total = 1 if i == j else (1 - p.correlation_floor) * S[i * D + j] / (now.v[i] * now.v[j])
             for d in range(j):
                 total -= now.F[i * D + d] * now.F[j * D + d]
             now.F[i * D + j] = sqrt(total) if i == j else total / now.F[j * D + j]
