@@ -245,11 +245,11 @@ def test_one_update_with_noise_is_a_step_along_the_gradient_of_noisy_inputs(monk
     ((x, inputs, mask),) = gradients_asked_for(monkeypatch, model, X)
     monkeypatch.undo()
     density, data = start._density, start._check(X)
-    assert_near(np.sort(x[:, 0]), np.sort(density.encode(data)[:, 0]), 0)  # what is fitted is clean
+    assert_near(np.sort(x[:, 0]), np.sort(density.encode(data)[0][:, 0]), 0)  # what is fitted is clean
     lengths = {len(s): s for s in X}
     assert len(x) == sum(map(len, X)) and lengths
     order = [np.flatnonzero([np.array_equal(x[i : i + len(e)], e) for i in range(len(x) - len(e) + 1)])[0]
-             for e in np.split(density.encode(data), np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
+             for e in np.split(density.encode(data)[0], np.cumsum([len(s) for s in X])[:-1])]  # fmt: skip
     offsets = np.append(np.sort(order), len(x))
     weight = np.full(len(x), -1 / len(x))
     g, _ = density.model.gradient(x, offsets, weight, inputs=inputs, mask=mask)

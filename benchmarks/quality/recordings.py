@@ -8,7 +8,7 @@ data in frames, 0 for none); one that is absent is left out, with its source.  C
 part, and nats are of those; one that is constant there, of which a density says nothing but how narrow it may be, is
 left out (pressure in solar).  The test part, the last fifth, is scored given all frames before it, of which none
 counts.  Peers are chosen on the last tenth of the training part and fitted again on all of it (the HMM, whose seed is
-chosen too, is not).  Defaults are given a seed and, once the library takes it, the season where the file names one: two
+chosen too, is not).  Defaults are given a seed and, the season where the file names one: two
 seeds, mean.  The first defaults lost on these sets, which were in view, their test parts too, when later ones were
 made.
 
@@ -139,8 +139,8 @@ def first_frames(numbers):
 
 
 def told(season):
-    """Options that tell a model of the season, of those that the library has."""
-    return {"transform": rnnrnade.Auto(season=season)} if season and hasattr(rnnrnade, "Auto") else {}
+    """Options that tell a model of the season."""
+    return {"transform": rnnrnade.Auto(season=season)} if season else {}
 
 
 def peer(name, kind, settings, **more):
