@@ -97,7 +97,8 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     if len(frames) > MOST:
         frames, offsets, weight, held = _some(frames, offsets, weight, held)
     frames = np.ascontiguousarray(frames, np.float64)
-    with threadpool_limits(1):  # the same bits for any number of threads
+    # One thread: the same bits for any number.  Absurd numbers: their score is minus infinity.
+    with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         counted = np.cumsum(weight > 0)
         parts = [held] if held is not None else [(counted - 1) * FOLDS // counted[-1] == k for k in range(FOLDS)]
         trials = [Trial(frames, offsets, weight, part) for part in parts if part.any() and weight[~part].any()]
@@ -166,7 +167,8 @@ def log_student(squares, D, freedom):
 def student(squares, D, log_scale=0.0):
     """Mean log-density, in nats, of frames with the squared norm `squares`, for each of FREEDOM; log_scale: of the
     frames, subtracted."""
-    return np.array([np.mean(log_student(squares, D, freedom) - log_scale) for freedom in FREEDOM])
+    found = [np.mean(log_student(squares, D, freedom) - log_scale) for freedom in FREEDOM]
+    return np.nan_to_num(found, nan=-np.inf, neginf=-np.inf, posinf=np.inf)
 
 
 def degrees_of_freedom(e):

@@ -715,6 +715,8 @@ class Estimator(DensityMixin, BaseEstimator):
         self = cls(**options)
         self._validate_params()
         D = self.n_features_in_ = int(state["n_features_in"])
+        if not isinstance(options.get("transform"), str | None):
+            options["transform"]._check_options(D)
         self._order(D)
         names = state["feature_names_in"]
         if not isinstance(names, list) or len(names) not in (0, D) or D < 1:

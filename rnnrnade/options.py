@@ -41,8 +41,10 @@ def transform_to_json(option):
 
 def transform_from_json(value):
     """The option again."""
-    if not isinstance(value, dict):
+    if value is None or isinstance(value, str):
         return value
+    if not isinstance(value, dict):
+        raise ValueError("the transform among the options is none")
     if "auto" in value:
         return Auto(**value["auto"])
     return transforms.from_options(value)

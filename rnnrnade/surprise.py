@@ -50,7 +50,8 @@ def explain(density, data, names, top, n_dims, n_threads):
         found.append((part.rows.start + at, part.log_density[at], part.dims[at], np.log(scale), expected, pit))
     rows, log_density, dims, unit, expected, pit = map(np.concatenate, zip(*found, strict=True))
 
-    blamed = np.argsort(dims + unit, axis=1, kind="stable")[:, :n_dims]
+    with np.errstate(invalid="ignore"):  # of an absurd number, after which the others are absurd, too
+        blamed = np.argsort(dims + unit, axis=1, kind="stable")[:, :n_dims]
     table = Table()
     for i in np.argsort(log_density, kind="stable")[:top].tolist():
         row, where = rows[i], data.frame_of(rows[i])

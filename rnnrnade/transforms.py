@@ -126,7 +126,7 @@ class Linear(BaseEstimator):
         offsets, D = np.asarray(offsets, np.int64), frames.shape[1]
         self._check_options(D)
         self.__dict__.pop("_inverse_factors", None)  # of an earlier fit
-        check_memory("the coefficients of a Linear", (len(self.stages), len(self.stages[-1]), D, D))
+        check_memory("the coefficients of a Linear", (*self._sizes, D, D))
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
             self.mean_, self.scale_, constant = standardisation(frames, w)
@@ -219,6 +219,11 @@ class Linear(BaseEstimator):
         lags, season = int(self.lags), int(self.season)
         plain = [tuple(range(1, q + 1)) for q in range(lags + 1)]
         return plain + [(*plain[-1], season, season + 1)] if season else plain
+
+    @property
+    def _sizes(self):
+        """(stages, lags of the last one)"""
+        return int(self.lags) + 1 + (self.season > 0), int(self.lags) + 2 * (self.season > 0)
 
     @property
     def reach(self):
@@ -419,7 +424,7 @@ class Linear(BaseEstimator):
     def set_arrays(self, arrays, D):
         """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
         self._check_options(D)
-        n_stages, n_lags = len(self.stages), len(self.stages[-1])
+        n_stages, n_lags = self._sizes
         shapes = ((D,), (D,), (n_stages, n_lags, D, D), (n_stages, D), (n_stages, D, D))
         for name, shape in zip(FITTED, shapes, strict=True):
             if arrays[name].shape != shape or arrays[name].dtype != np.float64:
