@@ -14,7 +14,7 @@ from .checks import LARGEST
 from .heads import CONDITIONALS
 from .layout import ACTIVATIONS, CELLS
 from .optim import OPTIMIZERS, SCHEDULES
-from .transforms import Chain, Linear
+from .transforms import Chain, Linear, Volatility
 
 TRANSFORMS = {
     "auto": Auto(),
@@ -28,7 +28,10 @@ def as_transform(option):
     """The transform that an option names or is: a link, a Chain, an Auto or None."""
     if isinstance(option, str):
         return TRANSFORMS[option]
-    return Chain(list(option)) if isinstance(option, list | tuple) else option
+    option = Chain(list(option)) if isinstance(option, list | tuple) else option
+    if isinstance(option, Chain) and not all(isinstance(link, Linear | Volatility) for link in option.links):
+        raise ValueError(f"transform must be a list of Linear and Volatility. Got {option.links!r:.60} instead.")
+    return option
 
 
 def transform_to_json(option):

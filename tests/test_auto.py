@@ -267,12 +267,17 @@ def test_refit_fits_the_transform_to_all_and_leaves_the_net():
     assert np.any(first[0].mean_ != first[1].mean_)
 
 
+ITSELF = []
+ITSELF.append(ITSELF)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"transform": [Volatility()]},
         {"transform": [Linear(), Linear()]},
         {"transform": []},
+        {"transform": ITSELF},
         {"transform": [Linear(), Volatility(scale=(0.9,))]},
         {"transform": [Linear(), Volatility(within=2.0)]},
         {"transform": Auto(season=-1)},
