@@ -671,7 +671,7 @@ class Chain(BaseEstimator):
     def _check_options(self, D):
         links = list(self.links)
         if not links or not isinstance(links[0], Linear) or not all(isinstance(link, Volatility) for link in links[1:]):
-            raise ValueError("a list of links must begin with a Linear, and Volatility may follow.")
+            raise ValueError("a transform that is a list of links must begin with a Linear, and Volatility may follow.")
         for link in links:
             link._check_options(D)
 
