@@ -23,7 +23,8 @@ from scipy.special import gammaln
 from sklearn.base import BaseEstimator
 from threadpoolctl import threadpool_limits
 
-from .ridge import TOWARDS, Predictors, shrunk
+from .ridge import TOWARDS, Predictors, separated, shrunk
+from .training import gain
 from .transforms import Chain, Linear, Volatility, standardisation
 
 LAGS = (1, 2, 4, 8)
@@ -235,7 +236,8 @@ def _best_linear(trials, recurrent, season, apart):
                         intercept = predictors.target_mean - predictors.past_mean @ B
                     left = predictors.left(B, intercept, leverage)
                     left[:, apart] *= (1 - leverage)[:, None]
-                    covariance = _separated(predictors.covariance(left), apart, trial.constant)
+                    covariance = shrunk(predictors.covariance(left), 0.0, Linear().floor)
+                    separated(covariance, apart, trial.constant)
                     scores = _over_shrinkages(covariance, trial.z[scored] - intercept - past @ B, D)
                     for shrinkage, score in zip(SHRINKAGES, scores, strict=True):
                         key = lags, season, towards, ridge, float(shrinkage)
@@ -246,16 +248,6 @@ def _best_linear(trials, recurrent, season, apart):
         max_radius=MAX_RADIUS if recurrent else None,
     )  # fmt: skip
     return Candidate(totals[lags, season, towards, ridge, shrinkage], transform, "linear")
-
-
-def _separated(covariance, apart, constant):
-    """The covariance that Linear scales by, but for its shrinkage."""
-    covariance = shrunk(covariance, 0.0, Linear().floor)
-    for d in apart:
-        covariance[d, :d] = covariance[d, d + 1 :] = covariance[:d, d] = covariance[d + 1 :, d] = 0
-    covariance[constant], covariance[:, constant] = 0, 0
-    covariance[constant, constant] = 1
-    return covariance
 
 
 def _over_shrinkages(covariance, left, D):
@@ -307,8 +299,9 @@ def _best_volatility(trials, linear):
 
     usual = {"scale": ((0.95,), 0.0, 0.1)}
     best = best_of([{"level": one} for one in LEVELS], **usual)
-    gain, error = gain_of(log_p(**usual, **best)[0], log_p(**usual)[0])
-    if gain < error:  # a level, which adds up in draws, must be sure
+    new, old = log_p(**usual, **best)[0], log_p(**usual)[0]
+    mean, error = gain(new, old, np.arange(len(new)) * BLOCKS // len(new))
+    if mean < error:  # a level, which adds up in draws, must be sure
         best = {}
     best |= best_of([{}, *({"scale": one} for one in SCALES)], **best)
     if 1 < D - len(apart) <= CORRELATED:
@@ -321,10 +314,3 @@ def _best_volatility(trials, linear):
         Chain([linear.transform, Volatility(**{"scale": None} | best, within=one, apart=apart)]) for one in within
     ]
     return [Candidate(linear.score + moving.mean() - still.mean(), chain, "moving") for chain in chains]
-
-
-def gain_of(new, old):
-    """Mean of new - old, (n,) each, and its standard error over blocks of consecutive frames."""
-    difference = new - old
-    blocks = [block.mean() for block in np.array_split(difference, min(BLOCKS, len(difference)))]
-    return difference.mean(), np.std(blocks, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.inf

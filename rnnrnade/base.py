@@ -12,7 +12,7 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, clone
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
@@ -273,7 +273,7 @@ class Estimator(DensityMixin, BaseEstimator):
         auto = isinstance(as_transform(self._option("transform")), Auto)
         best = {}
         for candidate in candidates:
-            front = Front(order, None if candidate.transform is None else clone(candidate.transform), self.dtype)
+            front = Front(order, candidate.transform, self.dtype).unfitted()
             start = Start.behind(front, candidate, split, layout, generator, names, heavy_tails=auto)
             before = best.setdefault(candidate.role, start)
             if before is not start and start.score(n_threads) > before.score(n_threads):
@@ -462,7 +462,7 @@ class Estimator(DensityMixin, BaseEstimator):
                 order = self._draw_order(k, data.n_features, generator)
                 transform = as_transform(self._option("transform"))
                 transform = Linear() if isinstance(transform, Auto) else transform  # what is to come is not known
-                front = Front(order, None if transform is None else clone(transform), self.dtype).fit(data, weight)
+                front = Front(order, transform, self.dtype).unfitted().fit(data, weight)
                 densities.append(Density.untrained(front, layout, generator))
                 trainers.append(self._new_trainer(densities[k], options, n_threads))
             self._put(self._in_orders(densities), trainers)

@@ -124,6 +124,14 @@ def shrunk(covariance, shrinkage, floor):
     return (1 - shrinkage) * covariance + np.diag(shrinkage * diagonal + floor**2)
 
 
+def separated(covariance, apart, constant):
+    """Take the columns `apart` out of a covariance, in place; the constant ones, a mask (D,), get the variance 1."""
+    for d in apart:
+        covariance[d, :d] = covariance[d, d + 1 :] = covariance[:d, d] = covariance[d + 1 :, d] = 0
+    covariance[constant], covariance[:, constant] = 0, 0
+    covariance[constant, constant] = 1
+
+
 # ---- stability -------------------------------------------------------------------------------------------------------
 
 LARGEST = 1200  # rows of a companion matrix whose eigenvalues are all computed

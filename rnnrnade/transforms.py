@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from . import _core
 from .checks import LARGEST, check_memory
-from .ridge import TOWARDS, Predictors, shrunk, stable
+from .ridge import TOWARDS, Predictors, separated, shrunk, stable
 
 COVARIANCES = ("diagonal", "full")
 
@@ -169,10 +169,7 @@ class Linear(BaseEstimator):
         left = predictors.left(B, intercept, leverage)
         left[:, apart] *= (1 - leverage)[:, None]  # their prediction has no coefficients
         covariance = shrunk(predictors.covariance(left), self.shrinkage, self.floor)
-        for d in apart:
-            covariance[d, :d] = covariance[d, d + 1 :] = covariance[:d, d] = covariance[d + 1 :, d] = 0
-        covariance[constant], covariance[:, constant] = 0, 0
-        covariance[constant, constant] = 1
+        separated(covariance, apart, constant)
         if self.covariance == "diagonal":
             self.factors_[k] = np.diag(np.sqrt(np.diag(covariance)))
         else:
