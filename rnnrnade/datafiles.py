@@ -45,9 +45,10 @@ WORDS = {name: f"{name}=" for name in ("key", "time", "ignore", "delimiter", "de
 _DELIMITERS = ",;\t|"
 _FORMS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".npz": "npz"}
 _MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
-_BLOCKS = 1 << 15, 1 << 18  # bytes that pyarrow takes at once, at least and at most; it reads some thirty blocks ahead
+_BLOCKS = 1 << 15, 1 << 16  # bytes that pyarrow takes at once, at least and at most; it reads some thirty blocks ahead
 _SHARE = 256  # blocks of a file, where they are of a size between these
 _SAMPLE = 1 << 16  # bytes in which header, delimiter and decimals are looked for
+_ROWS = 1 << 16  # whose labels are told or sorted at once
 _NUMBER = {
     point: re.compile(
         rf"[+-]?(?:\d+{re.escape(point)}?\d*|{re.escape(point)}\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE
@@ -434,7 +435,7 @@ def _csv(pyarrow, name, text, options):
                 decimal_point=options.decimal,
             ),
         )
-        blocks = ((len(batch), batch.column) for batch in batches)
+        blocks = ((len(batch), lambda wanted, batch=batch: [batch.column(wanted)]) for batch in batches)
         return _collected(name, blocks, features, key, time, options)
     except pyarrow.ArrowInvalid as error:
         if "Empty CSV file" in str(error):
@@ -577,14 +578,16 @@ def _parquet(pyarrow, name, file, options):
         return any(test(kind) for test in tests)
 
     def block(group):
-        def column(wanted):  # one at a time: pyarrow holds what it reads twice
-            found = table.read_row_group(group, columns=[wanted]).column(0).combine_chunks()
-            return found if wanted in (key, time) else found.cast(pyarrow.float64(), safe=False)
+        def column(wanted):  # one at a time, in pieces, so that what pyarrow holds beside them is little
+            for batch in table.iter_batches(_ROWS, [group], [wanted], use_threads=False):
+                found = batch.column(0)
+                yield found if wanted in (key, time) else found.cast(pyarrow.float64(), safe=False)
 
         return table.metadata.row_group(group).num_rows, column
 
     try:
-        table = parquet.ParquetFile(file if file.seekable() else pyarrow.BufferReader(file.read()))
+        whole = file if file.seekable() else pyarrow.BufferReader(file.read())
+        table = parquet.ParquetFile(whole, buffer_size=_BLOCKS[1], pre_buffer=False)
         schema = table.schema_arrow
         features, key, time = _columns(name, schema.names, options)
         if texts := {column: str(kind) for column in features if not numeric(kind := schema.field(column).type)}:
@@ -633,9 +636,8 @@ def _not_numeric(name, texts, options):
 
 
 def _collected(name, blocks, features, key, time, options):
-    """The sequences of a table that comes in blocks: the number of rows, and a function from a name to its column.
-
-    Columns are arrays of pyarrow, those of features of type float64."""
+    """The sequences of a table that comes in blocks: the number of rows, and a function from a name to the pieces of
+    its column, arrays of pyarrow, those of features of type float64."""
     import pyarrow
     import pyarrow.compute
 
@@ -645,24 +647,27 @@ def _collected(name, blocks, features, key, time, options):
     for n, column in blocks:
         if end + n > len(frames):
             # In place where the system can: blocks and their concatenation would be twice as much.
-            frames.resize((end + n + end // 4, len(features)), refcheck=False)
+            frames.resize((end + n + end // 16, len(features)), refcheck=False)
             codes.resize(len(frames), refcheck=False)
         block, code = frames[end : end + n], codes[end : end + n]
         held, empty = np.full(n, missing_frames), {}
         for d, feature in enumerate(features):
-            values = column(feature)
-            block[:, d] = values.to_numpy(zero_copy_only=False)
-            if values.null_count:
-                empty[feature] = values.is_null().to_numpy(zero_copy_only=False)
-                held |= ~empty[feature]
-            else:
-                held[:] = True
+            for rows, values in _placed(column(feature)):
+                block[rows, d] = values.to_numpy(zero_copy_only=False)
+                if values.null_count:
+                    marks = values.is_null().to_numpy(zero_copy_only=False)
+                    empty.setdefault(feature, np.zeros(n, bool))[rows] = marks
+                    held[rows] |= ~marks
+                else:
+                    held[rows] = True
         if key is not None:
-            code[:] = _codes(_as_text(pyarrow, column(key)), labels)
+            for rows, values in _placed(column(key)):
+                code[rows] = _codes(_as_text(pyarrow, values), labels)
             empty[key] = code < 0
             held |= ~empty[key]
         if time is not None:
-            times.append(_as_text(pyarrow, column(time)))
+            texts = pyarrow.chunked_array([_as_text(pyarrow, values) for values in column(time)], pyarrow.string())
+            times.append(texts.combine_chunks())
             empty[time] = pyarrow.compute.equal(times[-1], "").to_numpy(zero_copy_only=False)
             held |= ~empty[time]
         for column_name, marks in empty.items():
@@ -695,8 +700,39 @@ def _collected(name, blocks, features, key, time, options):
             what = "an empty row is" if len(between) == 1 else f"{len(between)} empty rows are"
             first = f"the first is row {between[0] + 1} below the header"
             warnings.warn(f"{name}: {what} skipped, {first}.", stacklevel=2)
+    labels = list(labels) or [0]
+    if key is not None and 1 < end == len(labels):
+        raise ValueError(
+            f"{name}: column {key!r} has another value in each row, so every sequence would be one frame. If it is the "
+            f"time, say so ({options.words['time']}); if it is the number of a row, leave it out "
+            f"({options.words['ignore']})."
+        )
     times = None if time is None else pyarrow.chunked_array(times).combine_chunks()
-    return _sequences(name, options, frames, rows, features, codes, list(labels) or [0], key, times, time)
+    moments = None if time is None else _moments(name, time, times, rows, options.decimal)
+    pyarrow.default_memory_pool().release_unused()
+    order, ends = _order(name, codes, labels, key, time, times, moments, rows)
+    del codes, code, block  # before the frames are sorted, which takes a column more
+    if order is not None:
+        for d in range(len(features)):
+            frames[:, d] = frames[order, d]
+        if time is not None:
+            times, moments = times.take(order), moments[order]
+        rows = order if isinstance(rows, range) else rows[order]
+    parts = [slice(a, b) for a, b in pairwise([0, *ends])]
+    return DataFile(
+        SequenceBatch([frames[part] for part in parts], labels, features),
+        [rows[part] for part in parts],
+        None if time is None else [times[part.start : part.stop] for part in parts],
+        None if time is None else [moments[part] for part in parts],
+    )
+
+
+def _placed(pieces):
+    """(rows, piece) of arrays that lie end to end."""
+    end = 0
+    for piece in pieces:
+        yield slice(end, end + len(piece)), piece
+        end += len(piece)
 
 
 def _codes(texts, labels):
@@ -713,17 +749,12 @@ def _as_text(pyarrow, column):
     return pyarrow.compute.utf8_trim_whitespace(column.cast(pyarrow.string())).fill_null("")
 
 
-def _sequences(name, options, frames, rows, features, codes, labels, key, times, time):
-    """The sequences of M frames, the `rows` of the file, with labels labels[codes], sorted by `times` unless None."""
-    words, order, moments = options.words, None, None
-    if key is not None and 1 < len(frames) == len(labels):
-        raise ValueError(
-            f"{name}: column {key!r} has another value in each row, so every sequence would be one frame. If it is the "
-            f"time, say so ({words['time']}); if it is the number of a row, leave it out ({words['ignore']})."
-        )
+def _order(name, codes, labels, key, time, times, moments, rows):
+    """(order, ends): the rows by label, then by moment, None where they stand so; the end of each label's."""
+    order = None
+    index = np.int32 if len(codes) < 2**31 else np.int64
     if times is not None:
-        moments = _moments(name, time, times, rows, options.decimal)
-        order = np.lexsort((moments, codes))
+        order = np.lexsort((moments, codes)).astype(index)
         same = (moments[order[1:]] == moments[order[:-1]]) & (codes[order[1:]] == codes[order[:-1]])
         if same.any():
             i = order[np.argmax(same) + 1]
@@ -731,23 +762,17 @@ def _sequences(name, options, frames, rows, features, codes, labels, key, times,
                 f"{name}: {time!r} is {times[i].as_py()} a second time in row {rows[i] + 1} below the header"
                 f"{'' if key is None else f', of sequence {labels[codes[i]]!r}'}: which frame comes first?"
             )
-    elif (codes[1:] < codes[:-1]).any():
-        order = np.argsort(codes, kind="stable")
-    ends = np.searchsorted(codes, np.arange(len(labels), dtype=codes.dtype), side="right", sorter=order).tolist()
-    if order is not None:
-        order = order.astype(np.int32 if len(order) < 2**31 else np.int64)
-        for d in range(len(features)):  # one at a time, which takes no second array
-            frames[:, d] = frames[order, d]
-        if times is not None:
-            times, moments = times.take(order), moments[order]
-        rows = order if isinstance(rows, range) else rows[order]
-    parts = [slice(a, b) for a, b in pairwise([0, *ends])]
-    return DataFile(
-        SequenceBatch([frames[part] for part in parts], labels, features),
-        [rows[part] for part in parts],
-        None if times is None else [times[part.start : part.stop] for part in parts],
-        None if times is None else [moments[part] for part in parts],
-    )
+    parts = [slice(a, a + _ROWS) for a in range(0, len(codes), _ROWS)]
+    ends = np.cumsum(sum(np.bincount(codes[part], minlength=len(labels)) for part in parts))
+    if order is None and (codes[1:] < codes[:-1]).any():
+        # A stable counting sort: an argsort of all rows would take three times the memory.
+        order, place = np.empty(len(codes), index), np.concatenate([[0], ends[:-1]])
+        for part in parts:
+            by = np.argsort(codes[part], kind="stable")
+            found, first, counts = np.unique(codes[part][by], return_index=True, return_counts=True)
+            order[np.repeat(place[found] - first, counts) + np.arange(len(by))] = part.start + by
+            place[found] += counts
+    return order, ends.tolist()
 
 
 def _moments(name, column, times, rows, decimal):

@@ -423,12 +423,13 @@ def test_whatever_a_file_holds_it_is_finite_numbers_or_a_sentence(n, seed):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux counts it")
+@pytest.mark.parametrize("shape", [(150_000, 20), (4_000_000, 1)])
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_reading_takes_at_most_three_times_the_memory_of_the_array(ending, tmp_path):
+def test_reading_takes_at_most_three_times_the_memory_of_the_array(ending, shape, tmp_path):
     """Of one sequence whose rows lie in a row, and of several that are mixed."""
-    X = np.random.default_rng(0).normal(size=(150_000, 20))
+    X = np.random.default_rng(0).normal(size=shape)
     label = pyarrow.array(np.arange(len(X)) % 7)
-    table = pyarrow.table({"sequence": label} | {f"c{d}": X[:, d] for d in range(20)})
+    table = pyarrow.table({"sequence": label} | {f"c{d}": column for d, column in enumerate(X.T)})
     from pyarrow import csv, parquet
 
     (csv.write_csv if ending == "csv" else parquet.write_table)(table, tmp_path / f"a.{ending}")
