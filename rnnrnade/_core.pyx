@@ -345,8 +345,11 @@ def score_frame(Network network not None, double[::1] dims not None, const real[
     cdef Draw at = draw_layout(&net, W, 1)
     cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W) * sizeof(real))
     cdef double frame
+    cdef float_mode mode
     with nogil:
+        mode = subnormals_as_zero()
         frame = frame_score(&net, &at, &dims[0], panel, state_, theta_, &x[0])
+        set_float_mode(mode)
     return frame
 
 

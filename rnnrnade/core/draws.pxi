@@ -184,6 +184,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST
     cdef bint shared = n_panels < n_threads
+    cdef float_mode mode = 0
     cdef Watch* watch = &memory.watch
     if shared and SMALL > 0:
         n_threads = <int>max(1., min(<double>n_threads, n_panels * lanes * D * net.Q * net.C / SHARED))
@@ -192,6 +193,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
         n_threads = worth_threads(n_threads, lanes * multiply_adds(net, n_panels * T), n_panels)
     cdef real* panels = <real*>memory.take((n_panels if shared else n_threads) * at.size * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         if threadid() == 0:
             watch.team = omp_get_num_threads()
         if shared:
@@ -233,4 +235,5 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                 n = N * (p + 1) // n_panels - first
                 panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
                              uniform + first * T * D, noise + first * T * D, T, n, watch)
+        set_float_mode(mode)
     return memory.leave()

@@ -7,6 +7,11 @@ cdef extern from "kernels/openmp_if_any.h" nogil:
     int omp_get_thread_num()
     int omp_get_max_threads()
 
+cdef extern from "kernels/subnormals.h" nogil:
+    ctypedef unsigned long float_mode           # of the processor, for the thread that runs
+    float_mode subnormals_as_zero()
+    void set_float_mode(float_mode mode)
+
 cdef double SMALL = 4e6                     # multiply-adds worth one more thread
 
 

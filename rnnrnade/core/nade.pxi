@@ -141,15 +141,18 @@ cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* 
     cdef Py_ssize_t n_groups = min(halves, pieces(pieces(M, at_once * W), n_threads) * n_threads)
     cdef real* buffers
     cdef Watch* watch = &memory.watch
+    cdef float_mode mode = 0
     at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
     of_thread = pieces(at_once * of_panel + (net.H + (net.in_block + 1) * net.P + net.in_block) * W, 64) * 64
     buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         if threadid() == 0:
             watch.team = omp_get_num_threads()
         for g in prange(n_groups, schedule="static"):
             panels_forward(net, frames, dims, parameters, buffers + threadid() * of_thread, theta, x, context,
                            halves * g // n_groups * W // 2, min(M, halves * (g + 1) // n_groups * W // 2), watch)
+        set_float_mode(mode)
     return memory.leave()
 
 
@@ -349,7 +352,9 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
     cdef Py_ssize_t n_W = pieces(net.H, equal_pieces(net.H, OUTPUTS)) * pieces(net.Cp, W) if net.hidden_context else 0
     cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), p, i, g
     cdef Py_ssize_t begin = 0, end = 0, d0 = 0, n_dims = 0, n_V = 0, n_U = 0, q = 0     # each thread starts with a copy
+    cdef float_mode mode = 0
     with parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         if threadid() == 0:
             watch.team = omp_get_num_threads()
         for q in range(n_spans - 1, -1, -1):
@@ -384,6 +389,7 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
                           (first + p) * W, min(W, M - (first + p) * W))
             else:
                 gradient_of_c(net, at, dc, panels, i - n_W - n, n)
+        set_float_mode(mode)
 
 
 cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* frames, real* dcontext, const real* theta,

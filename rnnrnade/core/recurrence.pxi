@@ -130,11 +130,13 @@ cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, 
     """All states, r (M + 1, Sp), and gates (M + 1, Ap); last (N, Sp), where it is not NULL, the one after each
     sequence.  With one gate gates is r.  initial (N, Sp): the first state of the sequences that are not fresh."""
     cdef Py_ssize_t g, i, n_groups, N = packed.N, M = packed.M
+    cdef float_mode mode = 0
     cdef Watch* watch = &memory.watch
     cdef real* space = <real*>memory.take(n_threads * group_space(net) * sizeof(real))
     cdef Group* groups = <Group*>memory.take((N + n_threads) * sizeof(Group))
     n_groups = make_groups(groups, N, n_threads)
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         if threadid() == 0:
             watch.team = omp_get_num_threads()
         for i in prange(pieces(M - 1, ROWS), schedule="static"):
@@ -143,6 +145,7 @@ cdef int states_forward(const Net* net, Workspace memory, real* r, real* gates, 
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
             group_forward(net, r, gates, last, space + threadid() * group_space(net), theta, x, packed, groups[g],
                           initial, watch)
+        set_float_mode(mode)
     return memory.leave()
 
 
@@ -205,6 +208,7 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
     it is not read."""
     cdef Py_ssize_t D = net.D, R = net.R, Rp = net.Rp, Sp = net.Sp, GR = net.G * net.R, N = packed.N, M = packed.M
     cdef Py_ssize_t i, j, g, n_groups, W = width_of(net.row, theta)
+    cdef float_mode mode = 0
     cdef Watch* watch = &memory.watch
     cdef Py_ssize_t n_rec = pieces(R, equal_pieces(R, OUTPUTS)) * pieces(net.Gp, W)
     cdef Py_ssize_t n_in = pieces(D, equal_pieces(D, OUTPUTS)) * pieces(net.Gp, W)
@@ -216,6 +220,7 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
     n_groups = make_groups(groups, N, n_threads)
     memset(grad + net.W_in, 0, (net.size - net.W_in) * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         for i in prange(GR, schedule="static"):
             memset(W_rec + i * Rp, 0, Rp * sizeof(real))
             for j in range(R):
@@ -236,13 +241,16 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
                 gradient_of_rows(net, grad + net.W_in, x, D, dpre + net.Ap, D, M - 1, i - n_rec)
             elif not net.separate_recurrent:
                 gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
+        set_float_mode(mode)
     if net.separate_recurrent:
         with nogil, parallel(num_threads=n_threads):
+            mode = subnormals_as_zero()
             for i in prange(1, M, schedule="static"):
                 recurrent_part(net, dpre + i * net.Ap, dpre + i * net.Ap)
             for i in prange(n_rec, schedule="static"):
                 if not interrupted(watch):
                     gradient_of_rows(net, grad + net.W_rec, r, Sp, dpre + net.Ap, R, M - 1, i)
+            set_float_mode(mode)
     for i in range(N):                                        # dr0 = dr^0
         if packed.fresh == NULL or packed.fresh[i]:
             add(grad + net.r0, dr0 + i * Sp, Sp)

@@ -46,10 +46,12 @@ cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real
     cdef real b1 = <real>beta1, b2 = <real>beta2, e = <real>epsilon, rate_ = <real>rate, share_ = <real>share
     cdef real scale_m = <real>(1 / (1 - beta1 ** step)), scale_v = <real>(1 / (1 - beta2 ** step))
     cdef Py_ssize_t p, i, k
+    cdef float_mode mode = 0
     n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
     cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
     cdef real* d = directions               # each thread starts with a copy
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):
             i = p * MOVED
@@ -57,6 +59,7 @@ cdef int adam_update(Workspace memory, real* theta, real* average, real* m, real
             adam_piece(d, m + i, v + i, gradient + i, b1, b2, e, scale_m, scale_v, k)
             step_piece(theta + i, <real*>NULL if average == NULL else average + i, d,
                        <const real*>NULL if strength == NULL else strength + i, rate_, share_, k)
+        set_float_mode(mode)
     return 0
 
 
@@ -65,10 +68,12 @@ cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, 
                          int n_threads) except -1:
     cdef real decay_ = <real>decay, rate_ = <real>rate, share_ = <real>share
     cdef Py_ssize_t p, i, k
+    cdef float_mode mode = 0
     n_threads = min(n_threads, <int>pieces(n, MOVED_PER_THREAD))
     cdef real* directions = <real*>memory.take(n_threads * MOVED * sizeof(real))
     cdef real* d = directions               # each thread starts with a copy
     with nogil, parallel(num_threads=n_threads):
+        mode = subnormals_as_zero()
         d = directions + threadid() * MOVED
         for p in prange(pieces(n, MOVED), schedule="static"):
             i = p * MOVED
@@ -76,6 +81,7 @@ cdef int momentum_update(Workspace memory, real* theta, real* average, real* v, 
             momentum_piece(d, v + i, gradient + i, decay_, k)
             step_piece(theta + i, <real*>NULL if average == NULL else average + i, d,
                        <const real*>NULL if strength == NULL else strength + i, rate_, share_, k)
+        set_float_mode(mode)
     return 0
 
 
