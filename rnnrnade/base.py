@@ -355,8 +355,9 @@ class Estimator(DensityMixin, BaseEstimator):
                     starts = self._starts(candidates, order, split, layout, generator, n_threads, names)
                 runs = []
                 for start in starts:
+                    own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
                     for restart in range(1 if before else self._option("n_restarts")):
-                        trainer = Trainer(start.model(restart, generator), options, generator, n_threads)
+                        trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
                         checkpoint.restore(trainer)
                         trainer.floor = runs[0][0].floor if runs else None  # all are judged alike
                         trainer.fit(start.train, start.held, checkpoint.keep)

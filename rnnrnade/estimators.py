@@ -257,7 +257,7 @@ class RNNRNADE(SequenceEstimator):
         warmup=0,
         weight_decay=1e-2,
         clip_norm=5.0,
-        anneal=False,
+        anneal="auto",
         averaging=0.95,
         validation_fraction=0.1,
         validate_every=None,

@@ -78,7 +78,7 @@ COMMON = {
     "warmup": [_positive(Integral, zero=True)],
     "weight_decay": [_positive(Real, zero=True), dict],
     "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-    "anneal": ["boolean"],
+    "anneal": ["boolean", StrOptions({"auto"})],
     "averaging": [None, Interval(Real, 0, 1, closed="left")],
     "validation_fraction": [None, Interval(Real, 0, 1, closed="left")],
     "validate_every": [None, _positive(Integral)],
@@ -196,10 +196,12 @@ weight_decay : float or dict
     Default: 0.1 for vectors, 0.01 for sequences.
 clip_norm : float or None, default=5.0
     Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
-anneal : bool, default=False
+anneal : bool or "auto"
     After early stopping `fit` goes back to the best parameters and on from there for as many updates as led to them, at
     0.3 of the learning rate falling to 0; it keeps what is best.  These updates come on top of max_epochs and
-    max_updates.  Without held-out data it does nothing.
+    max_updates.  Without held-out data it does nothing.  "auto": behind a transform chosen by `transform="auto"` that
+    sets columns apart, since these often take one value and the narrow components there want small steps.  Default:
+    "auto" for sequences of real values, else False.
 averaging : float or None
     Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
     parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.  Default: 0.95 for

@@ -52,6 +52,11 @@ class Start:
         valid = None if held is None else density.training_data(held, held_weight, names)
         return cls(density, None, density.training_data(train, weight, names), valid)
 
+    @property
+    def apart(self):
+        """Whether columns that often take one value were found and set apart."""
+        return self.candidate is not None and self.candidate.role == "apart"
+
     def model(self, restart, generator):
         """The net with its first parameters, which are new ones in each restart."""
         model = self.density.model

@@ -19,7 +19,8 @@ one standard error on it (`gain`): a net that learned nothing from few frames is
 
 With `anneal` a second phase begins at the best parameters, with a new optimiser and 0.3 of the learning rate, which
 falls to 0 over as many updates as led to them.  What it begins with stays a candidate.  It takes up to twice as long,
-and gained nothing on most sets of real data, so it is off by default.
+and gained nothing on most sets of real data; but where columns with an atom (irradiance, 0 at night) are set apart it
+raised the held-out score by 3 nats a frame, so there it is the default.
 
 The score is the mean log-density of the held-out frames, each of them at least the floor (`lowest`), which the net as
 it starts decides: without it one bad value ends training at once (a wind of 1048 mph scored -769 nats, and what the
@@ -99,7 +100,7 @@ class Training:
     patience: int
     verbose: int
     averaging: float | None = None
-    anneal: bool = False
+    anneal: bool | str = False
     mean_gradient: bool = False
     window: int | None = None
     input_noise: float = 0.0
