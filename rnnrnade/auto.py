@@ -30,7 +30,7 @@ from .transforms import Chain, Linear, Volatility, standardisation
 LAGS = (1, 2, 4, 8)
 SEASONAL = (1, 2, 4)  # lags beside those of a season
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4)
-SHRINKAGES = np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+SHRINKAGES = np.array([1.0, 0.7, 0.4, 0.2, 0.1, 0.03, 0.01, 0.0])
 FREEDOM = (3.0, 5.0, 10.0, np.inf)
 LEVELS = tuple((decay, gain) for decay in (0.9, 0.97, 0.99) for gain in (0.5, 0.9))
 DECAYS = ((0.8,), (0.9,), (0.95,), (0.98,), (0.99,), (0.9, 0.98), (0.8, 0.95))
@@ -242,7 +242,8 @@ def _best_linear(trials, recurrent, season, apart):
                     for shrinkage, score in zip(SHRINKAGES, scores, strict=True):
                         key = lags, season, towards, ridge, float(shrinkage)
                         totals[key] = totals.get(key, 0.0) + (score - trial.log_scale) / len(trials)
-    lags, season, towards, ridge, shrinkage = max(totals, key=totals.get)  # of equals the first, the shortest lags
+    # Of equals the first: the shortest lags, the most shrinkage.
+    lags, season, towards, ridge, shrinkage = max(totals, key=totals.get)
     transform = Linear(
         lags, "full", ridge, season=season, towards=towards, shrinkage=shrinkage, apart=apart,
         max_radius=MAX_RADIUS if recurrent else None,

@@ -29,7 +29,7 @@ from .io import ModelFileError, holds, read_file, write_file
 from .options import OPTIONS, as_transform, documented, transform_from_json, transform_to_json
 from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
 from .starts import Start, best_of
-from .training import Trainer, Training, weight_decays
+from .training import Trainer, Training, bounds, weight_decays
 from .transforms import Linear
 
 FEW = 10  # rows for each dimension, below which a transform should not be fitted for good
@@ -245,6 +245,25 @@ class Estimator(DensityMixin, BaseEstimator):
         weight = check_frame_weights(sample_weight, data)
         return n_threads, data, np.ones(data.n_frames) if weight is None else weight, layout
 
+    def _bounded(self, data, weight):
+        """The data without numbers that would rule the fit of the transform, the first of which a warning names."""
+        if self._option("transform") is None:
+            return data
+        low, high = bounds(data.frames[weight > 0])
+        beyond = (data.frames < low) | (data.frames > high)
+        if not beyond.any():
+            return data
+        frames = np.clip(data.frames, low, high)
+        row, d = np.argwhere(beyond)[0].tolist()
+        more = f", and {n} more numbers are like it" if (n := np.count_nonzero(beyond) - 1) else ""
+        warnings.warn(
+            f"{data.whereabouts(row, d, getattr(self, 'feature_names_in_', None))}, is so far from all others of its "
+            f"column that it would decide the fit by itself: {data.frames[row, d]:g} counts as {frames[row, d]:g} "
+            f"there{more}. If the value is an error, correct it or leave it out.",
+            stacklevel=5,
+        )
+        return replace(data, frames=np.ascontiguousarray(frames))
+
     def _draw_order(self, k, D, generator):
         """The order of member k of an ensemble; all but the first have a random one."""
         if k > 0 or isinstance(self.order, str):
@@ -268,13 +287,16 @@ class Estimator(DensityMixin, BaseEstimator):
         chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
         return chosen[: 1 if held is None else None]
 
+    def _chooses(self):
+        """Whether the transform is chosen."""
+        return isinstance(as_transform(self._option("transform")), Auto)
+
     def _starts(self, candidates, order, split, layout, generator, n_threads, names):
         """The nets to train, behind fitted transforms; of those in one role the one that starts best."""
-        auto = isinstance(as_transform(self._option("transform")), Auto)
         best = {}
         for candidate in candidates:
             front = Front(order, candidate.transform, self.dtype).unfitted()
-            start = Start.behind(front, candidate, split, layout, generator, names, heavy_tails=auto)
+            start = Start.behind(front, candidate, split, layout, generator, names, heavy_tails=self._chooses())
             before = best.setdefault(candidate.role, start)
             if before is not start and start.score(n_threads) > before.score(n_threads):
                 best[candidate.role] = start
@@ -341,8 +363,11 @@ class Estimator(DensityMixin, BaseEstimator):
             before = ()
         if checkpoint.path is not None:
             checkpoint.begin(self._about_fit(data, weight, held_out, before, generator), generator)
+        data = self._bounded(data, weight)
         split = self._split(data, weight, held_out, generator)
         densities, options = [], self._training()
+        if split[2] is None and self._option("validation_fraction") and self._chooses():
+            options = replace(options, max_updates=0)  # too few frames to judge by
         candidates = [] if before else self._transforms(data, weight, split)
         names = getattr(self, "feature_names_in_", None)
         try:
@@ -418,9 +443,13 @@ class Estimator(DensityMixin, BaseEstimator):
             if weight[is_train].sum() > 0 and weight[~is_train].sum() > 0:
                 return train, weight[is_train], data, np.where(is_train, 0.0, weight)
         what = "frames" if self._recurrent else "rows"
+        if self._chooses():
+            then, way_out = "the network stays as it starts, behind the transform", "to train for max_epochs"
+        else:
+            then, way_out = "training runs for max_epochs without validation", "to silence this"
         warnings.warn(
-            f"{data.n_frames} {what} are too few to hold some out: training runs for max_epochs without validation. "
-            "Pass validation_data, or validation_fraction=0 to silence this.",
+            f"{data.n_frames} {what} are too few to hold some out: {then}. Pass validation_data, or "
+            f"validation_fraction=0 {way_out}.",
             ConvergenceWarning,
             stacklevel=5,
         )

@@ -128,7 +128,8 @@ transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of link
     chooses by held-out likelihood: for vectors whitening with a shrunk covariance or standardisation, for sequences how
     many frames predict the next one, and a level, scale and correlation that follow the recent past (`rnnrnade.auto`;
     with `partial_fit`: "standardize").  Auto(season=24) knows of a season.  "var" is a vector autoregression,
-    Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].
+    Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].  In `fit` a number that would
+    decide the fit of the transform by itself counts as the largest of the others, and a warning names it.
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,

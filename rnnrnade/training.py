@@ -24,7 +24,8 @@ raised the held-out score by 3 nats a frame, so there it is the default.
 
 The score is the mean log-density of the held-out frames, each of them at least the floor (`lowest`), which the net as
 it starts decides: without it one bad value ends training at once (a wind of 1048 mph scored -769 nats, and what the
-net made of it outweighed all else).  A mean of the best 99 % would leave out what heavy tails are judged by.
+net made of it outweighed all else).  A number that would rule even the fit of a transform (`bounds`) counts as the
+largest of the others.  A mean of the best 99 % would leave out what heavy tails are judged by.
 
 What is validated and kept is an exponential moving average of the parameters over about 1 / (1 - averaging) updates
 (Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992).  Sequences are few, and so are the
@@ -54,6 +55,8 @@ from .checks import plain
 
 ANNEALED = 0.3  # of the learning rate: what annealing begins with
 MOST = 20  # standard errors of the held-out mean that one frame may move it by
+RULES = 30.0  # times the sum of squares of all others: a number beyond rules the fit of a transform
+FEWEST = 20  # frames of which one may be such
 LONG = 200  # frames: window=None cuts sequences longer than this ...
 WINDOW = 100  # ... into windows of this
 PAST = 2000  # frames before the held-out end of a sequence, 20 windows, that validation reads; a window if it is longer
@@ -205,6 +208,35 @@ def lowest(scores, n_dims):
         median = np.median(scores)
         spread = 1.48 * np.median(np.abs(scores - median))
         return float(median - MOST * np.sqrt(len(scores)) * max(spread, np.sqrt(n_dims)))
+
+
+def bounds(frames):
+    """(low, high), each (D,): what the numbers of a column beyond them count as in a fit, which they would rule.
+
+    They are a hundredth of the column at most, and the least of them is so far from the median that its square is more
+    than `RULES` times the sum of those of all that are nearer: a column of a thousand normal numbers has such where one
+    is beyond 170 standard deviations.  -inf and inf for a column without, and for one half of which is one
+    number, such as the marks of a rare event."""
+    n, D = frames.shape
+    low, high, most = np.full(D, -np.inf), np.full(D, np.inf), max(n >= FEWEST, n // 100)
+    if not most:
+        return low, high
+    for d in range(D):
+        x = np.asarray(frames[:, d], np.float64)
+        size = np.abs(x).max()
+        if not 0 < size < np.inf:
+            continue
+        squares = (x / size - (x / size).mean()) ** 2
+        if squares.max() * most < 0.8 * squares.sum():  # far from it, which is seen without sorting
+            continue
+        distance = np.abs(x / size - np.median(x / size))
+        ordered = np.sort(distance)
+        sums = np.cumsum(ordered**2)
+        rule = ordered[-most:] ** 2 > RULES * sums[-most - 1 : -1]
+        if rule.any() and ordered[n // 2] > 0:
+            kept = x[distance <= ordered[n - most + rule.argmax() - 1]]
+            low[d], high[d] = kept.min(), kept.max()
+    return low, high
 
 
 def gain(new, old, groups, weight=None):
@@ -614,7 +646,11 @@ class Trainer:
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
         n_epochs = -(-self.steps // updates)
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
-        bar = tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit") if options.verbose else None
+        bar = (
+            tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit")
+            if options.verbose and options.max_updates != 0
+            else None
+        )
         try:
             if validation:
                 self.begin(validation)

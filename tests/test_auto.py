@@ -7,6 +7,7 @@ import pytest
 from helpers import FLOAT64, assert_near, assert_same_bits, packed
 from scipy.stats import multivariate_t
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from rnnrnade import RNADE, RNNRNADE, Auto, Chain, Linear, Volatility, load
@@ -293,3 +294,17 @@ ITSELF.append(ITSELF)
 def test_bad_options(options):
     with pytest.raises((ValueError, TypeError)):
         RNNRNADE(max_epochs=1, **options).fit(drifting(60, D=3))
+
+
+@pytest.mark.parametrize(("n", "D"), [(2, 4), (10, 20)])
+def test_where_nothing_can_be_held_out_the_net_stays_as_it_starts(n, D):
+    """It had overfitted: 7 nats a number below the truth at 10 x 20, 36,000 at 2 x 4."""
+    below = []
+    for seed in range(3):
+        generator = np.random.default_rng([n, seed])
+        X, new = generator.normal(size=(n, D)), generator.normal(size=(300, D))
+        with pytest.warns(ConvergenceWarning, match="too few to hold some out: the network stays as it starts"):
+            model = RNNRNADE(random_state=0).fit([X])
+        assert model.n_iter_ == 0
+        below.append((-0.5 * (np.log(2 * np.pi) + new**2).sum(axis=1).mean() - model.score([new])) / D)
+    assert np.mean(below) < (0.05 + 2 / n if n > 2 else 20)  # of two frames there is no scale

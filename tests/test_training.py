@@ -27,6 +27,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from rnnrnade import RNNRNADE, Linear, _core, optim, training
+from rnnrnade.training import bounds
 
 pytestmark = pytest.mark.usefixtures("validated_after_each_epoch")
 
@@ -219,6 +220,34 @@ def test_one_bad_held_out_value_does_not_rule_the_fit(transform, value):
     assert gained > 0.2 and bad.score(test) > good.score(test) - 0.3 * gained
 
 
+@pytest.mark.parametrize("value", [1e4, -1e300])
+@pytest.mark.parametrize("transform", ["auto", "whiten", "var"])
+def test_one_bad_value_does_not_rule_the_fit_of_the_transform(transform, value):
+    X, test = recordings(20), recordings(10, seed=2)
+    model = small_rnnrnade(max_epochs=1, transform=transform, random_state=0, **STILL)  # the transform alone
+    good = clone(model).fit(X).score(test)
+    with pytest.warns(UserWarning, match="X: sequence 3, frame 17, dimension 1, is so far .* counts as -?[0-9.]+"):
+        bad = clone(model).fit(damaged(X, value=value)).score(test)
+    assert bad > good - 0.1  # one frame remains that is a jump to the largest value, 15 standard deviations
+
+
+def test_bounds_leave_heavy_tails_and_rare_events_alone():
+    generator = np.random.default_rng(0)
+    rare = (generator.random((1000, 50)) < 0.005) * generator.gamma(1.0, size=(1000, 50))
+    for x in (generator.standard_t(3, (1000, 50)), rare, generator.normal(size=(10, 50)), np.zeros((30, 2))):
+        low, high = bounds(x)
+        assert np.all(low == -np.inf) and np.all(high == np.inf)
+
+
+def test_bounds_are_the_ends_of_what_is_left():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    low, high = np.full(3, -np.inf), np.full(3, np.inf)
+    low[1], high[1] = x[2:, 1].min(), x[2:, 1].max()
+    x[:2, 1] = 1e6, -2e6
+    assert_same_bits(np.array(bounds(x)), np.array([low, high]))
+    assert_same_bits(np.array(bounds(1e300 * x)), 1e300 * np.array([low, high]))
+
+
 def test_a_held_out_frame_moves_the_mean_by_twenty_standard_errors_at_most():
     X, valid = recordings(20), damaged(recordings(6, seed=1))
     model = small_rnnrnade(dtype=FLOAT64, transform="var", **STILL)
@@ -240,14 +269,14 @@ def test_a_bad_held_out_value_is_named_as_it_stands_in_X(order):
     data = small_rnnrnade()._check(list(X.values()), reset=True)
     held = split(data, np.ones(data.n_frames), None, np.random.default_rng(1))[2]
     i = next(i for i, x in enumerate(X.values()) if np.array_equal(x, held.frames[: len(x)]))
-    X[f"run {i}"] = damaged([X[f"run {i}"]], 0)[0]
+    X[f"run {i}"] = damaged([X[f"run {i}"]], 0, value=100.0)[0]
     table = pandas.concat({key: pandas.DataFrame(x, columns=["sun", "wind"]) for key, x in X.items()})
     model = small_rnnrnade(random_state=1, order=order, n_restarts=2)
     with pytest.warns(UserWarning) as caught:
         model.fit(table)
     place = rf"^X: sequence {i} \('run {i}'\), frame 17, dimension 1 \('wind'\) \(row {40 * i + 17} of X\), is held out"
     assert re.match(place, str(caught[0].message))
-    x = damaged([np.concatenate(recordings(1, 200))], 0, 190)[0]  # the end of one recording
+    x = damaged([np.concatenate(recordings(1, 200))], 0, 190, value=60.0)[0]  # the end of one recording
     with pytest.warns(UserWarning, match="^X: sequence 0, frame 190, dimension 1, is held out"):
         small_rnnrnade(order=order).fit(x)
     with pytest.warns(UserWarning, match="^validation_data: row 97, dimension 1, is held out"):
