@@ -296,7 +296,9 @@ class Estimator(DensityMixin, BaseEstimator):
         best = {}
         for candidate in candidates:
             front = Front(order, candidate.transform, self.dtype).unfitted()
-            start = Start.behind(front, candidate, split, layout, generator, names, heavy_tails=self._chooses())
+            start = Start.behind(
+                front, candidate, split, layout, generator, names, n_threads, heavy_tails=self._chooses()
+            )
             before = best.setdefault(candidate.role, start)
             if before is not start and start.score(n_threads) > before.score(n_threads):
                 best[candidate.role] = start

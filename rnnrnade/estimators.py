@@ -252,7 +252,7 @@ class RNNRNADE(SequenceEstimator):
         max_updates=None,
         batch_size=16,
         optimizer="adam",
-        learning_rate=1e-2,
+        learning_rate=5e-3,
         schedule=None,
         warmup=0,
         weight_decay=1e-2,

@@ -287,10 +287,10 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     """A flat vector to start training from.
 
     Every conditional starts close to a standard normal (mixtures of any family: components spread about 0 with total
-    variance 1), or with `freedom` of Gaussian components close to a Student t of variance 1, so that behind a fitted
-    transform the untrained model has nearly the likelihood of that transform alone.  Weights into hidden and recurrent
-    units are normal with variance 1 / inputs; those out of them are small.  The forget gates of an LSTM start open,
-    with bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
+    variance 1), or with `freedom`, one for all or (D,), of Gaussian components close to a Student t of variance 1, so
+    that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights into
+    hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gates of an
+    LSTM start open, with bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
     D, H, K, R, head = layout.D, layout.H, layout.K, layout.R, HEADS[layout.head]
 
@@ -305,11 +305,14 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     if head.mixture:
         mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
         scale = np.sqrt(1 - np.mean(mu**2)) / head.deviation
-        if layout.head == "gaussian" and np.isfinite(freedom):
-            weight, scale = scale_mixture(freedom, K)
-            mu, values["b_alpha"] = np.zeros(K), np.tile(np.log(weight), (D, 1))
-        values["b_mu"] = np.tile(mu, (D, 1))
-        values["b_sigma"] = np.tile(np.log(np.maximum(np.broadcast_to(scale, K) - layout.min_scale, 1e-3)), (D, 1))
+        weight, mu, scale = np.full((D, K), 1 / K), np.tile(mu, (D, 1)), np.full((D, K), scale)
+        if layout.head == "gaussian":
+            for d, of_column in enumerate(np.broadcast_to(freedom, D)):
+                if np.isfinite(of_column):
+                    weight[d], scale[d] = scale_mixture(float(of_column), K)
+                    mu[d] = 0.0
+        values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
+        values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
     if R:
         values["W_c"] = normal(H, R, scale=R**-0.5)
         GR = layout.G * R

@@ -184,7 +184,7 @@ batch_size : int
     Sequences or windows (vectors: rows) of an update; >= 1.  Default: 32 rows, 16 sequences.
 optimizer : {"adam", "sgd"}, default="adam"
     "sgd" has momentum 0.9.
-learning_rate : float, default=1e-2
+learning_rate : float, default=1e-2 (sequences of real values: 5e-3)
     > 0.
 schedule : {"constant", "linear", "cosine"} or None, default=None
     How the learning rate falls over the run, which is max_epochs or max_updates, whichever comes first: not at all, or

@@ -4,10 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .auto import Candidate, degrees_of_freedom
+from .auto import FREEDOM, Candidate, degrees_of_freedom
 from .checks import OutOfRange
 from .density import Density
 from .training import Data, gain, lowest
+
+NEARLY_NORMAL = 40.0  # degrees of freedom
+
+
+def tails_of(transform, D):
+    """Degrees of freedom of a Student t that a net may start as, where they differ, of each dimension."""
+    last = getattr(transform, "links", [transform])[-1]
+    within = getattr(last, "within", None)
+    if within is None:
+        return FREEDOM
+    # The dimensions of a multivariate Student t, given those before: nearly normal from some number on.
+    return (*FREEDOM, np.minimum(within + np.arange(D), NEARLY_NORMAL))
 
 
 @dataclass
@@ -22,7 +34,7 @@ class Start:
     train : Data
         Behind a transform that was fitted here, each frame as if it had been left out of that fit.
     held : Data or None
-    freedom : float
+    freedom : float or ndarray of shape (D,)
         Degrees of freedom of what the transform leaves.
     """
 
@@ -30,20 +42,30 @@ class Start:
     candidate: Candidate | None
     train: Data
     held: Data | None
-    freedom: float = np.inf
+    freedom: object = np.inf
 
     @classmethod
-    def behind(cls, front, candidate, split, layout, generator, names, *, heavy_tails):
-        """A new net behind a front, which is fitted; it starts as a Student t where `heavy_tails`."""
+    def behind(cls, front, candidate, split, layout, generator, names, n_threads, *, heavy_tails):
+        """A new net behind a front, which is fitted; with `heavy_tails` it may start as a Student t, whose degrees of
+        freedom are those with the best held-out score, or without held-out data those of what the front leaves."""
         train, weight, held, held_weight = split
         try:
             left_out = front.fit_left_out(train, weight)
         except OutOfRange as error:
             raise train.refusal(error) from None
-        freedom = degrees_of_freedom(left_out) if heavy_tails else np.inf
-        density = Density.untrained(front, layout, generator, freedom)
+        tails = [np.inf]
+        if heavy_tails and layout.head == "gaussian":
+            tails = [degrees_of_freedom(left_out)] if held is None else tails_of(front.map, layout.D)
+        state, starts = generator.bit_generator.state, []
+        for freedom in tails:  # with the same weights
+            generator.bit_generator.state = state
+            density = Density.untrained(front, layout, generator, freedom)
+            starts.append(cls(density, candidate, None, None, freedom))
         valid = None if held is None else density.training_data(held, held_weight, names)
-        return cls(density, candidate, density.training_data(train, weight, names, left_out), valid, freedom)
+        data = density.training_data(train, weight, names, left_out)
+        for start in starts:
+            start.train, start.held = data, valid
+        return max(starts, key=lambda start: start.score(n_threads)) if len(starts) > 1 else starts[0]
 
     @classmethod
     def of(cls, density, split, names):

@@ -163,6 +163,12 @@ class Data:
         rows, offsets = gathered(starts, self.offsets[sequence + 1] - starts)
         return self.frames[rows], offsets, np.searchsorted(rows, self.rows)
 
+    def reads(self, past):
+        """Let scores read so many frames of the past."""
+        if past != self.past:
+            self.past = past
+            vars(self).pop("read", None)  # what was cached
+
     @cached_property
     def groups(self):
         """To which group each counted frame belongs, (m,): a block of about sqrt(m) consecutive ones of a sequence (a
@@ -604,7 +610,7 @@ class Trainer:
 
     def begin(self, validation):
         """Find the floor and validate the net as it starts; after a checkpoint what was best until then, too."""
-        validation.past = max(PAST, self.options.window or 0)
+        validation.reads(max(PAST, self.options.window or 0))
         model = self.model.with_theta(self.start.theta)
         scores = validation.scores(model, self.n_threads)
         if self.floor is None:

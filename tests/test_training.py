@@ -311,8 +311,8 @@ def test_where_there_is_nothing_to_learn_the_start_is_kept(seed, monkeypatch):
     X = list(np.random.default_rng(seed).normal(size=(10, 10, 3)))
     model = RNNRNADE(10, 30, n_recurrent=30, max_epochs=60, random_state=0).fit(X)
     assert model.best_update_ == model.best_epoch_ == 0 and model.n_iter_ > 10
-    b_alpha = model.parameters_["b_alpha"]
-    assert (b_alpha == b_alpha[0]).all()  # as it starts
+    b_mu = model.parameters_["b_mu"]
+    assert (b_mu == b_mu[0]).all()  # as it starts
     trained = clone(model).set_params(max_epochs=30, validation_fraction=0).fit(X)
     new = list(np.random.default_rng(100).normal(size=(50, 10, 3)))
     assert model.score(new) > trained.score(new) + 0.1
@@ -472,7 +472,8 @@ def test_the_best_of_restarts_is_kept(name):
 def test_restarts_without_validation_keep_the_lowest_loss():
     losses = []
     for n in range(1, 5):
-        model = small_rnnrnade(n_restarts=n, validation_fraction=0, transform="standardize").fit(walks())
+        options = {"validation_fraction": 0, "transform": "standardize", "learning_rate": 0.01}
+        model = small_rnnrnade(n_restarts=n, **options).fit(walks())
         losses.append(model.history_["loss"][-1])
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
 
