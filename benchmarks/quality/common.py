@@ -418,19 +418,21 @@ def described(threads, also=()):
 
 def setting_of(found):
     """What two results must have in common for their rows to stand in one table."""
-    machine = {name: value for name, value in found["machine"].items() if name != "date"}
     tables = {table["title"]: (table["over"], table["each_fold"]) for table in found["tables"]}
-    return {"machine": machine, **{name: found[name] for name in ("experiment", "size", "seed")}}, tables
+    return {name: found[name] for name in ("experiment", "size", "seed")}, tables
 
 
 def merged(earlier, found):
     """`found` and what an `earlier` result has beside it: rows and tables that were not run anew, in their script's
-    order.  Rows that the script no longer has are dropped.  ValueError where the two differ in size, seed, machine,
-    versions or folds."""
+    order.  Rows that the script no longer has are dropped.  A row keeps the machine that it was made on, since seconds
+    are all that depends on it.  ValueError where the two differ in size, seed or folds."""
     (before, tables_before), (now, tables_now) = setting_of(earlier), setting_of(found)
     shared = tables_before.keys() & tables_now.keys()
     if before != now or any(tables_before[title] != tables_now[title] for title in shared):
-        raise ValueError("the earlier result is of another size, seed, machine, version or number of folds")
+        raise ValueError("the earlier result is of another size, seed or number of folds")
+    for one in (earlier, found):
+        for row in (row for table in one["tables"] for row in table["rows"]):
+            row.setdefault("machine", one["machine"])
     tables, seconds = {table["title"]: table for table in earlier["tables"]}, earlier["seconds"] + found["seconds"]
     for table in found["tables"]:
         new = {row["row"]: row for row in table["rows"]}

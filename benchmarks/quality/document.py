@@ -120,13 +120,22 @@ def more(found):
     return parts
 
 
+def machines(found):
+    """The machine and versions; where rows were made on several, which."""
+    rows = {}
+    for row in (row for table in found["tables"] for row in table["rows"]):
+        rows.setdefault(headline(row.get("machine", found["machine"])).replace("\n", "; "), {})[row["row"]] = None
+    if len(rows) == 1:
+        return f"{next(iter(rows))}."
+    return " ".join(f"{', '.join(names)}: {where}." for where, names in rows.items())
+
+
 def section(experiment, found):
     """The text of one experiment."""
     module = importlib.import_module(f".{experiment}", __package__)
     title, _, rest = module.__doc__.strip().partition("\n")
     parts = [f"## {title.rstrip('.')}", rest.strip("\n")]
-    parts.append(f"Size: {found['size']}; seed {found['seed']}; {found['seconds'] / 60:.1f} minutes. ")
-    parts[-1] += headline(found["machine"]).replace("\n", "; ") + "."
+    parts.append(f"Size: {found['size']}; seed {found['seed']}; {found['seconds'] / 60:.1f} minutes. {machines(found)}")
     parts += more(found)
     tables = [recordings.with_differences(table) for table in found["tables"]]
     parts += [table_text(table, choice=experiment not in WITHOUT_CHOICE) for table in tables]
