@@ -19,7 +19,18 @@ from .defaults import HEADER, compared
 from .families import CHOICES, choices
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "experiments.md"
-EXPERIMENTS = ("vectors", "speech", "trajectories", "mocap", "stability", "balls", "options", "families", "recordings")
+EXPERIMENTS = (
+    "vectors",
+    "speech",
+    "trajectories",
+    "mocap",
+    "stability",
+    "balls",
+    "options",
+    "families",
+    "recordings",
+    "parts",
+)
 OPENING = """# Experiments
 
 Written by `python -m benchmarks.quality.document` from the results in `benchmarks/results/`; do not edit. All
@@ -31,7 +42,7 @@ on a machine that did other work too and at times stood still: no measure of spe
 """
 
 
-WITHOUT_CHOICE = ("stability", "options", "families")  # their rows are compared, none is chosen
+WITHOUT_CHOICE = ("stability", "options", "families", "parts")  # their rows are compared, none is chosen
 
 
 def markdown(header, lines, rule="---:"):
