@@ -395,11 +395,19 @@ class Estimator(DensityMixin, BaseEstimator):
                         break
                 trainer, start = best_of(runs)
                 candidates = [start.candidate]  # for all members that of the first
-                front = start.density.front
+                density, interrupted = Density(start.density.front, trainer.model), runs[-1][0].interrupted
                 if not before and self._option("refit") and split[2] is data:
-                    front = front.unfitted().fit(data, weight)
-                densities.append(Density(front, trainer.model, Record.of(trainer)))
-                if runs[-1][0].interrupted:
+                    front = start.density.front.unfitted()
+                    left_out = front.fit_left_out(data, weight)
+                    density = Density(front, trainer.model)
+                    if self._option("refit") == "all" and trainer.best.update and not interrupted:
+                        again, of_all = start.again(trainer, density, data, weight, names, left_out)
+                        checkpoint.restore(again)
+                        again.fit(of_all, None, checkpoint.keep)
+                        interrupted = again.interrupted
+                        density = density if interrupted else Density(front, again.model)
+                densities.append(Density(density.front, density.model, Record.of(trainer)))
+                if interrupted:
                     break
         finally:
             checkpoint.flush()

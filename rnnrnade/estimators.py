@@ -243,7 +243,7 @@ class RNNRNADE(SequenceEstimator):
         conditional="gaussian",
         min_scale=1e-3,
         transform="auto",
-        refit="auto",
+        refit="all",
         mean_gradient=False,
         order=None,
         n_orders=1,

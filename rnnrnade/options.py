@@ -106,7 +106,7 @@ RECURRENT = {
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "context_dropout": [Interval(Real, 0, 1, closed="left")],
 }
-REFIT = {"refit": [StrOptions({"auto"}), Options(bool, {False})]}
+REFIT = {"refit": [StrOptions({"auto", "all"}), Options(bool, {False})]}
 
 OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent"}  # names in a Layout
 
@@ -137,9 +137,10 @@ mean_gradient : bool, default=False
         "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
     ),
     "refit": """
-refit : {"auto", False}, default="auto"
-    Where the ends of the sequences were held out, fit the numbers of the transform, but not what was chosen, to all of
-    X once the net is trained.  The net stays.""",
+refit : {"all", "auto", False}, default="all"
+    What is fitted again to all of X where the ends of the sequences were held out: the numbers of the transform, but
+    not what was chosen, and with "all" the net too, from the same first parameters, in as many updates as were best
+    (`best_update_`); with "auto" the net stays.  `history_` is of the first training.""",
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",

@@ -7,7 +7,7 @@ import numpy as np
 from .auto import FREEDOM, Candidate, degrees_of_freedom
 from .checks import OutOfRange
 from .density import Density
-from .training import Data, gain, lowest
+from .training import Data, Trainer, gain, lowest
 
 NEARLY_NORMAL = 40.0  # degrees of freedom
 
@@ -85,6 +85,14 @@ class Start:
         if not restart:
             return model.with_theta(model.theta.copy())
         return Density.untrained(self.density.front, model.layout, generator, self.freedom).model
+
+    def again(self, trainer, density, data, weight, names, left_out):
+        """(a trainer that does with all data what led to the best of one of this start, these data)."""
+        model = density.model.with_theta(trainer.start.theta.copy())
+        repeating = Trainer(
+            model, trainer.options, trainer.generator, trainer.n_threads, repeats=trainer.recipe_of_best
+        )
+        return repeating, density.training_data(data, weight, names, left_out)
 
     def score(self, n_threads):
         """Held-out score of the net as it starts, without frames that would rule it."""

@@ -44,7 +44,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -376,6 +376,16 @@ class Best:
     frames: np.ndarray | None = None
 
 
+class Repeat(NamedTuple):
+    """How a run came to its best: updates of the first phase and of the second, those that the second was to have, and
+    those of the whole run, which the schedule of the learning rate knows."""
+
+    first: int
+    second: int
+    of: int
+    steps: float
+
+
 class Trainer:
     """Fits the parameters of a model: `model` holds those of now, in an array of its own from the first epoch on.
 
@@ -388,9 +398,12 @@ class Trainer:
     averages : bool
         Whether the moving average of the parameters, where the options ask for one, is what is validated and kept;
         else the parameters are.
+    repeats : Repeat, optional
+        Make these updates, whatever the limits of the options.
     """
 
-    def __init__(self, model, options, generator, n_threads, *, averages=True):
+    def __init__(self, model, options, generator, n_threads, *, averages=True, repeats=None):
+        self.repeats = repeats
         self.model, self.generator = model, generator
         self.averaging = (options.averaging or 0.0) if averages else 0.0
         self.updates = self.epochs = 0
@@ -569,13 +582,22 @@ class Trainer:
 
     def validations(self, data):
         """Train for the whole run; yields whenever it is time to validate."""
-        options = self.options
+        options, repeats = self.options, self.repeats
         if not self.annealing:
-            yield from self.phase(data, options.max_updates, options.max_epochs)
-            if not options.anneal or self.best.frames is None:
+            limits = (repeats.first, np.inf) if repeats else (options.max_updates, options.max_epochs)
+            yield from self.phase(data, *limits)
+            if not repeats.second if repeats else (not options.anneal or self.best.frames is None):
                 return
             self.anneal()
-        yield from self.phase(data, sum(self.annealing), np.inf)
+        yield from self.phase(data, repeats.first + repeats.second if repeats else sum(self.annealing), np.inf)
+
+    @property
+    def recipe_of_best(self):
+        """What another trainer repeats to do what led to the best of this one."""
+        begun, n = self.annealing or (np.inf, 0)
+        if self.best.update <= begun:
+            return Repeat(self.best.update, 0, 0, self.steps)
+        return Repeat(n, self.best.update - begun, n, self.steps)
 
     def anneal(self):
         """Go back to the best parameters and begin the second phase, with an optimiser that knows nothing."""
@@ -650,7 +672,9 @@ class Trainer:
         n_windows = int(np.ceil(np.diff(data.offsets) / options.window_of(longest)).sum())
         updates = -(-n_windows // options.batch_size)
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
-        n_epochs = -(-self.steps // updates)
+        if self.repeats:
+            self.steps = self.repeats.steps
+        n_epochs = -(-(self.repeats.first + self.repeats.second if self.repeats else self.steps) // updates)
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
         bar = (
             tqdm(total=n_epochs, initial=self.epochs, unit="epoch", desc="fit")

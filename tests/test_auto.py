@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from rnnrnade import RNADE, RNNRNADE, Auto, Chain, Linear, Volatility, load
+from rnnrnade import RNADE, RNNRNADE, Auto, Chain, Linear, Volatility, load, training
 from rnnrnade.auto import choose, log_student
 from rnnrnade.ridge import companion, stable
 from rnnrnade.transforms import from_file, to_file
@@ -259,13 +259,55 @@ def test_the_choice_does_not_depend_on_threads_of_blas():
 
 def test_refit_fits_the_transform_to_all_and_leaves_the_net():
     X = [drifting(80, D=3, seed=s) for s in range(2)]
-    options = {"n_components": 2, "n_hidden": 4, "n_recurrent": 4, "max_epochs": 3, "random_state": 0, "dtype": FLOAT64}
-    again, once = RNNRNADE(**options).fit(X), RNNRNADE(refit=False, **options).fit(X)
+    options = {
+        "n_components": 2,
+        "n_hidden": 4,
+        "n_recurrent": 4,
+        "max_epochs": 3,
+        "random_state": 0,
+        "dtype": FLOAT64,
+        "refit": "auto",
+    }
+    again, once = RNNRNADE(**options).fit(X), RNNRNADE(**options | {"refit": False}).fit(X)
     assert_same_bits(dict(again.parameters_), dict(once.parameters_))
     of_all = clone(again.transform_).fit(*packed(X))
     assert_same_bits(again.transform_.to_arrays(), of_all.to_arrays())
     first = [one.links[0] if isinstance(one, Chain) else one for one in (of_all, once.transform_)]
     assert np.any(first[0].mean_ != first[1].mean_)
+
+
+def test_refit_of_all_trains_the_net_again_with_all_frames_for_as_many_updates():
+    generator, t = np.random.default_rng(0), np.arange(200)[:, None]
+    X = [np.sin(t * [0.25, 0.4] + s) + 0.1 * generator.normal(size=(200, 2)) for s in range(2)]
+    options = {
+        "n_components": 2, "n_hidden": 4, "n_recurrent": 4, "random_state": 0, "dtype": FLOAT64, "window": 20,
+        "batch_size": 4, "transform": "standardize", "learning_rate": 0.03,
+    }  # fmt: skip
+    made = []
+    before = training.Trainer.fit
+
+    def fit(self, *given):
+        made.append(self)
+        return before(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Trainer, "fit", fit)
+        of_all, once = (RNNRNADE(refit=refit, **options).fit(X) for refit in ("all", "auto"))
+    first, again, other = made
+    assert first.best.update == again.updates == of_all.best_update_ == once.best_update_ > 20
+    assert_same_bits(first.start.theta, again.start.theta)
+    assert_same_bits(of_all.transform_.to_arrays(), once.transform_.to_arrays())
+    assert of_all.history_["loss"] == once.history_["loss"]
+    assert_same_bits(dict(once.parameters_), once._density.model.layout.views(other.best.theta))
+    assert np.abs(of_all.parameters_["b_mu"] - once.parameters_["b_mu"]).max() > 1e-3
+
+
+def test_a_net_that_stays_as_it_starts_is_not_trained_again():
+    X = [np.random.default_rng(0).normal(size=(60, 2))]
+    options = {"n_components": 2, "n_hidden": 4, "n_recurrent": 4, "random_state": 0, "max_epochs": 30}
+    of_all, once = (RNNRNADE(refit=refit, **options).fit(X) for refit in ("all", "auto"))
+    assert once.best_update_ == 0
+    assert_same_bits(dict(of_all.parameters_), dict(once.parameters_))
 
 
 ITSELF = []

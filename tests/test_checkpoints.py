@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("validated_after_each_epoch")
 RNG = np.random.default_rng(3)
 VECTORS = RNG.normal(size=(60, 3))
 SEQUENCES = [RNG.normal(size=(n, 3)).cumsum(axis=0) for n in RNG.integers(3, 12, size=24)]
+SINES = [np.sin(np.arange(120)[:, None] * [0.25, 0.4] + s) for s in range(2)]
 LONG = [RNG.normal(size=(230, 3)), RNG.normal(size=(260, 3))]
 TINY = {"n_hidden": 3, "max_epochs": 5, "batch_size": 8, "learning_rate": 0.05}
 MIXED = TINY | {"n_components": 2}
@@ -51,6 +52,11 @@ FITS = {
                              "transform": "standardize", "max_epochs": 60, "learning_rate": 0.3, "anneal": True,
                              "input_noise": 0.1}, SEQUENCES,
     ),  # patience ends the first phase within an epoch
+    "refitted": (
+        "RNNRNADE", MIXED | {"random_state": 1, "n_recurrent": 3, "validate_every": 3, "batch_size": 3, "window": 20,
+                             "transform": "standardize", "max_epochs": 5, "learning_rate": 0.1, "anneal": True,
+                             "input_noise": 0.1, "refit": "all"}, SINES,
+    ),  # the best is one of the second phase
     "LSTM, float64": (
         "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "cell": "lstm", "dtype": "float64"}, SEQUENCES,
     ),

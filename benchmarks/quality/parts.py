@@ -64,7 +64,8 @@ PARTS = {
     "normal starts": ({}, {(starts, "FREEDOM"): (np.inf,)}),
     "trained nets always": ({}, {(training, "gain"): sure, (starts, "gain"): sure}),
     "no second phase": ({"anneal": False}, {}),
-    "not fitted again": ({"refit": False}, {}),
+    "the net not trained again": ({"refit": "auto"}, {}),
+    "nothing fitted again": ({"refit": False}, {}),
     "learning rate 0.01": ({"learning_rate": 0.01}, {}),
 }
 
