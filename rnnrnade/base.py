@@ -33,6 +33,7 @@ from .training import Trainer, Training, bounds, weight_decays
 from .transforms import Linear
 
 FEW = 10  # rows for each dimension, below which a transform should not be fitted for good
+FEW_ROWS, FEW_FRAMES = 50, 5  # held out: by fewer no transform is chosen
 HELD_OUT_WHOLE = 10  # sequences or rows from which on some are held out; of fewer sequences the ends are
 ONE_ORDER = (
     "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask one of "
@@ -284,6 +285,8 @@ class Estimator(DensityMixin, BaseEstimator):
             weight, marks = np.concatenate([train_weight, held_weight]), np.arange(len(frames)) >= len(train.frames)
         else:
             frames, offsets, marks = train.frames, train.offsets, None
+        if marks is not None and np.count_nonzero(marks) < (FEW_ROWS if not self._recurrent else FEW_FRAMES):
+            marks = None  # too few to choose by: folds
         chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
         return chosen[: 1 if held is None else None]
 

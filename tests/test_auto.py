@@ -350,3 +350,14 @@ def test_where_nothing_can_be_held_out_the_net_stays_as_it_starts(n, D):
         assert model.n_iter_ == 0
         below.append((-0.5 * (np.log(2 * np.pi) + new**2).sum(axis=1).mean() - model.score([new])) / D)
     assert np.mean(below) < (0.05 + 2 / n if n > 2 else 20)  # of two frames there is no scale
+
+
+def test_a_choice_is_not_left_to_two_frames():
+    """Of 20 frames two are held out: the transform is chosen by folds of all, or it was 0.2 nats a number too low."""
+    below = []
+    for seed in range(4):
+        generator = np.random.default_rng([20, 20, seed])
+        X, new = generator.normal(size=(20, 20)), generator.normal(size=(300, 20))
+        model = RNNRNADE(random_state=0, max_epochs=20).fit([X])
+        below.append((-0.5 * (np.log(2 * np.pi) + new**2).sum(axis=1).mean() - model.score([new])) / 20)
+    assert max(below) < 0.05 + 2 / 20
