@@ -408,7 +408,7 @@ class Estimator(DensityMixin, BaseEstimator):
                         checkpoint.restore(again)
                         again.fit(of_all, None, checkpoint.keep)
                         interrupted = again.interrupted
-                        density = density if interrupted else Density(front, again.model)
+                        density = Density(front, again.model) if again.repeated else density
                 densities.append(Density(density.front, density.model, Record.of(trainer)))
                 if interrupted:
                     break

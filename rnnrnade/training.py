@@ -653,6 +653,14 @@ class Trainer:
         mean, error = gain(best.frames, start.frames, validation.groups, validation.weight)
         return best if mean > error else start
 
+    def kept_in_words(self, validation):
+        return "of before the refit" if self.repeats else f"of epoch {self.kept(validation).epoch}"
+
+    @property
+    def repeated(self):
+        """Whether all updates that were to be repeated were made."""
+        return self.updates == self.repeats.first + self.repeats.second
+
     def fit(self, data, validation, validated=lambda trainer: None):
         """Train until the validation score stops rising, or max_epochs or max_updates, and anneal if the options say
         so; `validated` is called after each validation, and at the end.
@@ -702,7 +710,7 @@ class Trainer:
         except FloatingPointError:
             warnings.warn(
                 f"the loss was not finite in epoch {self.epochs}: training stopped and went back to the parameters "
-                f"of epoch {self.kept(validation).epoch}. A smaller learning_rate (now {options.learning_rate}), a "
+                f"{self.kept_in_words(validation)}. A smaller learning_rate (now {options.learning_rate}), a "
                 f"smaller clip_norm (now {options.clip_norm}) or a larger min_scale helps.",
                 ConvergenceWarning,
                 stacklevel=5,
@@ -710,7 +718,7 @@ class Trainer:
         except KeyboardInterrupt:
             self.interrupted = True
             warnings.warn(
-                f"training was interrupted: the estimator has the parameters of epoch {self.kept(validation).epoch}.",
+                f"training was interrupted: the estimator has the parameters {self.kept_in_words(validation)}.",
                 ConvergenceWarning,
                 stacklevel=5,
             )

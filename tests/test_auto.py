@@ -361,3 +361,25 @@ def test_a_choice_is_not_left_to_two_frames():
         model = RNNRNADE(random_state=0, max_epochs=20).fit([X])
         below.append((-0.5 * (np.log(2 * np.pi) + new**2).sum(axis=1).mean() - model.score([new])) / 20)
     assert max(below) < 0.05 + 2 / 20
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, FloatingPointError])
+def test_a_refit_that_ends_early_leaves_the_net_of_before(how, monkeypatch):
+    X = [np.sin(np.arange(200)[:, None] * [0.25, 0.4] + s) for s in range(2)]
+    options = {
+        "n_components": 2, "n_hidden": 3, "n_recurrent": 3, "max_epochs": 8, "batch_size": 3, "window": 20,
+        "transform": "standardize", "learning_rate": 0.1, "random_state": 1,
+    }  # fmt: skip
+    once = RNNRNADE(refit="auto", **options).fit(X)
+    update = training.Trainer.update
+
+    def ended(self, batch):
+        if self.repeats and self.updates == 10:
+            raise how
+        return update(self, batch)
+
+    monkeypatch.setattr(training.Trainer, "update", ended)
+    with pytest.warns(ConvergenceWarning, match="of before the refit"):
+        model = RNNRNADE(refit="all", **options).fit(X)
+    assert once.best_update_ > 20
+    assert_same_bits(dict(model.parameters_), dict(once.parameters_))
