@@ -16,6 +16,7 @@ take one value apart; for tables of rows standardisation instead.
 One eigen-decomposition of a Gram matrix serves all ridges, one of a correlation matrix all shrinkages.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,13 @@ def choose(frames, offsets, weight, held, recurrent, auto):
         apart = () if auto.apart is None else tuple(auto.apart)
         if not trials:  # one frame that counts
             return [Candidate(-np.inf, Linear(apart=apart), "standardised")]
+        if auto.season and not any(season for _, season in _lag_sets(trials, recurrent, int(auto.season))):
+            why = (
+                "the recordings are too short for it, or too wide for their length"
+                if recurrent
+                else "rows have no past"
+            )
+            warnings.warn(f"season={auto.season} is not used: {why}.", stacklevel=6)
         linear = _best_linear(trials, recurrent, int(auto.season), apart)
         if not recurrent:
             plain = Candidate(_mean(trials, lambda trial: trial.standardised()), Linear(), "standardised")

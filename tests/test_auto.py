@@ -383,3 +383,12 @@ def test_a_refit_that_ends_early_leaves_the_net_of_before(how, monkeypatch):
         model = RNNRNADE(refit="all", **options).fit(X)
     assert once.best_update_ > 20
     assert_same_bits(dict(model.parameters_), dict(once.parameters_))
+
+
+def test_a_season_that_cannot_be_used_is_named():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    options = {"random_state": 0, "max_epochs": 1, "transform": Auto(season=24)}
+    with pytest.warns(UserWarning, match="season=24 is not used: the recordings are too short"):
+        RNNRNADE(**options).fit([x[:40]])
+    with pytest.warns(UserWarning, match="season=24 is not used: rows have no past"):
+        RNADE(**options).fit(x)
