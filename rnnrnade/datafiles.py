@@ -763,7 +763,11 @@ def _order(name, codes, labels, key, time, times, moments, rows):
                 f"{'' if key is None else f', of sequence {labels[codes[i]]!r}'}: which frame comes first?"
             )
     parts = [slice(a, a + _ROWS) for a in range(0, len(codes), _ROWS)]
-    ends = np.cumsum(sum(np.bincount(codes[part], minlength=len(labels)) for part in parts))
+    sizes = np.zeros(len(labels), np.int64)
+    for part in parts:
+        found, counts = np.unique(codes[part], return_counts=True)
+        sizes[found] += counts
+    ends = np.cumsum(sizes)
     if order is None and (codes[1:] < codes[:-1]).any():
         # A stable counting sort: an argsort of all rows would take three times the memory.
         order, place = np.empty(len(codes), index), np.concatenate([[0], ends[:-1]])

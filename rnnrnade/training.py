@@ -377,12 +377,11 @@ class Best:
 
 
 class Repeat(NamedTuple):
-    """How a run came to its best: updates of the first phase and of the second, those that the second was to have, and
-    those of the whole run, which the schedule of the learning rate knows."""
+    """How a run came to its best: updates of the first phase and of the second, and those of the whole run, which the
+    schedule of the learning rate knows."""
 
     first: int
     second: int
-    of: int
     steps: float
 
 
@@ -596,8 +595,8 @@ class Trainer:
         """What another trainer repeats to do what led to the best of this one."""
         begun, n = self.annealing or (np.inf, 0)
         if self.best.update <= begun:
-            return Repeat(self.best.update, 0, 0, self.steps)
-        return Repeat(n, self.best.update - begun, n, self.steps)
+            return Repeat(self.best.update, 0, self.steps)
+        return Repeat(n, self.best.update - begun, self.steps)
 
     def anneal(self):
         """Go back to the best parameters and begin the second phase, with an optimiser that knows nothing."""
@@ -658,8 +657,8 @@ class Trainer:
 
     @property
     def repeated(self):
-        """Whether all updates that were to be repeated were made."""
-        return self.updates == self.repeats.first + self.repeats.second
+        """Whether what is kept has made all updates that were to be repeated."""
+        return self.best.update == self.repeats.first + self.repeats.second
 
     def fit(self, data, validation, validated=lambda trainer: None):
         """Train until the validation score stops rising, or max_epochs or max_updates, and anneal if the options say
