@@ -1,6 +1,7 @@
 """The harness of benchmarks/quality, its peers and its predictions, at tiny sizes: no files, no torch, no pictures."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -102,6 +103,26 @@ def test_refit_sees_all_training_data_and_tuning_no_test_data():
     Level.looked_at.clear()
     record, models = common.run_row(row, table, folds, tune=True)
     assert models[0].trained_on == 5 and "figures" not in record and 100.0 not in Level.looked_at
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_ends_that_choose_among_settings_train_no_candidate(n):
+    class Held(Level):
+        fits: ClassVar = []
+
+        def __init__(self, level=0.0, refit="all", validation_fraction=0.1, random_state=None, n_jobs=None):
+            self.level, self.refit, self.validation_fraction = level, refit, validation_fraction
+
+        def fit(self, X, validation_data=None):
+            self.fits.append(self.refit)
+            return super().fit(X)
+
+    (fold,) = level_folds([1.0], [1.0])
+    row = common.Row("ours", Held, common.grid(level=[0.0, 1.0][:n]))
+    table = common.Table("levels", lambda: [fold], [row], "1 fold")
+    _, (model,) = common.run_row(row, table, [dataclasses.replace(fold, ends=True)])
+    assert Held.fits == (["all"] if n == 1 else [False, False, "all"])
+    assert model.refit == "all" and model.trained_on == 7 and model.level == n - 1
 
 
 def test_an_estimator_is_refitted_for_as_many_epochs_as_were_best():

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
+from inspect import signature
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -213,11 +214,14 @@ def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=Non
     began = time.perf_counter()
     candidates = row.candidates(quick)
     own = {"n_jobs": threads} if row.group != "peer" else {}  # peers have no option of this name
+    # Where ends are held out an estimator is trained on them too in the end: not while they choose among settings.
+    sees = len(candidates) > 1 and any(fold.ends for fold in folds) and "refit" in signature(row.kind).parameters
+    judging = own | ({"refit": False} if sees else {})
     judged = np.full((len(folds), len(candidates)), -np.inf)
     kept, said = {}, []
     for f, fold in enumerate(folds):
         for c, settings in enumerate(candidates):
-            model, messages = fit(row.kind, own | settings, fold)
+            model, messages = fit(row.kind, judging | settings, fold)
             value = table.judge(model, fold.valid)
             judged[f, c] = value if np.isfinite(value) else -np.inf
             said += messages
@@ -246,6 +250,8 @@ def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=Non
                 again(row, own | candidates[c], fold, model)
                 for c, fold, model in zip(chosen, folds, models, strict=True)
             ]
+        elif sees:
+            models = [fit(row.kind, own | candidates[c], fold)[0] for c, fold in zip(chosen, folds, strict=True)]
         measured = [table.measure(model, fold.test) for fold, model in zip(folds, models, strict=True)]
         record["figures"] = {name: summary([m[name] for m in measured]) for name in measured[0]}
     record["min_scale"] = scales([getattr(model, "min_scale", None) for model in models])
