@@ -9,6 +9,7 @@ import os
 import time
 import warnings
 from dataclasses import replace
+from itertools import product
 from numbers import Integral
 
 import numpy as np
@@ -33,7 +34,7 @@ from .training import Trainer, Training, bounds, weight_decays
 from .transforms import Linear
 
 FEW = 10  # rows for each dimension, below which a transform should not be fitted for good
-FEW_ROWS, FEW_FRAMES = 50, 5  # held out: by fewer no transform is chosen
+FEW_HELD_OUT = 50  # frames: by fewer no transform is chosen
 HELD_OUT_WHOLE = 10  # sequences or rows from which on some are held out; of fewer sequences the ends are
 ONE_ORDER = (
     "the conditionals of single dimensions, their parameters and the gradient are those of one order. Ask one of "
@@ -285,7 +286,7 @@ class Estimator(DensityMixin, BaseEstimator):
             weight, marks = np.concatenate([train_weight, held_weight]), np.arange(len(frames)) >= len(train.frames)
         else:
             frames, offsets, marks = train.frames, train.offsets, None
-        if marks is not None and np.count_nonzero(marks) < (FEW_ROWS if not self._recurrent else FEW_FRAMES):
+        if marks is not None and np.count_nonzero(marks) < FEW_HELD_OUT:
             marks = None  # too few to choose by: folds
         chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
         return chosen[: 1 if held is None else None]
@@ -383,38 +384,45 @@ class Estimator(DensityMixin, BaseEstimator):
                 else:
                     order = self._draw_order(k, data.n_features, generator)
                     starts = self._starts(candidates, order, split, layout, generator, n_threads, names)
-                runs = []
-                for start in starts:
-                    own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
-                    for restart in range(1 if before else self._option("n_restarts")):
-                        trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
-                        checkpoint.restore(trainer)
-                        trainer.floor = runs[0][0].floor if runs else None  # all are judged alike
-                        trainer.fit(start.train, start.held, checkpoint.keep)
-                        runs.append((trainer, start))
-                        if trainer.interrupted:
-                            break
-                    if trainer.interrupted:
-                        break
+                runs = self._race(starts, options, generator, n_threads, checkpoint, 1 if before else None)
                 trainer, start = best_of(runs)
                 candidates = [start.candidate]  # for all members that of the first
                 density, interrupted = Density(start.density.front, trainer.model), runs[-1][0].interrupted
                 if not before and self._option("refit") and split[2] is data:
-                    front = start.density.front.unfitted()
-                    left_out = front.fit_left_out(data, weight)
-                    density = Density(front, trainer.model)
-                    if self._option("refit") == "all" and trainer.best.update and not interrupted:
-                        again, of_all = start.again(trainer, density, data, weight, names, left_out)
-                        checkpoint.restore(again)
-                        again.fit(of_all, None, checkpoint.keep)
-                        interrupted = again.interrupted
-                        density = Density(front, again.model) if again.repeated else density
+                    density, interrupted = self._refitted(trainer, start, data, weight, interrupted, checkpoint)
                 densities.append(Density(density.front, density.model, Record.of(trainer)))
                 if interrupted:
                     break
         finally:
             checkpoint.flush()
         self._put(self._in_orders(densities))
+
+    def _race(self, starts, options, generator, n_threads, checkpoint, n_restarts=None):
+        """Train a net of each start, each restart; pairs (trainer, start) up to the first that is interrupted."""
+        runs = []
+        for start, restart in product(starts, range(n_restarts or self._option("n_restarts"))):
+            own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
+            trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
+            checkpoint.restore(trainer)
+            trainer.floor = runs[0][0].floor if runs else None  # all are judged alike
+            trainer.fit(start.train, start.held, checkpoint.keep)
+            runs.append((trainer, start))
+            if trainer.interrupted:
+                break
+        return runs
+
+    def _refitted(self, trainer, start, data, weight, interrupted, checkpoint):
+        """(the density of a trainer's best with the transform, or the net too, fitted to all data; interrupted)"""
+        front = start.density.front.unfitted()
+        left_out = front.fit_left_out(data, weight)
+        density = Density(front, trainer.model)
+        if self._option("refit") != "all" or not trainer.best.update or interrupted:
+            return density, interrupted
+        names = getattr(self, "feature_names_in_", None)
+        again, of_all = start.again(trainer, density, data, weight, names, left_out)
+        checkpoint.restore(again)
+        again.fit(of_all, None, checkpoint.keep)
+        return Density(front, again.model) if again.repeated else density, again.interrupted
 
     def _about_fit(self, data, weight, held_out, before, generator):
         """What decides how a fit goes on, by name: options, digests of data, the first parameters if not random."""

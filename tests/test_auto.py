@@ -392,3 +392,18 @@ def test_a_season_that_cannot_be_used_is_named():
         RNNRNADE(**options).fit([x[:40]])
     with pytest.warns(UserWarning, match="season=24 is not used: rows have no past"):
         RNADE(**options).fit(x)
+
+
+@pytest.mark.parametrize("model", [RNADE, RNNRNADE])
+@pytest.mark.parametrize("n, by_folds", [(490, True), (510, False)])
+def test_folds_choose_where_less_than_fifty_frames_are_held_out(monkeypatch, model, n, by_folds):
+    asked = []
+
+    def watched(frames, offsets, weight, held, *rest):
+        asked.append(held)
+        return choose(frames, offsets, weight, held, *rest)
+
+    monkeypatch.setattr("rnnrnade.base.choose", watched)
+    X = np.random.default_rng(0).normal(size=(n, 2))
+    model(n_hidden=2, max_epochs=1, random_state=0).fit(X if model is RNADE else [X])
+    assert [held is None for held in asked] == [by_folds]
