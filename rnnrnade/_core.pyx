@@ -6,19 +6,20 @@ Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
 dimension, J <= P of them driven by the hidden units (they stand first), C numbers of a row of context, Q <= J raw outputs
-driven by it (first of all), M frames of a batch, W lanes of a panel.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp
-and Gp are H, C, R and G R rounded up to a multiple of PAD; what stands between is zero, in parameters and gradients.  Sp
-numbers of a row of states, Ap of a row of gates (kernel_table.h), Cs from one row of context to the next.
+driven by it (first of all), M frames of a batch, W lanes of a panel.  L recurrent layers.  G gates of the cell (sigmoid,
+tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a multiple of PAD; what stands between is zero, in parameters
+and gradients.  Sl numbers of a layer's row of states, Al of its row of gates (kernel_table.h); Sp and Ap of the rows of all
+layers, Cs from one row of context to the next.
 
 *States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
-its row, and gives back the gradient of it (nade.pxi).  Today the rows are the states that condition the frames: C = R,
-Cs = Sp.
+its row, and gives back the gradient of it (nade.pxi).  Today the rows are the states that condition the frames, the top
+layer in front: C = R, Cs = Sp.
 
 *Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
 
-*Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: r, and behind it what else the
-cell hands on (LSTM: c).  Sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
+*Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: of each layer r, and behind it what
+else the cell hands on (LSTM: c).  Layer by layer, sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
 read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate it is r.
 
 *Gradient.*  One sweep over blocks of dimensions, last block first.  `a` is kept at block starts and each
@@ -277,7 +278,7 @@ def states(Network network not None, real[:, ::1] out not None, const int64_t[::
     check_threads(n_threads)
     if M == 0:
         return
-    n_threads = worth_threads(n_threads, <double>M * net.G * net.R * (net.D + net.R), N)
+    n_threads = worth_threads(n_threads, recurrent_multiply_adds(&net, M), N)
     r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
     gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
     states_forward(&net, space, r, gates, <real*>NULL if last is None else &last[0, 0], &theta[0], &x[0, 0],

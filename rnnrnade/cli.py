@@ -144,7 +144,8 @@ def _delimiter(text):
 FIT_OPTIONS = (
     ("--components", "n_components", int, "mixture components of each conditional"),
     ("--hidden", "n_hidden", int, "hidden units of each frame"),
-    ("--recurrent", "n_recurrent", int, "recurrent units"),
+    ("--recurrent", "n_recurrent", int, "recurrent units of a layer"),
+    ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, as alpha,mu,sigma,hidden"),
     ("--activation", "activation", str, "hidden units: sigmoid or relu"),

@@ -233,6 +233,7 @@ class RNNRNADE(SequenceEstimator):
         n_hidden=100,
         *,
         n_recurrent=100,
+        n_layers=1,
         cell="sigmoid",
         context=("alpha", "mu", "sigma"),
         window=None,
@@ -272,6 +273,7 @@ class RNNRNADE(SequenceEstimator):
         self.n_components = n_components
         self.n_hidden = n_hidden
         self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
         self.cell = cell
         self.context = context
         self.window = window
@@ -346,6 +348,7 @@ class RNNNADE(SequenceEstimator):
         n_hidden=50,
         *,
         n_recurrent=100,
+        n_layers=1,
         cell="sigmoid",
         context=("bias", "hidden"),
         window=None,
@@ -380,6 +383,7 @@ class RNNNADE(SequenceEstimator):
     ):
         self.n_hidden = n_hidden
         self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
         self.cell = cell
         self.context = context
         self.window = window

@@ -56,6 +56,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             cell=self._option("cell", "sigmoid"),
             context=context,
             min_scale=min_scale,
+            L=int(self._option("n_layers", 1)),
         )
         check_memory(f"the parameters of {layout}", (layout.size,), dtype)
         return layout
@@ -94,7 +95,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
         implied = implied_options(head, arrays, recurrent=cls._recurrent, owner=owner)
-        for name in ("n_hidden", "n_components", "n_recurrent"):
+        for name in ("n_hidden", "n_components", "n_recurrent", "n_layers"):
             if name in implied and options.get(name, implied[name]) != implied[name]:
                 value = options[name]
                 raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]}.")

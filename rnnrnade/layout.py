@@ -21,15 +21,16 @@ from .heads import HEADS
 
 PAD = _core.PADDING
 ACTIVATIONS = _core.ACTIVATIONS  # name: its place in the kernels' list
+MOST_LAYERS = 100  # recurrent ones: each is named
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A recurrence: its gates, the numbers of its state a unit, and whether the last gate takes W_rec r^{t-1}
+    """A recurrence: its gates, the parameters that are its first state, and whether the last gate takes W_rec r^{t-1}
     separately from the rest."""
 
     gates: int = 1
-    states: int = 1
+    first: tuple = ("r0",)
     separate_recurrent: bool = False
 
 
@@ -37,8 +38,13 @@ CELLS = {
     "sigmoid": Cell(),
     "tanh": Cell(),
     "gru": Cell(gates=3, separate_recurrent=True),
-    "lstm": Cell(gates=4, states=2),
+    "lstm": Cell(gates=4, first=("r0", "c0")),
 }
+
+
+def of_layer(name, layer):
+    """The name of a parameter in a recurrent layer, counted from 1."""
+    return name if layer == 1 else f"{name}_{layer}"
 
 
 def padded(n):
@@ -60,6 +66,8 @@ class Layout:
     context : tuple of str
         What the recurrent state drives.
     min_scale : float
+    L : int
+        Recurrent layers.
     """
 
     head: str
@@ -71,6 +79,7 @@ class Layout:
     cell: str = "sigmoid"
     context: tuple = ()
     min_scale: float = 0.0
+    L: int = 1
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
@@ -87,13 +96,13 @@ class Layout:
             shapes |= {
                 "U": (self.D, self.Q, self.Cp),
                 "W_c": (self.H if self.hidden_context else 0, self.Cp),
-                "W_in": (self.D, self.Gp),
-                "W_rec": (self.R, self.Gp),
-                "b_r": (self.Gp,),
-                "r0": (self.Rp,),
             }
-            if CELLS[self.cell].states > 1:
-                shapes["c0"] = (self.Rp,)  # behind r0: a row of states
+            for layer in range(1, self.L + 1):
+                inputs = self.D if layer == 1 else self.R
+                of_this = {"W_in": (inputs, self.Gp), "W_rec": (self.R, self.Gp), "b_r": (self.Gp,)}
+                shapes |= {of_layer(name, layer): shape for name, shape in of_this.items()}
+            for layer in range(self.L, 0, -1):  # a row of states
+                shapes |= {of_layer(name, layer): (self.Rp,) for name in CELLS[self.cell].first}
         offsets, size = {}, 0
         for name, shape in shapes.items():
             offsets[name] = size
@@ -109,18 +118,18 @@ class Layout:
     @classmethod
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
-        choices = choices | {"context": tuple(choices["context"])}
-        self = cls(**choices)
+        choices = {"L": 1} | choices | {"context": tuple(choices["context"])}  # files of before: one layer
         known = choices["head"] in HEADS and choices["activation"] in ACTIVATIONS and choices["cell"] in CELLS
-        sizes = [choices[name] for name in "DHKR"]
+        least = {"D": 1, "H": 0, "K": 1, "R": 0, "L": 1}
         if (
             not known
-            or not all(type(size) is int and size >= least for size, least in zip(sizes, (1, 0, 1, 0), strict=True))
-            or not set(self.context) <= {*HEADS[self.head].context, "hidden"}
-            or not 0 <= self.min_scale < np.inf
+            or not all(type(choices[name]) is int and choices[name] >= size for name, size in least.items())
+            or choices["L"] > MOST_LAYERS
+            or not set(choices["context"]) <= {*HEADS[choices["head"]].context, "hidden"}
+            or not 0 <= choices["min_scale"] < np.inf
         ):
             raise ValueError("its network is none that this version has")
-        return self
+        return cls(**choices)
 
     @property
     def quantities(self):
@@ -156,7 +165,7 @@ class Layout:
 
     @property
     def C(self):
-        """Numbers of a row of context that a frame reads: of the recurrent state, all of r."""
+        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r."""
         return self.R
 
     @property
@@ -173,14 +182,35 @@ class Layout:
         return padded(self.G * self.R)
 
     @property
+    def layers(self):
+        """Of each recurrent layer, from the first: the numbers that it reads, and where W_in, W_rec and b_r begin."""
+        inputs, names = (self.D, *[self.R] * (self.L - 1)) if self.R else (), ("W_in", "W_rec", "b_r")
+        return [(n, *(self.offsets[of_layer(name, k)] for name in names)) for k, n in enumerate(inputs, 1)]
+
+    @property
+    def first_state(self):
+        """Where the first row of states begins, in which the top layer stands in front: the frames read it."""
+        return self.offsets[of_layer("r0", self.L)] if self.R else 0
+
+    @property
+    def Sl(self):
+        """Numbers of a layer in a row of recurrent states: r and, for an LSTM, c behind it."""
+        return len(CELLS[self.cell].first) * self.Rp
+
+    @property
+    def Al(self):
+        """Numbers of a layer in a row of gates inside the core."""
+        return self.Gp + (self.Rp if self.separate_recurrent else 0)
+
+    @property
     def Sp(self):
-        """Numbers of a row of recurrent states: r and, for an LSTM, c behind it."""
-        return CELLS[self.cell].states * self.Rp
+        """Numbers of a row of recurrent states, of all layers."""
+        return self.L * self.Sl
 
     @property
     def Ap(self):
         """Numbers of a row of gates inside the core."""
-        return self.Gp + (self.Rp if self.separate_recurrent else 0)
+        return self.L * self.Al
 
     @property
     def separate_recurrent(self):
@@ -248,10 +278,14 @@ class Layout:
             if self.hidden_context:
                 found["W_c"] = self.block(theta, "W_c")[:, : self.C]
             GR = self.G * R  # gates in the first axis, one behind the other
-            found["W_in"] = self.block(theta, "W_in")[:, :GR].T
-            found["W_rec"] = self.block(theta, "W_rec")[:, :GR].T
-            found["b_r"] = self.block(theta, "b_r")[:GR]
-            found |= {name: self.block(theta, name)[:R] for name in ("r0", "c0") if name in self.shapes}
+            for layer in range(1, self.L + 1):
+                W_in, W_rec, b_r, *first = (
+                    of_layer(name, layer) for name in ("W_in", "W_rec", "b_r", *CELLS[self.cell].first)
+                )
+                found[W_in] = self.block(theta, W_in)[:, :GR].T
+                found[W_rec] = self.block(theta, W_rec)[:, :GR].T
+                found[b_r] = self.block(theta, b_r)[:GR]
+                found |= {name: self.block(theta, name)[:R] for name in first}
         return found
 
     def flat(self, parameters, dtype):
@@ -316,9 +350,10 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     if R:
         values["W_c"] = normal(H, R, scale=R**-0.5)
         GR = layout.G * R
-        values["W_in"] = normal(GR, D, scale=D**-0.5)
-        values["W_rec"] = normal(GR, R, scale=R**-0.5)
-        values["r0"] = np.full(R, 0.5 if layout.cell == "sigmoid" else 0.0)
-        if layout.cell == "lstm":
-            values["b_r"] = np.repeat([0.0, 1.0, 0.0, 0.0], R)  # input, forget, cell, output
+        for layer, (n_inputs, *_) in enumerate(layout.layers, 1):
+            values[of_layer("W_in", layer)] = normal(GR, n_inputs, scale=n_inputs**-0.5)
+            values[of_layer("W_rec", layer)] = normal(GR, R, scale=R**-0.5)
+            values[of_layer("r0", layer)] = np.full(R, 0.5 if layout.cell == "sigmoid" else 0.0)
+            if layout.cell == "lstm":
+                values[of_layer("b_r", layer)] = np.repeat([0.0, 1.0, 0.0, 0.0], R)  # input, forget, cell, output
     return layout.flat(values, dtype)

@@ -173,8 +173,8 @@ class Model:
         inputs : ndarray of shape (M, D), C-contiguous, of the model's type, optional
             What the recurrence reads in the place of x (noise or dropout on its input); what is scored stays x.
         mask : ndarray of shape (M, Rp), C-contiguous, of the model's type, optional
-            Factors of the recurrent state where it conditions each frame (dropout); the recurrence goes on with the
-            state itself.
+            Factors of the recurrent state, of the top layer, where it conditions each frame (dropout); the recurrence
+            goes on with the state itself.
         out : ndarray of shape (layout.size,), optional
             Where the gradient goes.
 
@@ -220,7 +220,7 @@ class Model:
     def initial_state(self, n):
         """(n, Sp): the learned first state, once for each sequence."""
         lay = self.layout
-        return np.tile(self.theta[lay.offsets["r0"] :][: lay.Sp], (n, 1)) if lay.R else None
+        return np.tile(self.theta[lay.first_state :][: lay.Sp], (n, 1)) if lay.R else None
 
     def sample(self, uniform, noise, *, state=None, n_threads=1):
         """Draw from the model.

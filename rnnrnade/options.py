@@ -12,7 +12,7 @@ from . import transforms
 from .auto import Auto
 from .checks import LARGEST
 from .heads import CONDITIONALS
-from .layout import ACTIVATIONS, CELLS
+from .layout import ACTIVATIONS, CELLS, MOST_LAYERS
 from .optim import OPTIMIZERS, SCHEDULES
 from .transforms import Chain, Linear, Volatility
 
@@ -99,6 +99,7 @@ MIXTURE = {
 }
 RECURRENT = {
     "n_recurrent": [_positive(Integral)],
+    "n_layers": [Interval(Integral, 1, MOST_LAYERS, closed="both")],
     "cell": [StrOptions(set(CELLS))],
     "context": [tuple, list],
     "window": [None, _positive(Integral)],
@@ -108,7 +109,8 @@ RECURRENT = {
 }
 REFIT = {"refit": [StrOptions({"auto", "all"}), Options(bool, {False})]}
 
-OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent"}  # names in a Layout
+# Their names in a Layout, where it has others
+OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent", "L": "n_layers"}
 
 # Parameters that several estimators document; `documented` puts them where a class says {name}.
 DOCUMENTED = {
@@ -146,7 +148,11 @@ n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
     "recurrent": """
 n_recurrent : int, default=100
-    Recurrent units; >= 1.
+    Recurrent units of a layer; >= 1.
+n_layers : int, default=1
+    Recurrent layers, 1 to 100, all of one cell and size, each with parameters of its own (of the second: W_in_2,
+    W_rec_2, b_r_2, r0_2).  The first reads the frames, each other one the new state of the layer below, as in
+    torch.nn.RNN, GRU and LSTM; the top one drives the frame.
 cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
     Recurrent unit: simple, or with gates, stacked in the first axis of W_in, W_rec and b_r ("gru": reset, update,
     candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN and PyTorch with
@@ -161,9 +167,10 @@ input_noise : float, default=0.0
     Standard deviation of Gaussian noise on what the recurrence reads in training, in the unit of the transform's
     output; >= 0.  The frames whose density is fitted stay as they are.
 input_dropout : float, default=0.0
-    Fraction of the recurrence's inputs set to zero in training, the others scaled up; in [0, 1).
+    Fraction of the recurrence's inputs, the frames, set to zero in training, the others scaled up; in [0, 1).
 context_dropout : float, default=0.0
-    The same for the recurrent state where it drives the outputs of a frame, not where it goes on in time.""",
+    The same for the recurrent state where it drives the outputs of a frame, not where it goes on in time or to the next
+    layer.""",
     "common": """
 activation : {"sigmoid", "relu"}, default="sigmoid"
     Hidden unit.

@@ -1,9 +1,14 @@
 """Parameters that a user gives by name: which options their names and shapes imply, and whether they fit together."""
 
+import re
+
 import numpy as np
 
 from .checks import naming
 from .layout import CELLS
+
+# Names of the parameters of a recurrent layer above the first
+_ABOVE = re.compile("(?:W_in|W_rec|b_r|r0|c0)_([2-9]|[1-9][0-9]+)")
 
 
 def as_arrays(parameters):
@@ -45,6 +50,7 @@ def implied_options(head, arrays, *, recurrent, owner):
     if recurrent:
         driven = [quantity for quantity, (_, _, name_W) in head.outputs.items() if name_W in arrays]
         options["n_recurrent"] = arrays["W_rec"].shape[1]
+        options["n_layers"] = len({found[1] for found in map(_ABOVE.fullmatch, arrays) if found}) + 1
         options["context"] = (*driven, "hidden") if "W_c" in arrays else tuple(driven)
     options["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
     return options

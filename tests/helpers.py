@@ -49,6 +49,7 @@ class Case:
     cell: str = "sigmoid"
     context: tuple = field(default=None)
     min_scale: float = 0.0
+    L: int = 1  # recurrent layers
 
     def __post_init__(self):
         if self.context is None:
@@ -62,6 +63,7 @@ class Case:
         parts = [self.head, f"D{self.D}", f"H{self.H}"]
         parts += [f"K{self.K}"] if self.mixture else []
         parts += [f"R{self.R}", self.cell, "+".join(self.context)] if self.R else ["static"]
+        parts += [f"{self.L}layers"] if self.L > 1 else []
         parts += ["T" + "_".join(map(str, self.lengths)), self.activation]
         parts += [f"min{self.min_scale:g}"] if self.min_scale else []
         return "-".join(parts)
@@ -101,6 +103,7 @@ class Case:
             head=self.head,
             cell=self.cell,
             context=self.context,
+            n_layers=self.L,
             dtype=dtype,
         )
         return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
@@ -120,7 +123,8 @@ class Case:
 
         parameters, sequences = self.make(dtype)
         K = self.K if self.mixture else 1
-        layout = Layout(self.head, self.D, self.H, K, self.R, self.activation, self.cell, self.context, self.min_scale)
+        choices = self.activation, self.cell, self.context, self.min_scale, self.L
+        layout = Layout(self.head, self.D, self.H, K, self.R, *choices)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
 
@@ -139,6 +143,7 @@ def random_parameters(
     head="gaussian",
     cell="sigmoid",
     context=(),
+    n_layers=1,
     dtype=FLOAT64,
 ):
     """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible."""
@@ -161,13 +166,13 @@ def random_parameters(
             p["W_b"] = normal(D, R, scale=max(R, 1) ** -0.5)
     if "hidden" in context:
         p["W_c"] = normal(H, R, scale=max(R, 1) ** -0.5)
-    if R:
-        GR = reference.CELLS[cell].gates * R
-        p["W_in"] = normal(GR, D, scale=D**-0.5)
-        p["W_rec"] = normal(GR, R, scale=R**-0.5)
-        p["W_rec"] /= max(1.0, np.linalg.norm(p["W_rec"], 2))  # no chaos: rounding does not grow with time
-        p["b_r"] = normal(GR, scale=0.3)
-        p |= {name: normal(R, scale=0.5) for name in reference.CELLS[cell].first}
+    for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))) if R else ():
+        GR, n_inputs = reference.CELLS[cell].gates * R, R if end else D
+        p[f"W_in{end}"] = normal(GR, n_inputs, scale=n_inputs**-0.5)
+        W_rec = normal(GR, R, scale=R**-0.5)
+        p[f"W_rec{end}"] = W_rec / max(1.0, np.linalg.norm(W_rec, 2))  # no chaos: rounding does not grow with time
+        p[f"b_r{end}"] = normal(GR, scale=0.3)
+        p |= {name + end: normal(R, scale=0.5) for name in reference.CELLS[cell].first}
     return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
 
 
@@ -188,6 +193,7 @@ SIZES = {
     "activation": tuple(reference.ACTIVATIONS),
     "cell": tuple(reference.CELLS),
     "min_scale": (0.0, 1e-3, 0.1),
+    "L": (1, 2, 1, 3),
 }
 
 
@@ -195,7 +201,7 @@ def valid(case):
     """The same model once: choices that say nothing for a case take their default."""
     case = replace(case, context=None)
     if case.R == 0:
-        case = replace(case, cell="sigmoid")
+        case = replace(case, cell="sigmoid", L=1)
     if not case.mixture:
         case = replace(case, K=1, min_scale=0.0)
     if not case.mixture and case.R and case.H == 0:
@@ -248,6 +254,11 @@ GATED = [
         (18, ("alpha", "mu", "sigma", "hidden")),
     )
 ]
+LAYERED = [
+    Case(D=3, H=2, K=2, R=R, lengths=(5, 1, 3), cell=cell, context=context, L=L)
+    for cell in reference.CELLS
+    for R, context, L in ((1, ("hidden",), 3), (18, ("alpha", "sigma"), 2), (16, ("mu", "hidden"), 2))
+]
 # More than one block of frames, units, dimensions and contraction indices in any layout.
 LARGE = [
     Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh"),
@@ -255,6 +266,7 @@ LARGE = [
     Case(D=37, H=30, K=2, R=67, lengths=(33, 70, 1, 130), cell="lstm"),
     Case(D=70, H=131, K=3, R=0, lengths=(300,), activation="relu"),
     Case(D=67, H=40, K=1, R=67, lengths=(129, 2, 64), head="bernoulli"),
+    Case(D=37, H=30, K=2, R=101, lengths=(33, 70, 1, 130), cell="gru", L=2),
 ]
 
 

@@ -1,9 +1,11 @@
 """The definition: the model in plain NumPy loops, float64. Imports nothing from the package.
 
-T frames, D dimensions, H hidden units, K components, R recurrent units. Numbers in brackets are equations:
+T frames, D dimensions, H hidden units, K components, R recurrent units, L layers of them. Numbers in brackets are
+equations:
 
     (1)  log p(x^1..x^T) = sum_t sum_d log p(x_d^t | x_<d^t, x^<t)
     (2)  r^0 learned;   r^t = f(W_in x^t + W_rec r^{t-1} + b_r)                        f: the cell; GRU and LSTM below
+         layer l > 1:   r_l^t = f(W_in_l r_{l-1}^t + W_rec_l r_l^{t-1} + b_r_l)        r is that of the top layer, L
     (3)  a_1 = c (+ W_c r^{t-1});     a_{d+1} = a_d + x_d W[:,d]
     (4)  h_d = s(rho_d a_d)                                                            s: the activation
     (5)  z^q_d = V^q_d' h_d + b^q_d + W^q_d r^{t-1}
@@ -55,7 +57,8 @@ ACTIVATIONS = {
 # ---- recurrences: forward and backward of (2) --------------------------------------------------------------
 
 
-# A state is what a step hands to the next: r, (R,), or (r, c) one behind the other, (2R,). Only r conditions a frame.
+# A state is what a step of a layer hands to the next: r, (R,), or (r, c) one behind the other, (2R,). Only the top
+# layer's r conditions a frame.
 
 
 class Elementwise:
@@ -70,12 +73,12 @@ class Elementwise:
         return self.f(p["W_in"] @ x + p["W_rec"] @ r_prev + p["b_r"])
 
     def step_backward(self, p, x, r_prev, r, dr, g):
-        """Adds to the gradients g; returns what r^{t-1} gets of dr = dr^t."""
+        """Adds to the gradients g; returns what r^{t-1} gets of dr = dr^t, and what x gets."""
         dpre = dr * self.df(r)
         g["W_rec"] += np.outer(dpre, r_prev)
         g["W_in"] += np.outer(dpre, x)
         g["b_r"] += dpre
-        return p["W_rec"].T @ dpre
+        return p["W_rec"].T @ dpre, p["W_in"].T @ dpre
 
 
 class GRU:
@@ -107,7 +110,7 @@ class GRU:
         grad["W_rec"] += np.outer(from_r, r_prev)
         grad["W_in"] += np.outer(from_x, x)
         grad["b_r"] += from_x
-        return dr * u + p["W_rec"].T @ from_r
+        return dr * u + p["W_rec"].T @ from_r, p["W_in"].T @ from_x
 
 
 class LSTM:
@@ -140,7 +143,7 @@ class LSTM:
         grad["W_rec"] += np.outer(dpre, r_prev)
         grad["W_in"] += np.outer(dpre, x)
         grad["b_r"] += dpre
-        return np.concatenate([p["W_rec"].T @ dpre, dc * f])
+        return np.concatenate([p["W_rec"].T @ dpre, dc * f]), p["W_in"].T @ dpre
 
 
 CELLS = {
@@ -314,17 +317,40 @@ def _prepared(parameters, head):
     return p
 
 
+RECURRENT = ("W_in", "W_rec", "b_r", "r0", "c0")
+
+
+def _layers(p):
+    """The recurrent parameters of each layer, the first one first, under the names of the first."""
+    n = 1 + sum(f"W_rec_{k}" in p for k in range(2, len(p)))
+    ends = ["", *(f"_{k}" for k in range(2, n + 1))]
+    return [{name: p[name + end] for name in RECURRENT if name + end in p} for end in ends]
+
+
+def _step(p, x_t, states, cell):
+    """The states of all layers, a list, past a frame."""  # (2)
+    found, read = [], x_t
+    for of_layer, state in zip(_layers(p), states, strict=True):
+        found.append(CELLS[cell].step(of_layer, read, state) if "W_in" in p else state)
+        read = _r(p, found[-1])
+    return found
+
+
+def _r(p, state):
+    return state[: p["r0"].size]
+
+
 def _states(p, x, cell):
-    """The states 0 .. T, a list; R = 0 for a static model."""  # (2)
-    states = [np.concatenate([p[name] for name in CELLS[cell].first])]
+    """The states 0 .. T, a list of lists, one of each layer; R = 0 for a static model."""  # (2)
+    states = [[np.concatenate([of_layer[name] for name in CELLS[cell].first]) for of_layer in _layers(p)]]
     for x_t in x:
-        states.append(CELLS[cell].step(p, x_t, states[-1]) if "W_in" in p else states[-1])
+        states.append(_step(p, x_t, states[-1], cell))
     return states
 
 
 def _conditions(p, states, mask):
-    """r of each state, times the factors that a mask (T, R) gives it where it conditions its frame."""
-    r = [state[: p["r0"].size] for state in states]
+    """r of the top layer in each state, times the factors that a mask (T, R) gives it where it conditions its frame."""
+    r = [_r(p, of_layers[-1]) for of_layers in states]
     return r if mask is None else [mask_t * r_t for mask_t, r_t in zip(mask, r, strict=False)]
 
 
@@ -429,8 +455,7 @@ def draw(
             return past[t, d]
 
         _frame(p, *_conditions(p, [state], None), value, head, activation)
-        if "W_in" in p:
-            state = CELLS[cell].step(p, past[t], state)  # (2)
+        state = _step(p, past[t], state, cell)
     return x
 
 
@@ -491,16 +516,24 @@ def gradient(
         states = _states(p, read, cell)
         R = p["r0"].size
         r = _conditions(p, states, None if masks is None else masks[i])
-        ds = [np.zeros_like(states[0]) for _ in range(T + 1)]  # ds^T = 0: nothing is predicted from r^T
+        ds = [[np.zeros_like(state) for state in states[0]] for _ in range(T + 1)]  # 0 at T: r^T predicts nothing
         for t in reversed(range(T)):  # the frame x[t] is predicted from r[t]
             log_p, dr = _frame_backward(p, g, x[t], r[t], head, activation, min_scale)
-            ds[t][:R] = dr if masks is None else masks[i][t] * dr
+            ds[t][-1][:R] = dr if masks is None else masks[i][t] * dr
             total += log_p
+        layers, of_layers = _layers(p), _layers(g)
         if "W_in" in p:
-            for t in reversed(range(1, T)):  # undoes (2)
-                ds[t - 1] = ds[t - 1] + CELLS[cell].step_backward(p, read[t - 1], states[t - 1], states[t], ds[t], g)
-        for name, first in zip(CELLS[cell].first, np.split(ds[0], len(CELLS[cell].first)), strict=True):
-            g[name] += first
+            for t in reversed(range(1, T)):  # undoes (2), the top layer first
+                for k in reversed(range(len(layers))):
+                    below = _r(p, states[t][k - 1]) if k else read[t - 1]
+                    step = layers[k], below, states[t - 1][k], states[t][k], ds[t][k], of_layers[k]
+                    back, dbelow = CELLS[cell].step_backward(*step)
+                    ds[t - 1][k] = ds[t - 1][k] + back
+                    if k:
+                        ds[t][k - 1][:R] = ds[t][k - 1][:R] + dbelow
+        for k, of_layer in enumerate(of_layers):
+            for name, first in zip(CELLS[cell].first, np.split(ds[0][k], len(CELLS[cell].first)), strict=True):
+                of_layer[name] += first
     return total, {name: g[name] for name in parameters}
 
 

@@ -430,6 +430,7 @@ TABLE = [
     rebuilt("RNADE", "V_mu is missing", copied(V_mu=None), "V_mu"),
     rebuilt("RNADE", "c is missing", copied(c=None), r"\bc\b"),
     rebuilt("RNNRNADE", "r0 is missing", copied(r0=None), "r0"),
+    rebuilt("RNNNADE", "one parameter of a second layer", copied(b_r_2=np.zeros(2)), "'W_in_2'"),
     rebuilt("NADE", "b is missing", copied(b=None), r"\bb\b"),
     rebuilt("RNADE", "an unknown name", copied(U=np.zeros(3)), r"\bU\b"),
     rebuilt("RNADE", "W of another H", copied(W=np.zeros((5, D))), r"\bW\b|\bc\b"),
@@ -506,6 +507,7 @@ WRONG = {
     "random_state": ["foo", -1, 1.5],
     "verbose": ["loud", -1],
     "n_recurrent": [0, -1, 1.5, None],
+    "n_layers": [0, -1, 1.5, None, 101, 10**30],
     "cell": ["foo", None, 1],
     "context": [("foo",), "alpha", None],
     "window": [0, -1, 1.5, "all"],
@@ -806,7 +808,7 @@ NUMPY = (np.uint8, np.int8, np.int16, np.uint64)
 def arguments(kind):
     """(options, options of a transform, counts) as numbers of a type of NumPy, whose sums overflow."""
     options = dict.fromkeys(("n_hidden", "n_components", "batch_size", "n_restarts", "n_jobs", "window"), kind(100))
-    options |= dict.fromkeys(("n_recurrent", "n_restarts", "n_jobs", "max_epochs", "random_state"), kind(2))
+    options |= dict.fromkeys(("n_recurrent", "n_layers", "n_restarts", "n_jobs", "max_epochs", "random_state"), kind(2))
     return options, {"lags": kind(2)}, {"n_samples": kind(100), "n_frames": kind(100)}
 
 

@@ -72,8 +72,8 @@ def options(batch_size, window=None):
     return training.Training(**every | {"batch_size": batch_size, "window": window})
 
 
-def core_model(head="gaussian", R=5, dtype=FLOAT64, cell="sigmoid"):
-    layout = Layout(head, 3, 4, 2, R, cell=cell, context=("mu",), min_scale=1e-3)
+def core_model(head="gaussian", R=5, dtype=FLOAT64, cell="sigmoid", L=1):
+    layout = Layout(head, 3, 4, 2, R, cell=cell, context=("mu",), min_scale=1e-3, L=L)
     return Model(layout, initial_parameters(layout, np.random.default_rng(0), np.dtype(dtype)))
 
 
@@ -85,10 +85,11 @@ def data_of(X, dtype=FLOAT64):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("lengths, window", [((450,), None), ((450, 30, 201, 200), None), ((50, 7, 20), 20)])
-def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype, cell):
+@pytest.mark.parametrize("L", [1, 2])
+def test_windows_begin_in_the_state_of_the_whole_past(lengths, window, dtype, cell, L):
     generator = np.random.default_rng(0)
     X = [generator.standard_normal((T, 3)) for T in lengths]
-    model, data = core_model(dtype=dtype, cell=cell), data_of(X, dtype)
+    model, data = core_model(dtype=dtype, cell=cell, L=L), data_of(X, dtype)
     longest = window or training.WINDOW
     rows, cut = [], 0
     for frames, offsets, weight, (states, fresh) in training.batches(data, options(3, window), generator, model, 1):
@@ -259,8 +260,9 @@ def test_one_update_with_noise_is_a_step_along_the_gradient_of_noisy_inputs(monk
 
 
 @pytest.mark.parametrize("cell", ["sigmoid", "gru", "lstm"])
-def test_threads_leave_the_bits_of_a_fit_with_noise(cell, all_threads):
-    options = NOISY | {"cell": cell, "validation_fraction": 0}  # what was trained is kept
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_threads_leave_the_bits_of_a_fit_with_noise(cell, n_layers, all_threads):
+    options = NOISY | {"cell": cell, "n_layers": n_layers, "validation_fraction": 0}  # what was trained is kept
     found = [copied_parameters(small_rnnrnade(n_jobs=n_jobs, **options).fit(walks())) for n_jobs in (1, 2, 3)]
     assert_same_bits(found[1], found[0])
     assert_same_bits(found[2], found[0])

@@ -166,6 +166,7 @@ def test_threads_may_do_anything_to_one_estimator(tmp_path):
         {"n_hidden": 7},
         {"n_components": 5},
         {"n_recurrent": 9},
+        {"n_layers": 2},
         {"context": ("mu",)},
         {"dtype": "float64"},
         {"order": [1, 0]},

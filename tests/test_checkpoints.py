@@ -60,6 +60,9 @@ FITS = {
     "LSTM, float64": (
         "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "cell": "lstm", "dtype": "float64"}, SEQUENCES,
     ),
+    "layers, windows": (
+        "RNNRNADE", MIXED | {"random_state": 2, "n_recurrent": 3, "n_layers": 2, "cell": "gru", "window": 20}, LONG,
+    ),
 }  # fmt: skip
 
 

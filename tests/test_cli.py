@@ -89,7 +89,7 @@ def test_fit_saves_a_model_of_each_kind(model, run, folder, sequences, tmp_path)
 
 def test_fit_passes_its_options_on(run, folder, tmp_path):
     output = tmp_path / "model.safetensors"
-    options = "--components 2 --hidden 3 --recurrent 5 --cell lstm --context mu,hidden --transform var:1"
+    options = "--components 2 --hidden 3 --recurrent 5 --layers 2 --cell lstm --context mu,hidden --transform var:1"
     more = "--dtype float64 --window 6 --batch-size 4 --epochs 1 --learning-rate 0.01 --seed 3 --jobs 1 --quiet"
     argv = ["fit", folder / "data.npz", "-o", output, *options.split(), *more.split(), "--conditional", "laplace"]
     code, out, err = run(*argv, "--validation-data", folder / "named.npz")
@@ -100,13 +100,14 @@ def test_fit_passes_its_options_on(run, folder, tmp_path):
         "n_components": 2,
         "n_hidden": 3,
         "n_recurrent": 5,
+        "n_layers": 2,
         "cell": "lstm",
         "context": ("mu", "hidden"),
         "conditional": "laplace",
     }
     expected |= {"dtype": "float64", "window": 6, "batch_size": 4, "max_epochs": 1, "learning_rate": 0.01}
     assert {name: params[name] for name in expected} == expected
-    assert model.parameters_["W_rec"].shape == (20, 5)
+    assert model.parameters_["W_rec"].shape == model.parameters_["W_in_2"].shape == (20, 5)
     code, out, err = run("info", output)
     assert "RNNRNADE" in out and "(20, 5)" in out and "lstm" in out
 

@@ -394,9 +394,10 @@ def test_frames_of_normals_are_the_quantiles_of_the_mixtures(family, K, n):
 
 @dtypes
 @pytest.mark.parametrize("cell", ["sigmoid", "gru", "lstm"])
-def test_frames_of_normals_in_any_batch_and_for_any_number_of_threads(cell, dtype, row, all_threads):
-    context = ("alpha", "mu", "sigma", "hidden")
-    case = Case(D=9, H=7, K=3, R=5, lengths=(4, 9, 1, 14, 6, 2, 9), min_scale=1e-3, cell=cell, context=context)
+@pytest.mark.parametrize("L", [1, 2])
+def test_frames_of_normals_in_any_batch_and_for_any_number_of_threads(L, cell, dtype, row, all_threads):
+    context, lengths = ("alpha", "mu", "sigma", "hidden"), (4, 9, 1, 14, 6, 2, 9)
+    case = Case(D=9, H=7, K=3, R=5, lengths=lengths, min_scale=1e-3, cell=cell, context=context, L=L)
     generator = np.random.default_rng(3)
     Z = [generator.standard_normal((T, 9)) for T in case.lengths * 7]
     expected = None

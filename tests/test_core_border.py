@@ -27,7 +27,7 @@ LEADING = {
 
 def model_of(dtype, R=3, cell="lstm", D=2, H=5):
     context = ("alpha", "mu", "sigma", "hidden") if R else ()
-    layout = Layout("gaussian", D, H, 2, R, cell=cell, context=context)
+    layout = Layout("gaussian", D, H, 2, R, cell=cell, context=context, L=2)
     return Model(layout, initial_parameters(layout, np.random.default_rng(0), np.dtype(dtype)))
 
 

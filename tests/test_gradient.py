@@ -66,6 +66,7 @@ TINY = [
         min_scale=0.1,
     ),
     Case(D=2, H=3, K=2, R=3, lengths=(4, 1), context=("hidden",), activation="relu", min_scale=1e-3),
+    *(Case(D=3, H=2, K=2, R=2, lengths=(4, 1, 2), cell=cell, L=3) for cell in reference.CELLS),
 ]
 
 REAL = [
@@ -73,6 +74,7 @@ REAL = [
     Case(D=12, H=50, K=10, R=100, lengths=(9, 14), cell="tanh", context=("alpha", "mu", "sigma", "hidden")),
     Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="gru", context=("alpha", "mu", "sigma", "hidden")),
     Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell="lstm", context=("alpha", "mu", "sigma", "hidden")),
+    *(Case(D=12, H=20, K=3, R=50, lengths=(9, 14), cell=cell, L=2) for cell in reference.CELLS),
     Case(D=12, H=50, K=10, R=0, lengths=(30,), min_scale=1e-3),
     Case(D=88, H=50, K=1, R=100, lengths=(9, 14), head="bernoulli"),
 ]
@@ -159,8 +161,9 @@ def test_random_directions_of_each_parameter_against_the_log_likelihood(case, ro
 # ---- other inputs of the recurrence, and masks of its states --------------------------------------------------------
 
 MASKED = [
-    Case(D=3, H=4, K=2, R=17, lengths=(4, 1, 40), cell=cell, context=("alpha", "sigma", "hidden"))
+    Case(D=3, H=4, K=2, R=17, lengths=(4, 1, 40), cell=cell, context=("alpha", "sigma", "hidden"), L=L)
     for cell in reference.CELLS
+    for L in (1, 2)
 ] + [Case(D=9, H=3, K=1, R=5, lengths=(4, 9), head="bernoulli")]
 
 

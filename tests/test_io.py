@@ -538,6 +538,8 @@ FORGED_MODELS = {
     "an unknown head": lambda s, a: s["members"][0]["layout"].update(head="cauchy"),
     "a head of another class": lambda s, a: s["members"][0]["layout"].update(head="bernoulli"),
     "a size that is none": lambda s, a: s["members"][0]["layout"].update(H=3.0),
+    "layers of another world": lambda s, a: s["members"][0]["layout"].update(L=10**9),
+    "layers that are none": lambda s, a: s["members"][0]["layout"].update(L=True),
     "a layout that is none": lambda s, a: s["members"][0].update(layout=[1]),
     "a scale of NaN": lambda s, a: s["members"][0]["layout"].update(min_scale=float("nan")),
     "parameters of NaN": lambda s, a: a["0.theta"].fill(np.nan),
@@ -588,6 +590,7 @@ REAL = {
     ),
     "RNNRNADE, GRU": (TINY | {"n_recurrent": 4, "cell": "gru"}, SEQUENCES),
     "RNNRNADE, LSTM, float64": (TINY | {"n_recurrent": 4, "cell": "lstm", "dtype": "float64"}, SEQUENCES),
+    "RNNRNADE, layers": (TINY | {"n_recurrent": 4, "n_layers": 3, "cell": "lstm"}, SEQUENCES),
     "RNNRNADE, VAR(2)": (TINY | {"n_recurrent": 4, "transform": "VAR(2)"}, SEQUENCES),
     "RNNNADE": ({"n_hidden": 3, "n_recurrent": 4, "max_epochs": 2, "random_state": 0}, BITS),
 }
@@ -627,6 +630,15 @@ def test_real_estimators_come_back_to_the_bit(name, tmp_path):
         assert loaded.history_["loss"] == model.history_["loss"] and loaded.best_update_ == model.best_update_
         loaded.save(path)
     assert load_estimator(path).score(X) == model.score(X)
+
+
+def test_files_that_know_no_layers_have_one(tmp_path):
+    model, X = fitted("RNNRNADE, GRU")
+    model.save(tmp_path / "model")
+    kind, state, arrays, _ = read_file(tmp_path / "model")
+    del state["options"]["n_layers"], state["members"][0]["layout"]["L"]
+    write_file(tmp_path / "model", kind, state, arrays)
+    assert_array_equal(load_estimator(tmp_path / "model").score_samples(X), model.score_samples(X), strict=True)
 
 
 def test_names_of_features_come_back(tmp_path):

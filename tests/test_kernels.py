@@ -14,6 +14,7 @@ from helpers import (
     FLOAT64,
     GATED,
     LARGE,
+    LAYERED,
     MIXTURES,
     TOLERANCE,
     Case,
@@ -33,7 +34,7 @@ from rnnrnade import _core
 from rnnrnade.layout import Layout
 from rnnrnade.model import Model
 
-SOME = EDGES + EVERY_CONTEXT + GATED + cases(5)
+SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))

@@ -39,6 +39,9 @@ MODELS = [
     Case(D=5, H=11, K=3, R=0, lengths=LENGTHS, activation="relu", min_scale=0.1),
     Case(D=9, H=11, K=1, R=9, lengths=LENGTHS, head="bernoulli", cell="gru"),
     Case(D=9, H=11, K=1, R=0, lengths=LENGTHS, head="bernoulli"),
+    Case(D=5, H=11, K=3, R=9, lengths=LENGTHS, context=("alpha", "mu", "hidden"), cell="gru", L=2),
+    Case(D=5, H=0, K=2, R=9, lengths=LENGTHS, context=("mu",), cell="lstm", L=2),
+    Case(D=9, H=11, K=1, R=9, lengths=LENGTHS, head="bernoulli", cell="tanh", L=3),
 ]
 MODELS += [  # of each other family a recurrent and a static one
     Case(D=5, H=7, K=3, R=R, lengths=LENGTHS, head=head, min_scale=1e-3)
@@ -532,7 +535,7 @@ WITH_GATES = [
     Case(D=5, H=11, K=3, R=R, lengths=LENGTHS, context=("alpha", "mu", "sigma", "hidden"), cell=cell)
     for cell in ("gru", "lstm")
     for R in (33, 130)
-]
+] + [Case(D=5, H=11, K=3, R=130, lengths=LENGTHS, cell="gru", L=2)]
 
 
 @pytest.mark.full
@@ -582,7 +585,7 @@ def test_forms_of_the_same_data_have_the_same_bits():
 def test_from_parameters_reproduces_a_fitted_model_to_the_bit(name, dtype):
     model, X = small_model(name, dtype=dtype, activation="relu")
     if "RNN" in name:
-        model.set_params(cell="gru" if dtype == FLOAT32 else "lstm")
+        model.set_params(cell="gru" if dtype == FLOAT32 else "lstm", n_layers=2)
     if name == "RNNRNADE":
         model.set_params(transform=Linear(lags=2, covariance="full"), context=("mu", "hidden"), order=[2, 0, 1])
     model.fit(X)

@@ -22,11 +22,30 @@ from rnnrnade.layout import CELLS, Layout, initial_parameters
 
 
 def test_the_forget_gates_of_an_lstm_start_open():
-    layout = Layout("gaussian", 3, 4, 2, 4, cell="lstm", context=("mu",))
+    layout = Layout("gaussian", 3, 4, 2, 4, cell="lstm", context=("mu",), L=2)
     p = layout.views(initial_parameters(layout, np.random.default_rng(0), np.dtype(FLOAT64)))
-    assert_same_bits(p["b_r"], np.repeat([0.0, 1.0, 0.0, 0.0], 4))  # input, forget, cell, output
-    assert_same_bits(p["r0"], np.zeros(4))
-    assert_same_bits(p["c0"], np.zeros(4))
+    for layer in ("", "_2"):
+        assert_same_bits(p["b_r" + layer], np.repeat([0.0, 1.0, 0.0, 0.0], 4))  # input, forget, cell, output
+        assert_same_bits(p["r0" + layer], np.zeros(4))
+        assert_same_bits(p["c0" + layer], np.zeros(4))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_of_every_layer_start_with_variance_one_over_their_inputs(cell):
+    layout = Layout("gaussian", 30, 4, 2, 50, cell=cell, context=("mu",), L=3)
+    p = layout.views(initial_parameters(layout, np.random.default_rng(0), np.dtype(FLOAT64)))
+    for name in ("W_in", "W_rec", "W_in_2", "W_rec_2", "W_in_3", "W_rec_3"):
+        n_inputs = 30 if name == "W_in" else 50
+        assert p[name].shape[1] == n_inputs and abs(p[name].var() * n_inputs - 1) < 0.2
+    assert_same_bits(p["r0_3"], p["r0"])
+
+
+def test_layers_leave_the_first_values_of_the_others():
+    few, many = (
+        layout.views(initial_parameters(layout, np.random.default_rng(0), np.dtype(FLOAT64)))
+        for layout in (Layout("gaussian", 3, 4, 2, 5, cell="lstm", context=("mu", "hidden"), L=L) for L in (1, 3))
+    )
+    assert_same_bits({name: many[name] for name in few}, dict(few))
 
 
 @every_estimator
@@ -52,13 +71,23 @@ def test_from_parameters_takes_fixed_values_for_options(dtype):
     p = random_parameters(np.random.default_rng(0), 3, 5, 2, 4, context=("mu", "hidden"), dtype=dtype)
     options = RNNRNADE.from_parameters(p).get_params()
     expected = {"cell": "sigmoid", "activation": "sigmoid", "min_scale": 0.0, "transform": None, "dtype": dtype}
-    expected |= {"n_hidden": 5, "n_components": 2, "n_recurrent": 4, "order": None}
+    expected |= {"n_hidden": 5, "n_components": 2, "n_recurrent": 4, "n_layers": 1, "order": None}
     assert {name: options[name] for name in expected} == expected
     assert set(options["context"]) == {"mu", "hidden"}
     binary = random_parameters(np.random.default_rng(0), 3, 5, 1, 4, head="bernoulli", context=("bias",), dtype=dtype)
     del binary["rho"]
     model = RNNNADE.from_parameters(binary)
     assert model.get_params()["context"] == ("bias",) and np.all(model.parameters_["rho"] == 1)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("n_layers", [1, 2, 11])
+def test_from_parameters_counts_the_layers(n_layers, cell):
+    p = random_parameters(np.random.default_rng(0), 3, 5, 2, 4, cell=cell, context=("mu",), n_layers=n_layers)
+    model = RNNRNADE.from_parameters(dict(reversed(p.items())), cell=cell)
+    assert model.n_layers == n_layers
+    assert_same_bits(dict(model.parameters_), {name: p[name] for name in model.parameters_})
+    assert set(model.parameters_) == set(p)
 
 
 def test_from_parameters_copies_and_gives_read_only_parameters():
@@ -85,6 +114,11 @@ def test_from_parameters_copies_and_gives_read_only_parameters():
         ({}, {"n_hidden": 6}, "n_hidden"),
         ({}, {"n_components": 3}, "n_components"),
         ({}, {"n_recurrent": 3}, "n_recurrent"),
+        ({}, {"n_layers": 2}, "n_layers=2 contradicts"),
+        ({"r0_2": np.zeros(4)}, {}, "needs the parameter 'W_in_2'"),
+        ({"W_in_3": np.zeros((4, 4))}, {}, "needs the parameter 'W_in_2'"),
+        ({"W_in_1": np.zeros((4, 3))}, {}, "no parameter 'W_in_1'"),
+        ({"W_2": np.zeros((5, 3))}, {}, "no parameter 'W_2'"),
         ({}, {"context": ("alpha",)}, "context"),
         ({}, {"order": [0, 1]}, "order"),
         ({}, {"cell": "gru"}, "cell='gru' ask for .12, 4"),
@@ -103,8 +137,9 @@ def test_from_parameters_refuses_contradictions(change, options, message):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_model_from_parameters_can_go_on_training(cell):
-    case = Case(D=3, H=5, K=2, R=4, lengths=(9,) * 20, cell=cell)
+@pytest.mark.parametrize("L", [1, 2])
+def test_a_model_from_parameters_can_go_on_training(cell, L):
+    case = Case(D=3, H=5, K=2, R=4, lengths=(9,) * 20, cell=cell, L=L)
     model, X = case.model(FLOAT64)
     before = copied_parameters(model)
     score = model.score(X)

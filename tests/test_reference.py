@@ -6,6 +6,7 @@ import reference
 from helpers import (
     EDGES,
     EVERY_CONTEXT,
+    LAYERED,
     MIXTURES,
     STEP,
     Case,
@@ -40,7 +41,7 @@ TINY = [
     )
     for R, cell in ((0, "sigmoid"), *((2, cell) for cell in reference.CELLS))
     for activation in reference.ACTIVATIONS
-]
+] + [Case(D=2, H=1, K=2, R=2, lengths=(4, 1, 2), cell=cell, L=3) for cell in reference.CELLS]
 
 
 @pytest.mark.parametrize("case", TINY, ids=ids(TINY))
@@ -53,8 +54,9 @@ def test_gradient_is_the_derivative_in_every_coordinate(case):
 
 
 @pytest.mark.parametrize("cell", reference.CELLS)
-def test_gradient_with_inputs_and_masks_is_the_derivative_in_every_coordinate(cell):
-    case = Case(D=2, H=2, K=2, R=3, lengths=(4, 1, 2), cell=cell, context=("alpha", "mu", "sigma", "hidden"))
+@pytest.mark.parametrize("L", [1, 2])
+def test_gradient_with_inputs_and_masks_is_the_derivative_in_every_coordinate(cell, L):
+    case = Case(D=2, H=2, K=2, R=3, lengths=(4, 1, 2), cell=cell, context=("alpha", "mu", "sigma", "hidden"), L=L)
     parameters, sequences = case.make()
     generator = np.random.default_rng(2)
     inputs = [x + generator.standard_normal(x.shape) for x in sequences]
@@ -69,7 +71,7 @@ def test_gradient_with_inputs_and_masks_is_the_derivative_in_every_coordinate(ce
     assert_near_gradient(gradient, complex_step_gradient(total, parameters), 1e-13)
 
 
-@pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + cases(2)), ids=ids(some))
+@pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + LAYERED + cases(2)), ids=ids(some))
 def test_gradient_is_the_derivative_in_a_random_direction(case):
     parameters, sequences = case.make()
     _, gradient = reference.gradient(parameters, sequences, **case.choices)
@@ -147,8 +149,9 @@ def test_draws_have_uniform_probability_integral_transforms(head):
 
 @pytest.mark.parametrize("cell", reference.CELLS)
 @pytest.mark.parametrize("head", reference.HEADS)
-def test_a_draw_continues_what_is_given(head, cell):
-    case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head, cell=cell)
+@pytest.mark.parametrize("L", [1, 2])
+def test_a_draw_continues_what_is_given(head, cell, L):
+    case = Case(D=2, H=4, K=3, R=3, lengths=(4,), head=head, cell=cell, L=L)
     parameters, _ = case.make()
     generator = np.random.default_rng(0)
     uniforms, noise = generator.random((9, 2)), reference.HEADS[head].noise(generator, (9, 2))

@@ -50,10 +50,11 @@ def test_draws_are_decided_by_the_seed(name):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_continuations_start_in_the_state_after_the_given_frames(cell):
+@pytest.mark.parametrize("L", [1, 2])
+def test_continuations_start_in_the_state_after_the_given_frames(cell, L):
     """With hardly any noise a draw is the path of the means, here by the definition."""
     context = ("alpha", "mu", "sigma", "hidden")
-    p = random_parameters(np.random.default_rng(1), 3, 5, 1, 4, cell=cell, context=context)
+    p = random_parameters(np.random.default_rng(1), 3, 5, 1, 4, cell=cell, context=context, n_layers=L)
     p["b_sigma"] = p["b_sigma"] - 40.0
     model = RNNRNADE.from_parameters(p, cell=cell)
     given = walks(1)[0]

@@ -189,6 +189,7 @@ CASES = {
     "RNNRNADE": [
         *UNITS, *EDGES, *MIXED, *({"transform": t} for t in TRANSFORMS[1:]),
         *({"context": c, "n_recurrent": 18} for n in range(1, 5) for c in itertools.combinations(CONTEXTS, n)),
+        {"n_layers": 2, "cell": "lstm"}, {"n_layers": 3, "cell": "gru"},
         {"D": 10, "n_hidden": 19, "n_recurrent": 1}, {"lengths": (1,)}, {"lengths": (2,) * 30, "cell": "gru"},
     ],
     "RNNNADE": [

@@ -2,9 +2,9 @@
 # Panels of up to W sequences have their frames in the lanes, as when scoring; one sequence has the outputs in the lanes
 # instead.  The chains are the same, so the bits are too.
 #
-# A frame has five parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives
-# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), gates and
-# end (the next state).  With a panel for every thread, each takes its own through all frames, none waits for another.
+# A frame has four parts: begin (its random numbers, and what the conditioner starts with), context (what the past gives
+# to the raw outputs of a block of dimensions, two thirds of all operations), draw (dimension by dimension), end (the
+# next state).  With a panel for every thread, each takes its own through all frames, none waits for another.
 # With fewer panels than threads, the others work out the context of the next stage of blocks while one begins the frame
 # or draws this stage, and the gates are shared.
 
@@ -142,16 +142,10 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
         frame_rows(net, at, out, panel, T, valid)
 
 
-cdef void frame_gates(const Net* net, const Draw* at, real* out, real* panel, const real* state, const real* theta,
-                      Py_ssize_t T, Py_ssize_t valid, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Some of the gates that lead to the next state.  out: the frame, rows T * D apart."""
-    advance_gates(net, state, panel + at.step, theta, out, T * net.D, valid, begin, end)
-
-
-cdef void frame_end(const Net* net, const Draw* at, real* panel, real* state, Py_ssize_t valid) noexcept nogil:
-    """The state after the frame."""
-    if net.R:
-        advance_states(net, state, panel + at.step, valid)
+cdef void frame_end(const Net* net, const Draw* at, const real* out, real* panel, real* state, const real* theta,
+                    Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """The state after the frame, and the context of the next.  out: the frame, rows T * D apart."""
+    advance(net, state, panel + at.step, theta, out, T * net.D, valid)
     frame_past(net, at, panel, state, valid)
 
 
@@ -169,8 +163,7 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
             frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
-        frame_gates(net, at, x + t * net.D, panel, state, theta, T, valid, 0, net.Gp)
-        frame_end(net, at, panel, state, valid)
+        frame_end(net, at, x + t * net.D, panel, state, theta, T, valid)
 
 
 cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform,
@@ -179,7 +172,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
     cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
     cdef Py_ssize_t n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
     cdef Py_ssize_t p, i, k, first, n, block
-    cdef Py_ssize_t t = 0, stage = 0                                # each thread starts with a copy
+    cdef Py_ssize_t t = 0, stage = 0, l = 0                         # each thread starts with a copy
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef double lanes = 1 if at.B == 1 else LANES_COST
@@ -219,16 +212,22 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                         else:
                             frame_draw(net, &at, x + k, panels + p * at.size, theta, stage * of_stage,
                                        min((stage + 1) * of_stage, n_blocks), T, n)
-                for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
-                    p = i % n_panels
-                    first = N * p // n_panels
-                    k = i // n_panels * GATES
-                    frame_gates(net, &at, x + (first * T + t) * D, panels + p * at.size, state + first * Sp, theta, T,
-                                N * (p + 1) // n_panels - first, k, min(k + GATES, net.Gp))
+                for l in range(net.L):                                  # frame_end, its gates shared
+                    for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
+                        p = i % n_panels
+                        first = N * p // n_panels
+                        k = i // n_panels * GATES
+                        advance_gates(net, &net.layers[l], state + first * Sp, panels + p * at.size + at.step, theta,
+                                      x + (first * T + t) * D, T * D, N * (p + 1) // n_panels - first, k,
+                                      min(k + GATES, net.Gp))
+                    for p in prange(n_panels, schedule="static"):
+                        first = N * p // n_panels
+                        advance_states(net, &net.layers[l], state + first * Sp, panels + p * at.size + at.step,
+                                       N * (p + 1) // n_panels - first)
                 for p in prange(n_panels, schedule="static"):
                     first = N * p // n_panels
                     interrupted(watch)
-                    frame_end(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+                    frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
         else:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels

@@ -15,16 +15,25 @@ cdef enum:
     MAX_WIDTH = 64                  # no panel is wider
 
 
+cdef struct Layer:
+    # A layer of the recurrence.  I numbers that it reads: at the bottom the D of a frame, else the R of the layer below.
+    bint bottom
+    Py_ssize_t I, W_in, W_rec, b_r
+    Py_ssize_t state, gates, below  # where its own, and the state of the layer below, begin in rows of states and gates
+
+
 cdef struct Net:
     Py_ssize_t D, H, P, J, Q, Hp  # of a frame
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
     Py_ssize_t in_block           # dimensions of a block
-    Py_ssize_t R, Rp, G, Gp, Sp, Ap
+    Py_ssize_t R, Rp, G, Gp
+    Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
+    Layer* layers                 # (L), the bottom one first
     int head, activation, cell
     bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
     bint hidden_context
     outputs at
-    Py_ssize_t W, c, rho, V, b, U, W_c, W_in, W_rec, b_r, r0, size
+    Py_ssize_t W, c, rho, V, b, U, W_c, r0, size         # r0: a row of states
     const kernel_row* row
 
 
@@ -33,14 +42,16 @@ cdef class Network:
     cdef Net net
 
     def __cinit__(self, layout):
+        cdef Layer* layer
+        cdef Py_ssize_t l
         net = &self.net
         net.D, net.H, net.P, net.J, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.J, layout.Q, layout.Hp
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
         if net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.J <= net.P or min(net.H, net.C, layout.R) < 0:
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
         net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
-        net.R, net.Rp, net.G, net.Gp, net.Sp, net.Ap = (
-            layout.R, layout.Rp, layout.G, layout.Gp, layout.Sp, layout.Ap)
+        net.R, net.Rp, net.G, net.Gp = layout.R, layout.Rp, layout.G, layout.Gp
+        net.Sl, net.Al, net.Sp, net.Ap = layout.Sl, layout.Al, layout.Sp, layout.Ap
         net.separate_recurrent = layout.separate_recurrent
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
         if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS):
@@ -51,9 +62,22 @@ cdef class Network:
         net.at.family = net.head
         offsets = layout.offsets
         net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
-        net.U, net.W_c, net.W_in, net.W_rec, net.b_r, net.r0 = (
-            offsets.get(name, 0) for name in ("U", "W_c", "W_in", "W_rec", "b_r", "r0"))
-        net.size = layout.size
+        net.U, net.W_c = (offsets.get(name, 0) for name in ("U", "W_c"))
+        net.r0, net.size = layout.first_state, layout.size
+        layers = layout.layers
+        net.layers = <Layer*>calloc(len(layers), sizeof(Layer))
+        if net.layers == NULL and layers:
+            raise MemoryError(f"no memory for {len(layers)} layers")
+        net.L = len(layers)
+        for l, (n_inputs, W_in, W_rec, b_r) in enumerate(layers):
+            layer = &net.layers[l]
+            layer.bottom, layer.I, layer.W_in, layer.W_rec, layer.b_r = l == 0, n_inputs, W_in, W_rec, b_r
+            layer.state = (net.L - 1 - l) * net.Sl                    # the top layer in front: frames read it
+            layer.gates = (net.L - 1 - l) * net.Al
+            layer.below = layer.state + net.Sl
+
+    def __dealloc__(self):
+        free(self.net.layers)
 
     cdef Net bound(self) except *:
         """The network with the row of kernels in use."""
@@ -63,7 +87,15 @@ cdef class Network:
 
 
 cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
-    return <double>M * (net.D * (net.P * (net.H + net.C) + net.H + 2.0) + net.G * net.R * (net.D + net.R))
+    return <double>M * net.D * (net.P * (net.H + net.C) + net.H + 2.0) + recurrent_multiply_adds(net, M)
+
+
+cdef double recurrent_multiply_adds(const Net* net, Py_ssize_t M) noexcept:
+    cdef Py_ssize_t l
+    cdef double found = 0
+    for l in range(net.L):
+        found += <double>M * net.G * net.R * (net.layers[l].I + net.R)
+    return found
 
 
 # ---- pieces and sums ------------------------------------------------------------------------------------------------

@@ -120,8 +120,7 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
             return
         if net.R:
             frame_rows(net, at, frames, panel, 1, valid)
-            frame_gates(net, at, frames, panel, state, theta, 1, valid, 0, net.Gp)
-            frame_end(net, at, panel, state, valid)
+            frame_end(net, at, frames, panel, state, theta, 1, valid)
 
 
 cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const real* theta, const double* score,

@@ -33,7 +33,5 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         if d % net.in_block == net.in_block - 1 or d == D - 1:
             frame += of_block
             of_block = 0
-    if net.R:
-        advance_gates(net, state, panel + at.step, theta, panel + at.x, D, 1, 0, net.Gp)
-        advance_states(net, state, panel + at.step, 1)
+    advance(net, state, panel + at.step, theta, panel + at.x, D, 1)
     return frame
