@@ -16,6 +16,7 @@ Real = TypeVar("Real", np.float32, np.float64)
 FUNCTIONS: Final[dict[str, int]]
 FAMILIES: Final[dict[str, int]]
 HEADS: Final[dict[str, int]]
+CONDITIONERS: Final[dict[str, int]]
 CELLS: Final[dict[str, int]]
 ACTIVATIONS: Final[dict[str, int]]
 PADDING: Final[int]

@@ -12,8 +12,8 @@ and gradients.  Sl numbers of a layer's row of states, Al of its row of gates (k
 layers, Cs from one row of context to the next.
 
 *States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
-its row, and gives back the gradient of it (nade.pxi).  Today the rows are the states that condition the frames, the top
-layer in front: C = R, Cs = Sp.
+its row, and gives back the gradient of it (conditioners.pxi).  Today the rows are the states that condition the frames, the
+top layer in front: C = R, Cs = Sp.
 
 *Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
@@ -47,7 +47,9 @@ include "core/workspace.pxi"
 include "core/families.pxi"
 include "core/network.pxi"
 include "core/recurrence.pxi"
+include "core/outputs.pxi"
 include "core/nade.pxi"
+include "core/conditioners.pxi"
 include "core/draws.pxi"
 include "core/quantiles.pxi"
 include "core/stream.pxi"
@@ -194,8 +196,8 @@ def forward(Network network not None, const real[::1] theta not None, Frames fra
         gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
         states_forward(&net, space, r, gates, <real*>NULL if last is None else &last[0, 0], theta_, &x[0, 0],
                        &frames.packed, initial_, n_threads)
-    nade_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
-                 <real*>NULL if parameters is None else &parameters[0, 0, 0], theta_, &x[0, 0], r, M, n_threads)
+    frames_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
+                   <real*>NULL if parameters is None else &parameters[0, 0, 0], theta_, &x[0, 0], r, M, n_threads)
 
 
 def gradient(Network network not None, real[::1] grad not None, double[::1] log_density not None,
@@ -249,7 +251,7 @@ def gradient(Network network not None, real[::1] grad not None, double[::1] log_
                 masked_states(&net, context, r, mask_, M, n_threads)
         if net.Cs > net.Cp:
             memset(dr, 0, M * net.Sp * sizeof(real))                                  # what no frame reads
-    nade_gradient(&net, space, &grad[0], &log_density[0], dr, theta_, &x[0, 0], context, &weight[0], M, n_threads)
+    frames_gradient(&net, space, &grad[0], &log_density[0], dr, theta_, &x[0, 0], context, &weight[0], M, n_threads)
     if net.R:
         states_gradient(&net, space, &grad[0], dr, gates, r, theta_, inputs_, mask_, &frames.packed, n_threads)
 

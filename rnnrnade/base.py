@@ -110,6 +110,7 @@ class Estimator(DensityMixin, BaseEstimator):
     """
 
     _recurrent = False  # whether it reads sequences
+    _conditioner = "nade"  # of its network, a name in CONDITIONERS
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -781,7 +782,8 @@ class Estimator(DensityMixin, BaseEstimator):
                 of_member = of_member | {"layout": self._layout(D).choices}
             densities.append(Density.from_file(of_member, own, D))
             layout = densities[k].model.layout
-            if bool(layout.R) != cls._recurrent or densities[k].head.binary != self._head.binary:
+            kind = bool(layout.R), layout.conditioner, densities[k].head.binary
+            if kind != (cls._recurrent, cls._conditioner, self._head.binary):
                 raise ValueError(f"its network is none of {cls.__name__}")
         ensemble = state.get("ensemble", self.n_orders > 1)
         if not densities or (len(densities) > 1 and not ensemble):

@@ -13,6 +13,7 @@ from .calls import fitting, reading
 from .checkpoints import Checkpoint
 from .checks import check_memory, names_of_features, naming
 from .conditionals import Conditionals
+from .conditioners import CONDITIONERS
 from .density import Density
 from .front import Front
 from .heads import HEADS
@@ -49,7 +50,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = Layout(
             head=head.name,
             D=D,
-            H=int(self._option("n_hidden")),
+            H=CONDITIONERS[self._conditioner].as_size(self._option("n_hidden")),
             K=int(self._option("n_components", 1)),
             R=int(self._option("n_recurrent", 0)),
             activation=self.activation,
@@ -57,6 +58,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             context=context,
             min_scale=min_scale,
             L=int(self._option("n_layers", 1)),
+            conditioner=self._conditioner,
         )
         check_memory(f"the parameters of {layout}", (layout.size,), dtype)
         return layout
@@ -94,7 +96,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
-        implied = implied_options(head, arrays, recurrent=cls._recurrent, owner=owner)
+        frame = CONDITIONERS[cls._conditioner]
+        implied = implied_options(head, frame, arrays, recurrent=cls._recurrent, owner=owner)
         for name in ("n_hidden", "n_components", "n_recurrent", "n_layers"):
             if name in implied and options.get(name, implied[name]) != implied[name]:
                 value = options[name]

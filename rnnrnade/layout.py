@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from . import _core
+from .conditioners import CONDITIONERS
 from .heads import HEADS
 
 PAD = _core.PADDING
@@ -52,6 +53,9 @@ def padded(n):
     return -(-n // PAD) * PAD
 
 
+LATER = {"L": 1, "conditioner": "nade"}  # choices of a Layout that the first files do not have, and what they had instead
+
+
 @dataclass(frozen=True)
 class Layout:
     """Sizes and choices of a network, and where each parameter lies in the flat vector.
@@ -61,13 +65,16 @@ class Layout:
     head : str
         A name in HEADS.
     D, H, K, R : int
-        Dimensions, hidden units (0: independent dimensions), components, recurrent units (0: static).
+        Dimensions, hidden units (0: independent dimensions), components, recurrent units (0: static).  H is what the
+        conditioner takes for `n_hidden`.
     activation, cell : str
     context : tuple of str
         What the recurrent state drives.
     min_scale : float
     L : int
         Recurrent layers.
+    conditioner : str
+        A name in CONDITIONERS.
     """
 
     head: str
@@ -80,22 +87,17 @@ class Layout:
     context: tuple = ()
     min_scale: float = 0.0
     L: int = 1
+    conditioner: str = "nade"
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        shapes = {
-            "W": (self.D, self.H),
-            "c": (self.H,),
-            "rho": (self.D,),
-            "V": (self.D, self.J, self.Hp),
-            "b": (self.D, self.P),
-        }
+        shapes = self.frame.shapes(self) | {"V": (self.D, self.J, self.Hp), "b": (self.D, self.P)}
         if self.R:
             shapes |= {
                 "U": (self.D, self.Q, self.Cp),
-                "W_c": (self.H if self.hidden_context else 0, self.Cp),
+                "W_c": (self.units[0] if self.hidden_context else 0, self.Cp),
             }
             for layer in range(1, self.L + 1):
                 inputs = self.D if layer == 1 else self.R
@@ -112,15 +114,19 @@ class Layout:
 
     @property
     def choices(self):
-        """What decides all else, by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        """What decides all else, by name.  Files have these; what came after the first of them stands there only where
+        it is not what all had before."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        return {name: value for name, value in found.items() if name not in LATER or value != LATER[name]}
 
     @classmethod
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
-        choices = {"L": 1} | choices | {"context": tuple(choices["context"])}  # files of before: one layer
+        choices = LATER | choices | {"context": tuple(choices["context"])}
+        if not CONDITIONERS[choices["conditioner"]].is_size(choices["H"]):
+            raise ValueError("its hidden units are none that this version has")
         known = choices["head"] in HEADS and choices["activation"] in ACTIVATIONS and choices["cell"] in CELLS
-        least = {"D": 1, "H": 0, "K": 1, "R": 0, "L": 1}
+        least = {"D": 1, "K": 1, "R": 0, "L": 1}
         if (
             not known
             or not all(type(choices[name]) is int and choices[name] >= size for name, size in least.items())
@@ -156,8 +162,18 @@ class Layout:
         return self.K * sum(name in self.context for name in HEADS[self.head].context) if self.R else 0
 
     @property
+    def frame(self):
+        """The row of the conditioner."""
+        return CONDITIONERS[self.conditioner]
+
+    @property
+    def units(self):
+        """The sizes of the layers of hidden units; the context adds to the first, the last drives the raw outputs."""
+        return self.frame.units(self.H)
+
+    @property
     def Hp(self):
-        return padded(self.H)
+        return padded(self.units[-1])
 
     @property
     def Rp(self):
@@ -230,6 +246,10 @@ class Layout:
         return HEADS[self.head].code
 
     @property
+    def conditioner_index(self):
+        return _core.CONDITIONERS[self.conditioner]
+
+    @property
     def activation_index(self):
         return ACTIVATIONS[self.activation]
 
@@ -260,9 +280,9 @@ class Layout:
 
     def views(self, theta):
         """Views of a flat vector (parameters or their gradient) under the users' names and shapes."""
-        H, K, R = self.H, self.K, self.R
+        H, K, R = self.units[-1], self.K, self.R
         V, b = self.block(theta, "V"), self.block(theta, "b")
-        found = {"W": self.block(theta, "W").T, "c": self.block(theta, "c"), "rho": self.block(theta, "rho")}
+        found = self.frame.views(self, lambda name: self.block(theta, name))
         for quantity, (name_V, name_b, name_W) in HEADS[self.head].outputs.items():
             rows = slice(self.first(quantity), self.first(quantity) + K)
             if name_V is not None:
@@ -326,12 +346,13 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gates of an
     LSTM start open, with bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
-    D, H, K, R, head = layout.D, layout.H, layout.K, layout.R, HEADS[layout.head]
+    D, K, R, head = layout.D, layout.K, layout.R, HEADS[layout.head]
+    H = layout.units[-1]
 
     def normal(*shape, scale):
         return generator.standard_normal(shape) * scale
 
-    values = {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
+    values = layout.frame.first_values(layout, normal)
     for name_V, _, name_W in (head.outputs[name] for name in head.context):
         shape_V, shape_W = ((D, H, K), (D, K, R)) if head.mixture else ((D, H), (D, R))
         values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
@@ -348,7 +369,7 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
         values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
         values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
     if R:
-        values["W_c"] = normal(H, R, scale=R**-0.5)
+        values["W_c"] = normal(layout.units[0], R, scale=R**-0.5)
         GR = layout.G * R
         for layer, (n_inputs, *_) in enumerate(layout.layers, 1):
             values[of_layer("W_in", layer)] = normal(GR, n_inputs, scale=n_inputs**-0.5)

@@ -26,12 +26,13 @@ def as_arrays(parameters):
     return arrays
 
 
-def implied_options(head, arrays, *, recurrent, owner):
+def implied_options(head, conditioner, arrays, *, recurrent, owner):
     """The options of an estimator that the names and shapes of its parameters decide.
 
     Parameters
     ----------
     head : Head
+    conditioner : row of CONDITIONERS
     arrays : mapping of str to ndarray
     recurrent : bool
     owner : str
@@ -44,7 +45,7 @@ def implied_options(head, arrays, *, recurrent, owner):
             raise ValueError(f"{owner}.from_parameters needs the parameter {name!r}, which is missing.")
         if arrays[name].ndim != ndim:
             raise ValueError(f"parameter {name!r} must have {ndim} axes. Got shape {arrays[name].shape}.")
-    options = {"n_hidden": arrays["W"].shape[0]}
+    options = {"n_hidden": conditioner.implied_hidden(arrays)}
     if head.mixture:
         options["n_components"] = arrays[first_V].shape[2]
     if recurrent:

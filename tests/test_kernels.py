@@ -28,6 +28,7 @@ from helpers import (
     listed,
 )
 
+import rnnrnade.conditioners
 import rnnrnade.heads
 import rnnrnade.layout
 from rnnrnade import _core
@@ -234,6 +235,7 @@ def test_the_definition_has_every_member_of_the_lists():
 def test_the_lists_in_python_are_those_of_the_core():
     for ours, places in (
         (rnnrnade.heads.HEADS, _core.HEADS),
+        (rnnrnade.conditioners.CONDITIONERS, _core.CONDITIONERS),
         (rnnrnade.layout.CELLS, _core.CELLS),
         (rnnrnade.layout.ACTIVATIONS, _core.ACTIVATIONS),
     ):

@@ -23,7 +23,7 @@ cdef struct Draw:
     Py_ssize_t uniform              # (D, B)
     Py_ssize_t noise                # (D, B)
     Py_ssize_t context              # (C, B)
-    Py_ssize_t own                  # nade_draw_size
+    Py_ssize_t own                  # draw_size
     Py_ssize_t z                    # (D, P, B)
     Py_ssize_t scratch              # (P, W)
     Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, noise of one sequence, in the first lane
@@ -39,7 +39,7 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     at.noise = at.uniform + net.D * B
     at.context = at.noise + net.D * B
     at.own = at.context + net.C * B
-    at.z = at.own + nade_draw_size(net, B)
+    at.z = at.own + draw_size(net, B)
     at.scratch = at.z + net.D * net.P * B
     at.one = at.scratch + net.P * W
     at.step = at.one + (net.P + 3) * W
@@ -79,19 +79,19 @@ cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real*
 
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
     """What the frame starts with."""
-    nade_draw_begin(net, panel + at.own, context_of(at, panel, state), theta, at.B)
+    draw_begin(net, panel + at.own, context_of(at, panel, state), theta, at.B)
 
 
 cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                         Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
     """What the past gives to the raw outputs of a block of dimensions."""
-    nade_draw_context(net, panel + at.z, context_of(at, panel, state), theta, block, at.B, valid)
+    outputs_of_drawn_context(net, panel + at.z, context_of(at, panel, state), theta, block, at.B, valid)
 
 
 cdef void frame_outputs(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
                         Py_ssize_t valid) noexcept nogil:
     """The raw outputs z_d (P, B) of dimension d once x_{d-1} is known."""
-    nade_draw_outputs(net, panel + at.z, panel + at.own, panel + at.x, theta, d, at.B, valid)
+    draw_outputs(net, panel + at.z, panel + at.own, panel + at.x, theta, d, at.B, valid)
 
 
 cdef real* outputs_in_lanes(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,

@@ -1,21 +1,6 @@
 # ---- the conditioner of the RNADE: (3) to (7) ----------------------------------------------------------------------
-# How the raw outputs of dimension d come to know x_<d and the row of context of their frame.  Where the rows come from
-# is not known here: given the rows, all frames are independent.  A conditioner is one file that provides
-#
-#     nade_forward          log-densities of all frames and of their dimensions, and the conditional parameters
-#     nade_gradient         the same log-densities, the gradient of its parameters, and that of the rows of context
-#
-# and for a draw, dimension by dimension, each given those before it, with B sequences in the lanes or one alone (B = 1)
-#
-#     nade_draw_size        numbers that it keeps from one dimension to the next
-#     nade_draw_begin       the start of a frame
-#     nade_draw_context     what the context gives to the raw outputs of a block of dimensions
-#     nade_draw_outputs     the raw outputs of a dimension, once the dimension before it is known
-#
-# The first two are called by `forward` and `gradient` (_core.pyx), the size by draw_layout, the rest of the draw by
-# frame_begin, frame_context and frame_outputs (draws.pxi).  Frames are x (M, D) and context (M, Cs), of which the first
-# C numbers of a row are read; its gradient has the same shape, and Cp numbers of a row are written.  In the equations
-# r is the row of context.
+# The hidden units are updated from dimension to dimension.  What a conditioner provides and who calls it stands in
+# conditioners.pxi, what it shares with others in outputs.pxi.  In the equations r is the row of context.
 
 # ---- forward --------------------------------------------------------------------------------------------------------
 
@@ -39,27 +24,6 @@ cdef void load_frames(const Net* net, real* x_p, real* context_p, real* a, const
     hidden_start(net, a, theta, context_p, width_of(net.row, theta))
 
 
-cdef inline Py_ssize_t lanes_for(Py_ssize_t valid, Py_ssize_t W) noexcept nogil:
-    """Lanes that a product has to fill for so many frames: all, or the first of the two vectors."""
-    return W // 2 if 2 * valid <= W else W
-
-
-cdef void outputs_of_context(const Net* net, real* z, const real* theta, const real* context_p, Py_ssize_t d,
-                             Py_ssize_t n, Py_ssize_t L) noexcept nogil:
-    """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the context adds to (5).
-    z: (n, P, W)."""
-    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
-    if Q == P:
-        product(net.row, z, W, theta + net.U + d * P * net.Cp, 0, net.Cp, 1, context_p, 0, W, theta + net.b + d * P,
-                n * P, L, 1, net.C)
-        return
-    for e in range(n):
-        product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Cp, 0, net.Cp, 1, context_p, 0, W,
-                theta + net.b + (d + e) * P, Q, L, 1, net.C)
-        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, context_p, 0, W, theta + net.b + (d + e) * P + Q,
-                P - Q, L, 1, 0)
-
-
 cdef void hidden_and_outputs(const Net* net, real* a, real* h, real* z, const real* theta, const real* a_prev,
                              const real* x_prev, Py_ssize_t d, Py_ssize_t L) noexcept nogil:
     """(3) to (5) of dimension d:  a_d = a_{d-1} + x_{d-1} W[:, d-1];  h = s(rho_d a);  z += V_d' h.
@@ -77,9 +41,7 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
     """Log-densities of frames first ... end - 1, block of dimensions by block, so that the weights of a block serve all
     of their panels from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
     cdef Py_ssize_t D = net.D, H = net.H, P = net.P, C = net.C, W = width_of(net.row, theta), n = pieces(end - first, W)
-    cdef Py_ssize_t p, d, d0, e, l, k, at, valid, block
-    cdef double sums[MAX_WIDTH]
-    cdef double value
+    cdef Py_ssize_t p, d, d0, e, l, at, valid, block
     cdef real *x_p = space                                    # (n, D, W)
     cdef real *context_p = x_p + n * D * W                    # (n, C, W)
     cdef real *a = context_p + n * C * W                      # (n, H, W)
@@ -100,35 +62,13 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
         for p in range(n):
             at = first + p * W
             valid = min(W, end - at)
-            memset(sums, 0, sizeof(sums))
             outputs_of_context(net, z, theta, context_p + p * C * W, d0, min(net.in_block, D - d0),
                                lanes_for(valid, W))
             for d in range(d0, min(D, d0 + net.in_block)):
                 e = d - d0
                 hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
                                    x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
-                if parameters != NULL:
-                    head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
-                    for l in range(valid):
-                        for k in range(P):
-                            parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
-                head_log_density(net.row, net.head, log_density + e * W, scratch, z + e * P * W,
-                                 x_p + (p * D + d) * W, &net.at)
-                for l in range(valid):
-                    sums[l] += log_density[e * W + l]
-                    if dims != NULL:
-                        dims[(at + l) * D + d] = log_density[e * W + l]
-            for l in range(valid):                            # (1), in double precision: block by block
-                if sums[l] < beyond(theta) and net.head < N_FAMILIES:
-                    sums[l] = 0
-                    for d in range(d0, min(D, d0 + net.in_block)):
-                        value = log_density[(d - d0) * W + l]
-                        if value < beyond(theta):
-                            value = far_log_density(net, z + (d - d0) * P * W + l, W, x_p[(p * D + d) * W + l])
-                        sums[l] += value
-                        if dims != NULL:
-                            dims[(at + l) * D + d] = value
-                frames[at + l] += sums[l]
+            block_log_density(net, frames, dims, parameters, log_density, scratch, z, theta, x_p + p * D * W, d0, at, valid)
 
 
 cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters,
@@ -224,7 +164,7 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
     dimension to the first, dz, dh, dW[:, d] of this panel, drho, da; then dcontext.
 
     sums (W): the log-densities of the block, summed as panels_forward does."""
-    cdef Py_ssize_t H = net.H, P = net.P, Q = net.Q, W = width_of(net.row, theta)
+    cdef Py_ssize_t H = net.H, P = net.P, W = width_of(net.row, theta)
     cdef Py_ssize_t d, e, l, j, d0 = block * net.in_block, n = min(net.in_block, net.D - d0)
     cdef Py_ssize_t slot = block % at.span * net.in_block     # of the first dimension among those that are kept
     cdef real *a = space                                      # (block, H, W)
@@ -251,12 +191,8 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
         panel[at.drho + slot + e] = hidden_backward(
             net.row, panel + at.da, panel + at.dw + (slot + e) * H, a + e * H * W, h + e * H * W, dz + e * P * W,
             x + e * W, theta + net.V + d * net.J * net.Hp, net.Hp, theta[net.rho + d], net.activation, H, net.J)
-    if Q == P:                                                # dr^{t-1} += U_d' dz
-        product(net.row, panel + at.dcontext, W, theta + net.U + d0 * P * net.Cp, 0, 1, net.Cp, dz, 0, W,
-                <const real*>NULL, net.C, W, 1, n * P)
-    else:
-        product(net.row, panel + at.dcontext, W, theta + net.U + d0 * Q * net.Cp, Q * net.Cp, 1, net.Cp, dz, P * W, W,
-                <const real*>NULL, net.C, W, n, Q)
+    if net.C:
+        outputs_of_context_backward(net, panel + at.dcontext, theta, dz, d0, n)                # dr^{t-1} += U_d' dz
 
 
 cdef void panels_backward(const Net* net, const Panel* at, double* sums, real* panels, real* space, const real* theta,
@@ -297,22 +233,6 @@ cdef void gradient_of_V(const Net* net, const Panel* at, real* grad, const real*
             1, panels + at.h_rows + piece * W * W, at.size, W, start, net.J, min(W, net.Hp - j), n_panels, W)
 
 
-cdef inline Py_ssize_t driven_at_once(const Net* net, Py_ssize_t n_outputs) noexcept nogil:
-    return equal_pieces(n_outputs, OUTPUTS) if net.Q == net.P else max(net.Q, 1)    # rows of dz next to each other
-
-
-cdef void gradient_of_U(const Net* net, const Panel* at, real* grad, const real* start, const real* panels,
-                        const real* context, Py_ssize_t d0, Py_ssize_t n_outputs, Py_ssize_t piece,
-                        Py_ssize_t n_panels) noexcept nogil:
-    """dU += dz r' over the frames of a group, for some of n_outputs driven outputs and one strip of the context; from
-    `start` on where it is not NULL."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Cp, W), size = driven_at_once(net, n_outputs)
-    cdef Py_ssize_t m = piece // strips * size, j = piece % strips * W
-    product(net.row, grad + net.U + (d0 * net.Q + m) * net.Cp + j, net.Cp,
-            panels + at.dz + m // net.Q * net.P * W + m % net.Q * W, at.size, W, 1, context + j, W * net.Cs, net.Cs,
-            start, min(size, n_outputs - m), min(W, net.Cp - j), n_panels, W)
-
-
 cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, real* db, const real* panels,
                                 Py_ssize_t d0, Py_ssize_t e, Py_ssize_t n_panels) noexcept nogil:
     """dW[:, d], drho_d and db_d (lanes still apart: db (D, P, W)) over the panels of a group."""
@@ -323,15 +243,6 @@ cdef void gradient_of_dimension(const Net* net, const Panel* at, real* grad, rea
         add(grad + net.W + (d0 + e) * net.H, panel + at.dw + e * net.H, net.H)
         add(grad + net.rho + d0 + e, panel + at.drho + e, 1)
         add(db + (d0 + e) * PW, panel + at.dz + e * PW, PW)
-
-
-cdef void gradient_of_W_c(const Net* net, const Panel* at, real* grad, const real* panels, const real* context,
-                          Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
-    """dW_c += da r' over the frames of a group, for some hidden units and one strip of the context."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Cp, W)
-    cdef Py_ssize_t size = equal_pieces(net.H, OUTPUTS), m = piece // strips * size, j = piece % strips * W
-    product(net.row, grad + net.W_c + m * net.Cp + j, net.Cp, panels + at.da + m * W, at.size, W, 1, context + j,
-            W * net.Cs, net.Cs, <const real*>NULL, min(size, net.H - m), min(W, net.Cp - j), n_panels, W)
 
 
 cdef void gradient_of_c(const Net* net, const Panel* at, real* dc, const real* panels, Py_ssize_t piece,
@@ -349,7 +260,7 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
     """A group of n panels from panel `first` on, span of blocks by span, the last one first, each in phases A and B.
     start: zeros from which dV and dU start in the first group, then NULL."""
     cdef Py_ssize_t W = width_of(net.row, theta), n_blocks = at.n_blocks, n_spans = pieces(n_blocks, at.span)
-    cdef Py_ssize_t n_W = pieces(net.H, equal_pieces(net.H, OUTPUTS)) * pieces(net.Cp, W) if net.hidden_context else 0
+    cdef Py_ssize_t n_W = pieces_of_W_c(net, net.H, W)
     cdef Py_ssize_t n_c = pieces(net.H, OUTPUTS), p, i, g
     cdef Py_ssize_t begin = 0, end = 0, d0 = 0, n_dims = 0, n_V = 0, n_U = 0, q = 0     # each thread starts with a copy
     cdef float_mode mode = 0
@@ -369,20 +280,20 @@ cdef void group_gradient(const Net* net, const Panel* at, real* grad, double* fr
                 panels_backward(net, at, sums, panels, buffers + threadid() * of_thread, theta,
                                 n * g // n_threads, n * (g + 1) // n_threads, begin, end, watch)
             n_V = n_dims * at.strips
-            n_U = pieces(n_dims * net.Q, driven_at_once(net, n_dims * net.Q)) * pieces(net.Cp, W) if net.C else 0
+            n_U = pieces_of_U(net, n_dims * net.Q, W)
             for i in prange(n_V + n_U + n_dims, schedule="dynamic", chunksize=1):               # phase B
                 if interrupted(watch):
                     pass
                 elif i < n_V:
                     gradient_of_V(net, at, grad, start, panels, d0, i, n)
                 elif i < n_V + n_U:
-                    gradient_of_U(net, at, grad, start, panels, context + first * W * net.Cs, d0, n_dims * net.Q,
-                                  i - n_V, n)
+                    gradient_of_U(net, grad, start, panels + at.dz, at.size, context + first * W * net.Cs, d0,
+                                  n_dims * net.Q, i - n_V, n)
                 else:
                     gradient_of_dimension(net, at, grad, db, panels, d0, i - n_V - n_U, n)
         for i in prange(n_W + n + n_c, schedule="dynamic", chunksize=1):
             if i < n_W:
-                gradient_of_W_c(net, at, grad, panels, context + first * W * net.Cs, i, n)
+                gradient_of_W_c(net, grad, panels + at.da, at.size, context + first * W * net.Cs, net.H, i, n)
             elif i < n_W + n:
                 p = i - n_W
                 panel_end(net, at, frames, dcontext, panels + p * at.size, sums + p * n_blocks * W, theta,
@@ -450,22 +361,6 @@ cdef void nade_draw_begin(const Net* net, real* own, const real* context, const 
     memset(own, 0, net.Hp * sizeof(real))
     memcpy(own, theta + net.c, net.H * sizeof(real))
     product_one(net.row, own, theta + net.W_c, net.Cp, context, net.H, net.C if net.hidden_context else 0)
-
-
-cdef void nade_draw_context(const Net* net, real* z, const real* context, const real* theta, Py_ssize_t block,
-                            Py_ssize_t B, Py_ssize_t valid) noexcept nogil:
-    """z_d = b_d + U_d r of a block of dimensions, `valid` sequences of B lanes.  z: (D, P, B)."""
-    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
-    z += d * P * B
-    if B > 1:
-        outputs_of_context(net, z, theta, context, d, n, lanes_for(valid, B))
-        return
-    memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
-    if Q == P:
-        product_one(net.row, z, theta + net.U + d * P * net.Cp, net.Cp, context, n * P, net.C)
-        return
-    for e in range(n):
-        product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Cp, net.Cp, context, Q, net.C)
 
 
 cdef void nade_draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,

@@ -3,7 +3,12 @@
 HEADS = FAMILIES | {"bernoulli": <int>BERNOULLI}
 CELLS = {"sigmoid": <int>SIGMOID_CELL, "tanh": <int>TANH_CELL, "gru": <int>GRU_CELL, "lstm": <int>LSTM_CELL}
 ACTIVATIONS = {"sigmoid": <int>SIGMOID_UNIT, "relu": <int>RELU_UNIT}
+CONDITIONERS = {"nade": <int>NADE}
 PADDING = <int>PAD                  # the last axis of a parameter is padded to a multiple of it
+
+
+cdef enum:
+    NADE, N_CONDITIONERS            # conditioners.pxi
 
 
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
@@ -29,7 +34,7 @@ cdef struct Net:
     Py_ssize_t R, Rp, G, Gp
     Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
     Layer* layers                 # (L), the bottom one first
-    int head, activation, cell
+    int head, activation, cell, conditioner
     bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
     bint hidden_context
     outputs at
@@ -45,7 +50,7 @@ cdef class Network:
         cdef Layer* layer
         cdef Py_ssize_t l
         net = &self.net
-        net.D, net.H, net.P, net.J, net.Q, net.Hp = layout.D, layout.H, layout.P, layout.J, layout.Q, layout.Hp
+        net.D, net.H, net.P, net.J, net.Q, net.Hp = layout.D, layout.units[0], layout.P, layout.J, layout.Q, layout.Hp
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
         if net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.J <= net.P or min(net.H, net.C, layout.R) < 0:
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
@@ -54,14 +59,16 @@ cdef class Network:
         net.Sl, net.Al, net.Sp, net.Ap = layout.Sl, layout.Al, layout.Sp, layout.Ap
         net.separate_recurrent = layout.separate_recurrent
         net.head, net.activation, net.cell = layout.head_index, layout.activation_index, layout.cell_index
-        if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS):
+        net.conditioner = layout.conditioner_index
+        if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS
+                and 0 <= net.conditioner < N_CONDITIONERS):
             raise ValueError(f"layout must choose from the kernels' lists. Got {layout}.")
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
         net.at.family = net.head
         offsets = layout.offsets
-        net.W, net.c, net.rho, net.V, net.b = (offsets[name] for name in ("W", "c", "rho", "V", "b"))
+        net.W, net.c, net.rho, net.V, net.b = (offsets.get(name, 0) for name in ("W", "c", "rho", "V", "b"))
         net.U, net.W_c = (offsets.get(name, 0) for name in ("U", "W_c"))
         net.r0, net.size = layout.first_state, layout.size
         layers = layout.layers
