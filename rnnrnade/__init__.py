@@ -22,6 +22,8 @@ _WHERE = {
     "NADE": "estimators",
     "RNNRNADE": "estimators",
     "RNNNADE": "estimators",
+    "RNNGMM": "estimators",
+    "RNNGauss": "estimators",
     "Auto": "auto",
     "Linear": "transforms",
     "Volatility": "transforms",

@@ -36,12 +36,16 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*gradient)(float*, float*, float*, const float*, const float*, const outputs*) noexcept nogil
         void (*draw)(float*, float*, const float*, const float*, const float*, const outputs*, Py_ssize_t) noexcept nogil
         void (*link)(float*, const float*, const outputs*) noexcept nogil
+        void (*posterior)(float*, float*, float*, const float*, const outputs*) noexcept nogil
+        void (*component_gradient)(float*, const float*, const float*, const outputs*) noexcept nogil
 
     struct head_kernels_f64:
         void (*log_density)(double*, double*, double*, const double*, const outputs*) noexcept nogil
         void (*gradient)(double*, double*, double*, const double*, const double*, const outputs*) noexcept nogil
         void (*draw)(double*, double*, const double*, const double*, const double*, const outputs*, Py_ssize_t) noexcept nogil
         void (*link)(double*, const double*, const outputs*) noexcept nogil
+        void (*posterior)(double*, double*, double*, const double*, const outputs*) noexcept nogil
+        void (*component_gradient)(double*, const double*, const double*, const outputs*) noexcept nogil
 
     struct cell_kernels_f32:
         void (*forward)(float*, float*, const float*, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
@@ -207,6 +211,22 @@ cdef inline void head_link(const kernel_row* row, int head, real* parameters, co
         row.f32.heads[head].link(parameters, z, at)
     else:
         row.f64.heads[head].link(parameters, z, at)
+
+
+cdef inline void head_posterior(const kernel_row* row, int head, real* log_density, real* after, real* z,
+                                const real* x, const outputs* at) noexcept nogil:
+    if real is float:
+        row.f32.heads[head].posterior(log_density, after, z, x, at)
+    else:
+        row.f64.heads[head].posterior(log_density, after, z, x, at)
+
+
+cdef inline void head_component_gradient(const kernel_row* row, int head, real* z, const real* x, const real* pi,
+                                         const outputs* at) noexcept nogil:
+    if real is float:
+        row.f32.heads[head].component_gradient(z, x, pi, at)
+    else:
+        row.f64.heads[head].component_gradient(z, x, pi, at)
 
 
 cdef inline void elementwise(const kernel_row* row, real* out, const real* x, int function,

@@ -6,10 +6,10 @@ Design
 ------
 *Alphabet.*  N sequences, T frames, D dimensions, H hidden units, K components, R recurrent units, P raw outputs a
 dimension, J <= P of them driven by the hidden units (they stand first), C numbers of a row of context, Q <= J raw outputs
-driven by it (first of all), M frames of a batch, W lanes of a panel.  L recurrent layers.  G gates of the cell (sigmoid,
-tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a multiple of PAD; what stands between is zero, in parameters
-and gradients.  Sl numbers of a layer's row of states, Al of its row of gates (kernel_table.h); Sp and Ap of the rows of all
-layers, Cs from one row of context to the next.
+driven by it (first of all), F <= P that a dimension has for itself, M frames of a batch, W lanes of a panel.  L recurrent
+layers.  G gates of the cell (sigmoid, tanh: 1).  Hp, Cp, Rp and Gp are H, C, R and G R rounded up to a multiple of PAD;
+what stands between is zero, in parameters and gradients.  Sl numbers of a layer's row of states, Al of its row of gates
+(kernel_table.h); Sp and Ap of the rows of all layers, Cs from one row of context to the next.
 
 *States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
 its row, and gives back the gradient of it (conditioners.pxi).  Today the rows are the states that condition the frames, the
@@ -49,6 +49,7 @@ include "core/network.pxi"
 include "core/recurrence.pxi"
 include "core/outputs.pxi"
 include "core/nade.pxi"
+include "core/shared.pxi"
 include "core/conditioners.pxi"
 include "core/draws.pxi"
 include "core/quantiles.pxi"
@@ -346,7 +347,7 @@ def score_frame(Network network not None, double[::1] dims not None, const real[
     cdef real* state_ = &state[0] if net.R else <real*>NULL
     cdef Py_ssize_t W = width_of(net.row, theta_)
     cdef Draw at = draw_layout(&net, W, 1)
-    cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W) * sizeof(real))
+    cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W + 2 * net.at.K) * sizeof(real))
     cdef double frame
     cdef float_mode mode
     with nogil:

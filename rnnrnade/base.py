@@ -11,6 +11,7 @@ import warnings
 from dataclasses import replace
 from itertools import product
 from numbers import Integral
+from types import MappingProxyType
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -27,7 +28,8 @@ from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
-from .options import OPTIONS, as_transform, documented, transform_from_json, transform_to_json
+from .layout import LATER
+from .options import COMPONENTS, OPTIONS, as_transform, documented, transform_from_json, transform_to_json
 from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
 from .starts import Start, best_of
 from .training import Trainer, Training, bounds, weight_decays
@@ -110,7 +112,8 @@ class Estimator(DensityMixin, BaseEstimator):
     """
 
     _recurrent = False  # whether it reads sequences
-    _conditioner = "nade"  # of its network, a name in CONDITIONERS
+    _conditioner = "nade"  # of its network, a name in CONDITIONERS, where the option `components` does not choose it
+    _preset = MappingProxyType({})  # options of other estimators, which this one has for good
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -127,7 +130,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _option(self, name, default=None):
         """An option as computing takes it: a number of any type is Python's own."""
-        return plain(vars(self).get(name, default))
+        return plain(vars(self).get(name, self._preset.get(name, default)))
 
     # scikit-learn treats anything with an attribute `transform` as a transformer: that option is read by get_params.
     @property
@@ -160,6 +163,11 @@ class Estimator(DensityMixin, BaseEstimator):
     @property
     def _head(self):
         return HEADS[self._option("conditional", "bernoulli")]
+
+    @property
+    def _frame(self):
+        """The name of the conditioner."""
+        return COMPONENTS.get(self._option("components"), self._conditioner)
 
     def _order(self, D):
         """The option `order` as indices; None where there is none, or where `fit` draws it."""
@@ -567,7 +575,7 @@ class Estimator(DensityMixin, BaseEstimator):
     @staticmethod
     def _network_options(layout, dtype, n_orders):
         """The options that make a network, by name."""
-        of_layout = {OPTIONS.get(name, name): value for name, value in layout.choices.items()}
+        of_layout = {OPTIONS.get(name, name): value for name, value in (LATER | layout.choices).items()}
         return of_layout | {"dtype": dtype, "n_orders": n_orders}
 
     @staticmethod
@@ -783,7 +791,7 @@ class Estimator(DensityMixin, BaseEstimator):
             densities.append(Density.from_file(of_member, own, D))
             layout = densities[k].model.layout
             kind = bool(layout.R), layout.conditioner, densities[k].head.binary
-            if kind != (cls._recurrent, cls._conditioner, self._head.binary):
+            if kind != (cls._recurrent, self._frame, self._head.binary):
                 raise ValueError(f"its network is none of {cls.__name__}")
         ensemble = state.get("ensemble", self.n_orders > 1)
         if not densities or (len(densities) > 1 and not ensemble):

@@ -29,7 +29,7 @@ from .tables import SequenceBatch, quoted
 
 __all__ = ["main"]
 
-MODELS = {"rnnrnade": "RNNRNADE", "rnade": "RNADE", "rnnnade": "RNNNADE", "nade": "NADE"}
+MODELS = {name.lower(): name for name in ("RNNRNADE", "RNADE", "RNNNADE", "NADE", "RNNGMM", "RNNGauss")}
 DATA_HELP = "frames: .csv, .tsv, .parquet or .npz, or - for standard input (see rnnrnade --help)"
 # What the options of `read_sequences` are called here.
 WORDS = {name: f"--{name}" for name in ("ignore", "delimiter", "decimal", "encoding")}
@@ -143,6 +143,7 @@ def _delimiter(text):
 # passed on, so the defaults are those of the estimators; an option that a model does not have is refused by name.
 FIT_OPTIONS = (
     ("--components", "n_components", int, "mixture components of each conditional"),
+    ("--components-of", "components", str, "what has the components: each dimension (default), or the whole frame"),
     ("--hidden", "n_hidden", int, "hidden units of each frame"),
     ("--recurrent", "n_recurrent", int, "recurrent units of a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),

@@ -3,11 +3,18 @@
 The options are written out because scikit-learn reads them off the signature of __init__.
 """
 
+from types import MappingProxyType
+
 from .base import ESTIMATORS, load_estimator
 from .exact import SequenceEstimator, VectorEstimator
-from .options import COMMON, MIXTURE, RECURRENT, REFIT, documented
+from .options import COMMON, MIXTURE, RECURRENT, REFIT, SHARE, documented
 
-__all__ = ["ESTIMATORS", "NADE", "RNADE", "RNNNADE", "RNNRNADE", "load_estimator"]
+__all__ = ["ESTIMATORS", "NADE", "RNADE", "RNNGMM", "RNNNADE", "RNNRNADE", "RNNGauss", "load_estimator"]
+
+
+def without(options, *names):
+    """What the options may be but for some."""
+    return {name: value for name, value in options.items() if name not in names}
 
 
 @documented
@@ -40,7 +47,7 @@ class RNADE(VectorEstimator):
     ((200,), (200, 3), (4, 3))
     """
 
-    _parameter_constraints = MIXTURE | COMMON
+    _parameter_constraints = MIXTURE | SHARE | COMMON
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class RNADE(VectorEstimator):
         *,
         activation="sigmoid",
         conditional="gaussian",
+        components="dimension",
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -80,6 +88,7 @@ class RNADE(VectorEstimator):
         self.n_hidden = n_hidden
         self.activation = activation
         self.conditional = conditional
+        self.components = components
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
@@ -225,7 +234,7 @@ class RNNRNADE(SequenceEstimator):
     ((20,), (30, 2), (4, 10, 2))
     """
 
-    _parameter_constraints = MIXTURE | RECURRENT | COMMON | REFIT
+    _parameter_constraints = MIXTURE | SHARE | RECURRENT | COMMON | REFIT
 
     def __init__(
         self,
@@ -242,6 +251,7 @@ class RNNRNADE(SequenceEstimator):
         context_dropout=0.0,
         activation="sigmoid",
         conditional="gaussian",
+        components="dimension",
         min_scale=1e-3,
         transform="auto",
         refit="all",
@@ -282,6 +292,232 @@ class RNNRNADE(SequenceEstimator):
         self.context_dropout = context_dropout
         self.activation = activation
         self.conditional = conditional
+        self.components = components
+        self.min_scale = min_scale
+        self.transform = transform
+        self.refit = refit
+        self.mean_gradient = mean_gradient
+        self.order = order
+        self.n_orders = n_orders
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class RNNGMM(SequenceEstimator):
+    """RNN-GMM: exact densities of real-valued sequences, each frame one mixture that a recurrent net drives.
+
+    A frame is a mixture of n_components Gaussians (or another family), each with independent dimensions: RNNRNADE with
+    ``components="frame"`` and without hidden units.  The density of a subset of a frame is exact, too, so that gaps in
+    a frame are integrated out in closed form behind any transform (`log_likelihood_missing`).
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Components of a frame; >= 1.
+    {family}
+    {density}
+    {recurrent}
+    {refit}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Schuster, Better generative models for sequential data problems: bidirectional recurrent mixture density networks,
+    1999; Chung, Kastner, Dinh, Goel, Courville and Bengio, A recurrent latent variable model for sequential data, 2015.
+
+    Examples
+    --------
+    >>> from rnnrnade import RNNGMM
+    >>> from rnnrnade.datasets import make_trajectories
+    >>> X = make_trajectories(20, 30, random_state=0)
+    >>> model = RNNGMM(n_components=3, n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.score_dims(X)[0].shape, model.sample(4, 10).shape
+    ((20,), (30, 2), (4, 10, 2))
+    """
+
+    _parameter_constraints = without(MIXTURE | RECURRENT | COMMON | REFIT, "n_hidden", "activation")
+    _preset = MappingProxyType({"components": "frame", "n_hidden": 0})
+
+    def __init__(
+        self,
+        n_components=10,
+        *,
+        n_recurrent=100,
+        cell="sigmoid",
+        context=("alpha", "mu", "sigma"),
+        window=None,
+        input_noise=0.0,
+        input_dropout=0.0,
+        context_dropout=0.0,
+        conditional="gaussian",
+        min_scale=1e-3,
+        transform="auto",
+        refit="all",
+        mean_gradient=False,
+        order=None,
+        n_orders=1,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=5e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal="auto",
+        averaging=0.95,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=10,
+        n_restarts=1,
+        missing=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.n_recurrent = n_recurrent
+        self.cell = cell
+        self.context = context
+        self.window = window
+        self.input_noise = input_noise
+        self.input_dropout = input_dropout
+        self.context_dropout = context_dropout
+        self.conditional = conditional
+        self.min_scale = min_scale
+        self.transform = transform
+        self.refit = refit
+        self.mean_gradient = mean_gradient
+        self.order = order
+        self.n_orders = n_orders
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class RNNGauss(SequenceEstimator):
+    """RNN-Gauss: exact densities of real-valued sequences, each frame one Gaussian that a recurrent net drives.
+
+    Mean and standard deviation of each dimension come from the recurrent state; behind a transform with a full
+    covariance its noise is correlated.  RNNGMM with one component.
+
+    Parameters
+    ----------
+    {density}
+    {recurrent}
+    {refit}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from rnnrnade import RNNGauss
+    >>> from rnnrnade.datasets import make_trajectories
+    >>> X = make_trajectories(20, 30, random_state=0)
+    >>> model = RNNGauss(n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.score_dims(X)[0].shape, model.sample(4, 10).shape
+    ((20,), (30, 2), (4, 10, 2))
+    """
+
+    _parameter_constraints = without(
+        MIXTURE | RECURRENT | COMMON | REFIT, "n_hidden", "activation", "n_components", "conditional"
+    )
+    _preset = MappingProxyType({"components": "frame", "n_hidden": 0, "n_components": 1, "conditional": "gaussian"})
+
+    def __init__(
+        self,
+        *,
+        n_recurrent=100,
+        cell="sigmoid",
+        context=("mu", "sigma"),
+        window=None,
+        input_noise=0.0,
+        input_dropout=0.0,
+        context_dropout=0.0,
+        min_scale=1e-3,
+        transform="auto",
+        refit="all",
+        mean_gradient=False,
+        order=None,
+        n_orders=1,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=5e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal="auto",
+        averaging=0.95,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=10,
+        n_restarts=1,
+        missing=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_recurrent = n_recurrent
+        self.cell = cell
+        self.context = context
+        self.window = window
+        self.input_noise = input_noise
+        self.input_dropout = input_dropout
+        self.context_dropout = context_dropout
         self.min_scale = min_scale
         self.transform = transform
         self.refit = refit

@@ -21,7 +21,7 @@ from .labels import as_table, draws_as_table, frame_index
 from .layout import Layout
 from .missing import GAPS, MissingValues
 from .model import Model, Scores
-from .options import documented
+from .options import COMPONENTS, documented
 from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
 from .sequences import check_absence_of_lengths
@@ -35,7 +35,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
     def _layout(self, D):
         """The network's sizes and choices for data of D dimensions."""
         head = self._head
-        contexts = (*head.context, "hidden")
+        conditioner = CONDITIONERS[self._frame]
+        contexts = conditioner.contexts(head)
         context = tuple(self._option("context", ()))
         unknown = [name for name in context if name not in contexts]
         if unknown:
@@ -50,15 +51,15 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = Layout(
             head=head.name,
             D=D,
-            H=CONDITIONERS[self._conditioner].as_size(self._option("n_hidden")),
+            H=conditioner.as_size(self._option("n_hidden")),
             K=int(self._option("n_components", 1)),
             R=int(self._option("n_recurrent", 0)),
-            activation=self.activation,
+            activation=self._option("activation", "sigmoid"),
             cell=self._option("cell", "sigmoid"),
             context=context,
             min_scale=min_scale,
             L=int(self._option("n_layers", 1)),
-            conditioner=self._conditioner,
+            conditioner=self._frame,
         )
         check_memory(f"the parameters of {layout}", (layout.size,), dtype)
         return layout
@@ -92,21 +93,27 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if unknown:
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
         cls(**options)._validate_params()
-        mixture = "conditional" in cls._parameter_constraints
+        own, preset = cls._parameter_constraints, cls._preset
+        mixture = "conditional" in own or "conditional" in preset
         head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
-        frame = CONDITIONERS[cls._conditioner]
+        components = preset.get("components", "dimension")
+        if "components" in own and arrays.get("b_alpha", np.empty((1, 1))).ndim == 1:
+            components = "frame"
+        frame = CONDITIONERS[COMPONENTS.get(components, cls._conditioner)]
         implied = implied_options(head, frame, arrays, recurrent=cls._recurrent, owner=owner)
-        for name in ("n_hidden", "n_components", "n_recurrent", "n_layers"):
-            if name in implied and options.get(name, implied[name]) != implied[name]:
-                value = options[name]
-                raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]}.")
+        implied |= {"components": components} if "components" in own else {}
+        for name in ("n_hidden", "n_components", "n_recurrent", "n_layers", "components"):
+            value = options.get(name, preset.get(name))
+            if name in implied and value not in (None, implied[name]):
+                raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]!r}.")
+        implied = {name: value for name, value in implied.items() if name not in preset}
         context = implied.get("context", ())
         given = options.get("context", context)
         if any(name not in context for name in given) or any(name not in given for name in context):
             raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
-        D = arrays["W"].shape[1]
+        D = frame.n_features(arrays)
         fixed = {"activation": "sigmoid", "order": None, "cell": "sigmoid", "min_scale": 0.0, "transform": None}
         fixed = {name: value for name, value in fixed.items() if name in cls._parameter_constraints} | implied
         if transform is not None:

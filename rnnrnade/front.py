@@ -247,6 +247,15 @@ class Reader:
         self._now = self._track.unscaled(e)
         return self.front.map.unstandardized(self._now)
 
+    def unscaled(self, e):
+        """z (n, D) of the frame from its e, float64; nothing becomes known."""
+        return self._track.unscaled(e)
+
+    def put_some(self, which, e):
+        """Dimensions `which` of the frame, (D,), bool, become known by the e (n, D) of all: their x, (n, m)"""
+        self._now[:, which] = self._track.unscaled(e)[:, which]
+        return self.front.map.unstandardized(self._now[:, which], which)
+
     def finish(self):
         """The frame is known and belongs to the past."""
         self._track.read(self._now)

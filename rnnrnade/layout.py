@@ -10,11 +10,9 @@ one with the hidden units serve all that have them, whatever `context` is.
 """
 
 from dataclasses import dataclass, field, fields
-from functools import cache
 from math import prod
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from . import _core
 from .conditioners import CONDITIONERS
@@ -93,7 +91,7 @@ class Layout:
     size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        shapes = self.frame.shapes(self) | {"V": (self.D, self.J, self.Hp), "b": (self.D, self.P)}
+        shapes = self.frame.shapes(self) | {"V": (self.D, self.J, self.Hp), "b": (self.D, self.F)}
         if self.R:
             shapes |= {
                 "U": (self.D, self.Q, self.Cp),
@@ -123,7 +121,8 @@ class Layout:
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
         choices = LATER | choices | {"context": tuple(choices["context"])}
-        if not CONDITIONERS[choices["conditioner"]].is_size(choices["H"]):
+        conditioner = CONDITIONERS[choices["conditioner"]]
+        if not conditioner.is_size(choices["H"]):
             raise ValueError("its hidden units are none that this version has")
         known = choices["head"] in HEADS and choices["activation"] in ACTIVATIONS and choices["cell"] in CELLS
         least = {"D": 1, "K": 1, "R": 0, "L": 1}
@@ -131,7 +130,8 @@ class Layout:
             not known
             or not all(type(choices[name]) is int and choices[name] >= size for name, size in least.items())
             or choices["L"] > MOST_LAYERS
-            or not set(choices["context"]) <= {*HEADS[choices["head"]].context, "hidden"}
+            or not set(choices["context"]) <= {*conditioner.contexts(HEADS[choices["head"]])}
+            or not (HEADS[choices["head"]].mixture or conditioner.drives)
             or not 0 <= choices["min_scale"] < np.inf
         ):
             raise ValueError("its network is none that this version has")
@@ -140,11 +140,16 @@ class Layout:
     @property
     def quantities(self):
         """Names of the raw outputs in their order inside: driven by the recurrent state, by the hidden units only, and
-        by no net."""
-        head = HEADS[self.head]
-        by_state = [name for name in head.context if self.R and name in self.context]
-        by_units = [name for name in head.context if name not in by_state]
-        return by_state + by_units + [name for name in head.outputs if name not in head.context]
+        by no net; last those that a frame has once."""
+        head, once = HEADS[self.head], self.frame.once
+        by_state = [name for name in head.context if self.R and name in self.context and name not in once]
+        by_units = [name for name in head.context if name not in by_state and name not in once]
+        return by_state + by_units + [name for name in head.outputs if name not in head.context] + [*once]
+
+    @property
+    def contexts(self):
+        """What the recurrent state may drive."""
+        return self.frame.contexts(HEADS[self.head])
 
     @property
     def P(self):
@@ -152,14 +157,20 @@ class Layout:
         return self.K * len(HEADS[self.head].outputs)
 
     @property
+    def F(self):
+        """Raw outputs that a dimension has for itself."""
+        return self.P - self.K * len(self.frame.once)
+
+    @property
     def J(self):
         """Raw outputs a dimension that the hidden units drive."""
-        return self.K * len(HEADS[self.head].context)
+        return self.K * len(HEADS[self.head].context) if self.frame.drives else 0
 
     @property
     def Q(self):
-        """Raw outputs a dimension that the recurrent state drives."""
-        return self.K * sum(name in self.context for name in HEADS[self.head].context) if self.R else 0
+        """Raw outputs that a dimension has for itself and the recurrent state drives."""
+        own = [name for name in HEADS[self.head].context if name not in self.frame.once]
+        return self.K * sum(name in self.context for name in own) if self.R else 0
 
     @property
     def frame(self):
@@ -169,7 +180,7 @@ class Layout:
     @property
     def units(self):
         """The sizes of the layers of hidden units; the context adds to the first, the last drives the raw outputs."""
-        return self.frame.units(self.H)
+        return self.frame.units(self)
 
     @property
     def Hp(self):
@@ -239,7 +250,8 @@ class Layout:
 
     @property
     def hidden_context(self):
-        return bool(self.R) and "hidden" in self.context
+        """Whether the context gives what a frame starts with."""
+        return bool(self.R) and self.frame.start[0] in self.context
 
     @property
     def head_index(self):
@@ -284,8 +296,10 @@ class Layout:
         V, b = self.block(theta, "V"), self.block(theta, "b")
         found = self.frame.views(self, lambda name: self.block(theta, name))
         for quantity, (name_V, name_b, name_W) in HEADS[self.head].outputs.items():
+            if quantity in self.frame.once:
+                continue
             rows = slice(self.first(quantity), self.first(quantity) + K)
-            if name_V is not None:
+            if name_V is not None and self.frame.drives:
                 found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
             if R and name_W is not None and quantity in self.context:
@@ -296,7 +310,7 @@ class Layout:
                 found["W_b"] = found["W_b"][:, 0]
         if R:
             if self.hidden_context:
-                found["W_c"] = self.block(theta, "W_c")[:, : self.C]
+                found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.C]
             GR = self.G * R  # gates in the first axis, one behind the other
             for layer in range(1, self.L + 1):
                 W_in, W_rec, b_r, *first = (
@@ -319,23 +333,6 @@ class Layout:
 
 # ---- initialisation ------------------------------------------------------------------------------------------------
 
-SPREAD = 0.6  # of the components' means about 0, in the unit of the transform's output
-
-
-@cache
-def scale_mixture(freedom, K):
-    """(weights, scales), each (K,): the mixture of K centred normals nearest to a Student t of variance 1.
-
-    By EM on its quantiles (50 steps, in which it settles to three digits)."""
-    x = stdtrit(freedom, (np.arange(2000) + 0.5) / 2000)
-    x = x / np.sqrt(np.mean(x**2))
-    weight, variance = np.full(K, 1 / K), np.mean(x**2) * 4.0 ** np.linspace(-1, 1.5, K)
-    for _ in range(50):
-        p = weight * np.exp(-0.5 * x[:, None] ** 2 / variance) / np.sqrt(variance)
-        p /= p.sum(axis=1, keepdims=True)
-        weight, variance = p.mean(axis=0), (p * x[:, None] ** 2).sum(axis=0) / p.sum(axis=0)
-    return weight, np.sqrt(variance)
-
 
 def initial_parameters(layout, generator, dtype, freedom=np.inf):
     """A flat vector to start training from.
@@ -353,23 +350,19 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
         return generator.standard_normal(shape) * scale
 
     values = layout.frame.first_values(layout, normal)
-    for name_V, _, name_W in (head.outputs[name] for name in head.context):
+    for name in head.context:
+        name_V, _, name_W = head.outputs[name]
         shape_V, shape_W = ((D, H, K), (D, K, R)) if head.mixture else ((D, H), (D, R))
-        values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
-        values[name_W] = normal(*shape_W, scale=0.1 * max(R, 1) ** -0.5)
+        if layout.frame.drives:
+            values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
+        values[name_W] = normal(*shape_W[name in layout.frame.once :], scale=0.1 * max(R, 1) ** -0.5)
     if head.mixture:
-        mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
-        scale = np.sqrt(1 - np.mean(mu**2)) / head.deviation
-        weight, mu, scale = np.full((D, K), 1 / K), np.tile(mu, (D, 1)), np.full((D, K), scale)
-        if layout.head == "gaussian":
-            for d, of_column in enumerate(np.broadcast_to(freedom, D)):
-                if np.isfinite(of_column):
-                    weight[d], scale[d] = scale_mixture(float(of_column), K)
-                    mu[d] = 0.0
+        weight, mu, scale = layout.frame.first_components(layout, generator, freedom)
         values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
         values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
     if R:
-        values["W_c"] = normal(layout.units[0], R, scale=R**-0.5)
+        if layout.frame.drives:
+            values["W_c"] = normal(layout.units[0], R, scale=R**-0.5)
         GR = layout.G * R
         for layer, (n_inputs, *_) in enumerate(layout.layers, 1):
             values[of_layer("W_in", layer)] = normal(GR, n_inputs, scale=n_inputs**-0.5)

@@ -7,6 +7,9 @@ model's `order`).  Integrating out what comes last drops its factors, exactly: w
 and trailing dimensions of the last frame that holds anything.  Trailing dimensions of an earlier frame are no such
 case: the recurrent state reads them, so what follows depends on them.  Of vectors each row is a sequence of one frame.
 The transform is triangular, so that this holds in the units of X, too.
+Where a frame is one mixture of Gaussians (`components="frame"`), so is any subset of it: any gap of the last frame that
+holds anything is integrated out in closed form (marginals.py), and in earlier frames particles are weighted by the
+marginal of what is observed and completed by draws given it.
 
 *Everything else* is sequential Monte Carlo (N. J. Gordon, D. J. Salmond, A. F. M. Smith, Novel approach to
 nonlinear/non-Gaussian Bayesian state estimation, 1993; A. Doucet, A. M. Johansen, A tutorial on particle filtering and
@@ -50,8 +53,9 @@ class MissingValues:
         """Log-likelihood of what X holds, its missing values (NaN) integrated out, with its standard error.
 
         Exact where nothing is missing but whole frames at the end of a sequence and trailing dimensions (in the
-        model's order) of the last frame that holds anything; for vectors: trailing dimensions of a row.  Otherwise
-        Monte Carlo: the mean over `n_repeats` independent particle filters, an unbiased estimate of the likelihood.
+        model's order) of the last frame that holds anything; for vectors: trailing dimensions of a row.  With Gaussian
+        ``components="frame"`` exact for any dimensions of that frame or row.  Otherwise Monte Carlo: the mean over
+        `n_repeats` independent particle filters, an unbiased estimate of the likelihood.
 
         Parameters
         ----------

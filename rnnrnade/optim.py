@@ -75,7 +75,8 @@ def mean_gradient(layout):
     def update(gradient, state, theta):
         p, g = layout.views(theta), layout.views(gradient)
         sigma = layout.min_scale + np.exp(p["b_sigma"])  # (D, K)
-        g["V_mu"] *= sigma[:, None, :]
+        if "V_mu" in g:
+            g["V_mu"] *= sigma[:, None, :]
         g["b_mu"] *= sigma
         if "W_mu" in g:
             g["W_mu"] *= sigma[:, :, None]

@@ -63,6 +63,8 @@ def _positive(kind, *, zero=False):
     return Interval(Real, 0, sys.float_info.max, closed="both" if zero else "right")
 
 
+COMPONENTS = {"frame": "shared"}  # conditioners by the option `components`; "dimension": that of the class
+
 COMMON = {
     "n_hidden": [_positive(Integral, zero=True)],
     "activation": [StrOptions(set(ACTIVATIONS))],
@@ -90,6 +92,7 @@ COMMON = {
     "random_state": ["random_state", np.random.Generator],
     "verbose": ["verbose"],
 }
+SHARE = {"components": [StrOptions({"dimension", "frame"})]}
 MIXTURE = {
     "n_components": [_positive(Integral)],
     "conditional": [StrOptions(set(CONDITIONALS))],
@@ -120,11 +123,20 @@ n_components : int, default=10
 n_hidden : int
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
     sequences.
+components : {"dimension", "frame"}, default="dimension"
+    "frame": one mixture over the whole frame, whose dimensions share the component and are independent within it; it
+    has no hidden units (n_hidden=0).  Its marginals of any subset of a frame are exact.
+{family}
+{density}""",
+    "family": """
+conditional : {CONDITIONALS}, default="gaussian"
+    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.""".replace(
+        "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
+    ),
+    "density": """
 min_scale : float, default=1e-3
     Smallest scale, sigma, of a component, in the unit of the transform's output; >= 0.  Rounded or repeated values
     invite narrow spikes: state it with every log-density.
-conditional : {CONDITIONALS}, default="gaussian"
-    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.
 transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
     Put in front of the model and fitted with it; log-densities are those of X as given.  "auto" is Auto(), which
     chooses by held-out likelihood: for vectors whitening with a shrunk covariance or standardisation, for sequences how
@@ -135,9 +147,7 @@ transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of link
 mean_gradient : bool, default=False
     Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
-    since its steps do not depend on the scale of a gradient.""".replace(
-        "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
-    ),
+    since its steps do not depend on the scale of a gradient.""",
     "refit": """
 refit : {"all", "auto", False}, default="all"
     What is fitted again to all of X where the ends of the sequences were held out: the numbers of the transform, but

@@ -38,8 +38,7 @@ def implied_options(head, conditioner, arrays, *, recurrent, owner):
     owner : str
         Of whom messages speak.
     """
-    first_V = next(iter(head.outputs.values()))[0]
-    sources = {"W": 2, first_V: 3 if head.mixture else 2} | ({"W_rec": 2} if recurrent else {})
+    sources = conditioner.sources(head) | ({"W_rec": 2} if recurrent else {})
     for name, ndim in sources.items():
         if name not in arrays:
             raise ValueError(f"{owner}.from_parameters needs the parameter {name!r}, which is missing.")
@@ -47,7 +46,7 @@ def implied_options(head, conditioner, arrays, *, recurrent, owner):
             raise ValueError(f"parameter {name!r} must have {ndim} axes. Got shape {arrays[name].shape}.")
     options = {"n_hidden": conditioner.implied_hidden(arrays)}
     if head.mixture:
-        options["n_components"] = arrays[first_V].shape[2]
+        options["n_components"] = next(arrays[name] for name in sources if name not in ("W", "W_rec")).shape[-1]
     if recurrent:
         driven = [quantity for quantity, (_, _, name_W) in head.outputs.items() if name_W in arrays]
         options["n_recurrent"] = arrays["W_rec"].shape[1]

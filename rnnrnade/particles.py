@@ -16,6 +16,7 @@ import numpy as np
 
 from .checks import OutOfRange, check_finite, check_memory
 from .front import Reader
+from .marginals import FrameMarginal, affine, first_parameters, is_closed
 from .model import Scores
 
 PARTICLES = 1000
@@ -31,12 +32,13 @@ def marginal_scores(density, data, generator, n_threads=1, n_particles=PARTICLES
     density.front.to_units_of_x(gaps.jacobian, frames, dims)
     estimated = gaps.missing.any(axis=1)  # frames whose score is not that of a complete frame after a complete past
     for s in range(data.n_sequences):
-        if gaps.is_exact(s):
+        if gaps.drops_factors(s):
             continue
-        begin, end = gaps.first[s], gaps.end[s]
-        totals = gaps.filter(s, n_particles, n_repeats).run(begin, end)  # (n_repeats, end - begin, D)
+        begin, end, exact = gaps.first[s], gaps.end[s], gaps.is_exact(s)
+        particles = gaps.filter(s, *((1, 1) if exact else (n_particles, n_repeats)))
+        totals = particles.run(begin, end)  # (n_repeats, end - begin, D)
         total = _log_mean(totals, axis=0)
-        if error is not None:
+        if error is not None and not exact:
             ratio = np.exp(totals[:, -1, -1] - total[-1, -1])
             error[s] = ratio.std(ddof=1) / np.sqrt(n_repeats)
         rows = slice(data.offsets[s] + begin, data.offsets[s] + end)
@@ -66,6 +68,7 @@ class Gaps:
         front = density.front
         self.density, self.n_threads = density, n_threads
         self.offsets, self.seed = data.offsets, int(generator.integers(2**63))
+        self.closed = is_closed(density)
         self.occurred = Counter()  # how often each content was met
         frames = front.ordered(data.frames)
         self.missing = np.isnan(frames)
@@ -82,6 +85,11 @@ class Gaps:
         self.end = np.array([(np.flatnonzero(held[part]) + 1).max(initial=0) for part in parts])
 
     def is_exact(self, s):
+        """Whether the gaps of sequence s are integrated out in closed form: those that `drops_factors` says, and, where
+        a frame is a mixture of Gaussians, any in the last frame that holds anything."""
+        return self.drops_factors(s) or (self.closed and bool(self.first[s] >= self.end[s] - 1))
+
+    def drops_factors(self, s):
         """Whether nothing that sequence s holds comes after what it misses."""
         first, end = self.first[s], self.end[s]
         missing = self.missing[self.offsets[s] + first] if first < end else np.ones(1, bool)
@@ -125,7 +133,7 @@ class Filter:
     """
 
     def __init__(self, gaps, x, known, missing, state, n_groups, n_particles, generator):
-        self.density, self.n_threads = gaps.density, gaps.n_threads
+        self.density, self.n_threads, self.closed = gaps.density, gaps.n_threads, gaps.closed
         self.x, self.missing, self.generator = x, missing, generator
         self.e, self.jacobian = known
         self.z = self.density.front.map.standardized(x)
@@ -177,6 +185,8 @@ class Filter:
             self._resample_where_few()
             self._draw_frame(t)
             totals[:] = self._totals()[:, None]
+        elif self.closed:
+            totals[:] = self._marginal_frame(t)
         else:
             for d in np.flatnonzero(missing):
                 dims, outputs = self.density.model.outputs_of(d, reader.e(), **self._sequences(1))
@@ -192,6 +202,25 @@ class Filter:
             self.state = scores.last
         reader.finish()
         self.latest = t
+
+    def _marginal_frame(self, t):
+        """A frame that is a mixture of Gaussians: weights by what is observed of it, all at once, then the rest is
+        drawn given that.  `_totals` after each dimension."""
+        missing, reader, D = self.missing[t], self.reader, self.x.shape[1]
+        e = reader.e()
+        p, L = affine(reader, self.n, D)
+        parameters = first_parameters(self.density.model, e, **self._sequences(1))
+        marginal = FrameMarginal(*parameters, p, L, np.tile(self.z[t], (self.n, 1)), ~missing)
+        log_p = np.zeros((self.n, D))
+        log_p[:, ~missing] = marginal.log_density
+        if L is not None:  # the log-Jacobian of the transform but for L
+            log_p += np.where(missing, 0.0, np.log(np.diagonal(L, axis1=1, axis2=2)))
+        log_p = np.where(missing, 0.0, self._in_units_of_x(log_p))
+        totals = self._weigh(log_p)
+        self.events.append((t, missing, reader.put_some(missing, marginal.draw(self.generator))))
+        self.state = self._score(reader.e(), 1, last=True).last
+        self._resample_where_few()
+        return totals
 
     def _in_units_of_x(self, dims):
         """Log-densities of the dimensions of the frame that the reader has started."""

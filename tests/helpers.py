@@ -50,6 +50,7 @@ class Case:
     context: tuple = field(default=None)
     min_scale: float = 0.0
     L: int = 1  # recurrent layers
+    conditioner: str = "nade"
 
     def __post_init__(self):
         if self.context is None:
@@ -66,6 +67,7 @@ class Case:
         parts += [f"{self.L}layers"] if self.L > 1 else []
         parts += ["T" + "_".join(map(str, self.lengths)), self.activation]
         parts += [f"min{self.min_scale:g}"] if self.min_scale else []
+        parts += [self.conditioner] if self.conditioner != "nade" else []
         return "-".join(parts)
 
     @property
@@ -80,7 +82,7 @@ class Case:
     @property
     def options(self):
         """The keyword arguments of `from_parameters`."""
-        options = {"activation": self.activation}
+        options = {"activation": self.activation} if self.conditioner == "nade" else {}
         if self.R:
             options["cell"] = self.cell
         if self.mixture:
@@ -89,6 +91,8 @@ class Case:
 
     @property
     def estimator_name(self):
+        if self.R and self.conditioner == "shared":
+            return "RNNGMM"
         return ("RNN" if self.R else "") + ("RNADE" if self.mixture else "NADE")
 
     def make(self, dtype=FLOAT64):
@@ -105,6 +109,7 @@ class Case:
             context=self.context,
             n_layers=self.L,
             dtype=dtype,
+            shared=self.conditioner == "shared",
         )
         return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
 
@@ -123,7 +128,7 @@ class Case:
 
         parameters, sequences = self.make(dtype)
         K = self.K if self.mixture else 1
-        choices = self.activation, self.cell, self.context, self.min_scale, self.L
+        choices = self.activation, self.cell, self.context, self.min_scale, self.L, self.conditioner
         layout = Layout(self.head, self.D, self.H, K, self.R, *choices)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
@@ -145,6 +150,7 @@ def random_parameters(
     context=(),
     n_layers=1,
     dtype=FLOAT64,
+    shared=False,
 ):
     """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible."""
     D, H, K, R = n_features, n_hidden, n_components, n_recurrent
@@ -164,6 +170,9 @@ def random_parameters(
         p["b"] = normal(D)
         if "bias" in context:
             p["W_b"] = normal(D, R, scale=max(R, 1) ** -0.5)
+    if shared:  # a component is of the whole frame
+        p = {name: value for name, value in p.items() if name[:2] not in ("W", "c", "rh", "V_")}
+        p |= {name: p[name][0] for name in ("b_alpha", "W_alpha") if name in p}
     if "hidden" in context:
         p["W_c"] = normal(H, R, scale=max(R, 1) ** -0.5)
     for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))) if R else ():
@@ -243,6 +252,20 @@ EVERY_CONTEXT = [
     for head in reference.HEADS
     for context in all_contexts(head)
 ]
+SHARED = [
+    Case(D=D, H=0, K=K, R=R, lengths=lengths, head=head, cell=cell, context=context, min_scale=m, conditioner="shared")
+    for head in MIXTURES
+    for D, K, R, lengths, cell, context, m in (
+        (1, 1, 0, (1,), "sigmoid", None, 0.0),
+        (1, 3, 1, (2, 1), "sigmoid", None, 0.0),
+        (3, 1, 2, (4, 1, 6), "tanh", ("mu", "sigma"), 0.1),
+        (2, 2, 3, (5,), "lstm", ("alpha",), 1e-3),
+        (5, 11, 0, (40,), "sigmoid", None, 1e-3),
+        (9, 5, 17, (40, 33, 1), "gru", ("alpha", "sigma"), 0.0),
+        (17, 16, 4, (3, 1, 7, 2), "sigmoid", ("alpha", "mu", "sigma"), 0.1),
+        (17, 7, 33, (40, 33, 1), "tanh", ("mu",), 0.0),
+    )
+]
 # Units around the lanes of a vector: gates lie one behind the other without padding.
 GATED = [
     Case(D=3, H=2, K=2, R=R, lengths=(5, 1, 3), cell=cell, context=context)
@@ -267,6 +290,8 @@ LARGE = [
     Case(D=70, H=131, K=3, R=0, lengths=(300,), activation="relu"),
     Case(D=67, H=40, K=1, R=67, lengths=(129, 2, 64), head="bernoulli"),
     Case(D=37, H=30, K=2, R=101, lengths=(33, 70, 1, 130), cell="gru", L=2),
+    Case(D=37, H=0, K=21, R=130, lengths=(33, 70, 1, 130), cell="gru", conditioner="shared"),
+    Case(D=37, H=0, K=9, R=0, lengths=(300,), min_scale=1e-3, conditioner="shared"),
 ]
 
 
@@ -281,7 +306,7 @@ def ids(values):
 
 # ---- small estimators and their data -----------------------------------------------------------------------
 
-ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE")
+ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE", "RNNGMM", "RNNGauss")
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}  # training that leaves the parameters
 
@@ -305,16 +330,15 @@ def small_model(name, X=None, **options):
     import rnnrnade
 
     X = walks() if X is None else X
-    if name.endswith("RNADE"):
-        options = {"n_components": 2, "transform": "standardize"} | options
-    else:
+    kind = getattr(rnnrnade, name)
+    options = {"n_hidden": 4, "max_epochs": 4, "random_state": 0, "n_components": 2, "n_recurrent": 4} | options
+    options = {"transform": "standardize", "refit": False} | options
+    if "transform" not in kind._parameter_constraints:
         X = [(x > 0).astype(float) for x in X]
-    if name.startswith("RNN"):
-        options = {"n_recurrent": 4} | ({"refit": False} if name == "RNNRNADE" else {}) | options
-    else:
+    if not kind._recurrent:
         X = np.concatenate(X)
-    options = {"n_hidden": 4, "max_epochs": 4, "random_state": 0} | options
-    return getattr(rnnrnade, name)(**options), X
+    shared = {"n_hidden", "n_components", "n_recurrent", "transform", "refit"}
+    return kind(**{n: v for n, v in options.items() if n in kind._parameter_constraints or n not in shared}), X
 
 
 def small_rnnrnade(**options):

@@ -15,6 +15,11 @@ equations:
                     f: the density of its family
          Bernoulli: log p(x_d | .) = x_d log sigmoid(z) + (1 - x_d) log sigmoid(-z)
 
+Where b_alpha is (K,) instead of (D, K), components are shared by all dimensions of a frame, and (3) to (5) are
+
+    (8)  l_1 = b_alpha + W_alpha r^{t-1};     l_{d+1} = l_d + log f((x_d - mu_dk) / sigma_dk) - log sigma_dk
+    (9)  z^alpha_d = l_d (less its logsumexp),     z^q_d = b^q_d + W^q_d r^{t-1}  for q in mu, sigma
+
 Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
 a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:
 the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, and checks `gradient`.
@@ -300,19 +305,23 @@ HEADS = {"gaussian": Gaussian, "laplace": Laplace, "logistic": Logistic, "bernou
 # ---- the model ---------------------------------------------------------------------------------------------
 
 
+def _shared(p):
+    """Whether one mixture of K components is over the whole frame."""
+    return "b_alpha" in p and p["b_alpha"].ndim == 1
+
+
 def _prepared(parameters, head):
     """Float64 (or complex) arrays, and what a model without hidden units or without rho may leave out."""
     p = {}
     for name, value in parameters.items():
         value = np.asarray(value)
         p[name] = value.astype(np.complex128 if np.iscomplexobj(value) else np.float64)
-    V, b, _ = HEADS[head].outputs[0]
-    D, H = p[b].shape[0], (p["W"].shape[0] if "W" in p else 0)
+    D, H = p[HEADS[head].outputs[-1][1]].shape[0], (p["W"].shape[0] if "W" in p else 0)
     p.setdefault("W", np.zeros((H, D)))
     p.setdefault("c", np.zeros(H))
     p.setdefault("rho", np.ones(D))
     p.setdefault("r0", np.zeros(0))
-    for V, b, _ in HEADS[head].outputs:
+    for V, b, _ in HEADS[head].outputs if not _shared(p) else ():
         p.setdefault(V, np.zeros((D, H, *p[b].shape[1:])))
     return p
 
@@ -365,11 +374,27 @@ def _raw_outputs(p, d, h, r, head):
     return z
 
 
-def _frame(p, r, value, head, activation):
+def _shared_outputs(p, r):
+    """l_1 (K,), z^mu and z^sigma, each (D, K)."""
+    return [p[f"b_{q}"] + (np.dot(p[f"W_{q}"], r) if f"W_{q}" in p else 0.0) for q in ("alpha", "mu", "sigma")]
+
+
+def _shared_frame(p, r, value, head, min_scale):
+    """The same with components for the whole frame."""
+    log_weight, mu, sigma = _shared_outputs(p, r)  # (8), (9)
+    for d in range(len(mu)):
+        z = [log_weight - logsumexp(log_weight), mu[d], sigma[d]]
+        log_weight = HEADS[head].log_terms(value(d, z), z, min_scale)  # (8)
+
+
+def _frame(p, r, value, head, activation, min_scale):
     """One frame from d = 1 to D. `value(d, z)` gets the raw outputs of dimension d and answers with x_d."""
+    if _shared(p):
+        _shared_frame(p, r, value, head, min_scale)
+        return
     s, _ = ACTIVATIONS[activation]
     a = _first(p, r)  # (3)
-    for d in range(p["W"].shape[1]):
+    for d in range(p["rho"].size):
         h = s(p["rho"][d] * a)  # (4)
         x_d = value(d, _raw_outputs(p, d, h, r, head))
         a = a + x_d * p["W"][:, d]  # (3)
@@ -401,7 +426,7 @@ def log_density_dims(
             log_p[t, d] = HEADS[head].log_density(x[t, d], z, min_scale)
             return x[t, d]
 
-        _frame(p, r[t], value, head, activation)
+        _frame(p, r[t], value, head, activation, min_scale)
     return log_p
 
 
@@ -422,7 +447,7 @@ def conditionals(parameters, x, *, head="gaussian", activation="sigmoid", cell="
             found.append(HEADS[head].link(z, min_scale))
             return x[t, d]
 
-        _frame(p, r[t], value, head, activation)
+        _frame(p, r[t], value, head, activation, min_scale)
     arrays = [np.stack(values).reshape(*x.shape, *values[0].shape) for values in zip(*found, strict=True)]
     return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
@@ -445,7 +470,7 @@ def draw(
     With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
     """
     p = _prepared(parameters, head)
-    x = np.zeros((n_frames, p["W"].shape[1]))
+    x = np.zeros((n_frames, p["rho"].size))
     past = x if follow is None else np.asarray(follow, np.float64)
     state = _states(p, np.zeros((0, 0)) if given is None else np.asarray(given, np.float64), cell)[-1]
     for t in range(n_frames):
@@ -454,13 +479,34 @@ def draw(
             x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], noise[t, d])
             return past[t, d]
 
-        _frame(p, *_conditions(p, [state], None), value, head, activation)
+        _frame(p, *_conditions(p, [state], None), value, head, activation, min_scale)
         state = _step(p, past[t], state, cell)
     return x
 
 
+def _shared_frame_backward(p, g, x, r, head, min_scale):
+    """With pi, the responsibilities of the components for the whole frame: dz^alpha = pi - alpha,
+    dz^mu_d = pi s / sigma, dz^sigma_d = pi (s u - 1) exp(z^sigma) / sigma."""
+    z_alpha, z_mu, z_sigma = _shared_outputs(p, r)
+    sigma = min_scale + np.exp(z_sigma)
+    u = (x[:, None] - z_mu) / sigma
+    terms = z_alpha - logsumexp(z_alpha) + (HEADS[head].log_f(u) - np.log(sigma)).sum(axis=0)
+    pi, s = np.exp(terms - logsumexp(terms)), HEADS[head].minus_slope(u)
+    dz = {"alpha": pi - np.exp(z_alpha - logsumexp(z_alpha))}
+    dz["mu"], dz["sigma"] = pi * s / sigma, pi * (s * u - 1.0) * np.exp(z_sigma) / sigma
+    dr = np.zeros_like(r)
+    for q, dz_q in dz.items():
+        g[f"b_{q}"] += dz_q
+        if f"W_{q}" in p:
+            g[f"W_{q}"] += np.multiply.outer(dz_q, r)
+            dr = dr + np.tensordot(dz_q, p[f"W_{q}"], dz_q.ndim)
+    return logsumexp(terms), dr
+
+
 def _frame_backward(p, g, x, r, head, activation, min_scale):
     """One frame from d = D down to 1. Adds to g; returns log p(x^t | x^<t) and what r^{t-1} gets."""
+    if _shared(p):
+        return _shared_frame_backward(p, g, x, r, head, min_scale)
     s, ds = ACTIVATIONS[activation]
     a = _first(p, r) + p["W"] @ x  # a_{D+1}
     da = np.zeros_like(a)

@@ -16,6 +16,7 @@ from helpers import (
     LARGE,
     LAYERED,
     MIXTURES,
+    SHARED,
     TOLERANCE,
     Case,
     assert_near,
@@ -35,7 +36,7 @@ from rnnrnade import _core
 from rnnrnade.layout import Layout
 from rnnrnade.model import Model
 
-SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + cases(5)
+SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + SHARED + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))

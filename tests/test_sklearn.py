@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
-from rnnrnade import NADE, RNADE, RNNNADE, RNNRNADE, Linear, OutlierDetector
+from rnnrnade import NADE, RNADE, RNNGMM, RNNNADE, RNNRNADE, Linear, OutlierDetector, RNNGauss
 from rnnrnade.sequences import check_sequences, check_vectors
 
 SMALL = {"n_hidden": 3, "max_epochs": 3, "random_state": 0}
@@ -25,6 +25,8 @@ MODELS = [
     NADE(**SMALL),
     RNNRNADE(n_components=2, n_recurrent=3, **SMALL),
     RNNNADE(n_recurrent=3, **SMALL),
+    RNNGMM(n_components=2, n_recurrent=3, max_epochs=3, random_state=0),
+    RNNGauss(n_recurrent=3, max_epochs=3, random_state=0),
 ]
 every_model = pytest.mark.parametrize("model", MODELS, ids=ids(type(m).__name__ for m in MODELS))
 
@@ -84,6 +86,9 @@ def common_checks(model):
         (MODELS[2], OF_SEQUENCES),
         (RNNRNADE(transform=Linear(lags=2, covariance="full"), n_components=2, n_recurrent=3, **SMALL), OF_SEQUENCES),
         (ThresholdedRNNNADE(n_recurrent=3, **SMALL), OF_SEQUENCES),
+        (RNADE(components="frame", n_components=2, **SMALL | {"n_hidden": 0}), {}),
+        (MODELS[4], OF_SEQUENCES),
+        (MODELS[5], OF_SEQUENCES),
     ],
     ids=lambda value: "" if isinstance(value, dict) else type(value).__name__,
 )

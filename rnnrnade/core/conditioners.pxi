@@ -10,6 +10,7 @@
 #     ..._draw_size         numbers that it keeps from one dimension to the next
 #     ..._draw_begin        the start of a frame
 #     ..._draw_outputs      the raw outputs of a dimension, once the dimension before it is known
+#     ..._far               a log-density that the kernels cannot hold
 #
 # added to what the context gives them (outputs.pxi).  Below each of these is chosen by the network.  The first two are
 # called by `forward` and `gradient` (_core.pyx), the size by draw_layout, the rest of the draw by frame_begin,
@@ -20,6 +21,8 @@ cdef int frames_forward(const Net* net, Workspace memory, double* frames, double
                         const real* theta, const real* x, const real* context, Py_ssize_t M, int n_threads) except -1:
     """Log-densities of frames (M,); where they are not NULL, of dimensions (M, D), and conditional parameters
     (M, D, P)."""
+    if net.conditioner == SHARED_MIXTURE:
+        return shared_forward(net, memory, frames, dims, parameters, theta, x, context, M, n_threads)
     return nade_forward(net, memory, frames, dims, parameters, theta, x, context, M, n_threads)
 
 
@@ -28,21 +31,34 @@ cdef int frames_gradient(const Net* net, Workspace memory, real* grad, double* f
                          int n_threads) except -1:
     """Log-densities of frames (M,), the same bits as frames_forward, and the gradient of sum_i weight_i log p_i by the
     parameters of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
+    if net.conditioner == SHARED_MIXTURE:
+        return shared_gradient(net, memory, grad, frames, dcontext, theta, x, context, weight, M, n_threads)
     return nade_gradient(net, memory, grad, frames, dcontext, theta, x, context, weight, M, n_threads)
 
 
 cdef inline Py_ssize_t draw_size(const Net* net, Py_ssize_t B) noexcept nogil:
     """Numbers that a draw keeps from one dimension to the next."""
-    return nade_draw_size(net, B)
+    return shared_draw_size(net, B) if net.conditioner == SHARED_MIXTURE else nade_draw_size(net, B)
 
 
 cdef void draw_begin(const Net* net, real* own, const real* context, const real* theta, Py_ssize_t B) noexcept nogil:
     """The start of a frame.  context: (C, B)."""
-    nade_draw_begin(net, own, context, theta, B)
+    nade_draw_begin(net, own, context, theta, B)             # of shared components: l_1 in the place of a_1
 
 
 cdef void draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,
                        Py_ssize_t B, Py_ssize_t valid) noexcept nogil:
     """What x_<d adds to the raw outputs of dimension d, into z (D, P, B), the dimensions one after the other.
     x: (D, B), known before d."""
-    nade_draw_outputs(net, z, own, x, theta, d, B, valid)
+    if net.conditioner == SHARED_MIXTURE:
+        shared_draw_outputs(net, z, own, x, theta, d, B, valid)
+    else:
+        nade_draw_outputs(net, z, own, x, theta, d, B, valid)
+
+
+cdef double far_dimension(const Net* net, double* space, const real* z, const real* x, Py_ssize_t d) noexcept nogil:
+    """(7) of dimension d of one frame whose x_d the kernels have found too far from all components, in double precision.
+    z: (D, P).  x: (D,).  space: (K)."""
+    if net.conditioner == SHARED_MIXTURE:
+        return shared_far(net, space, z, x, 1, d)
+    return far_log_density(net, z + d * net.P, 1, x[d])

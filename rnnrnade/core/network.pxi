@@ -3,12 +3,12 @@
 HEADS = FAMILIES | {"bernoulli": <int>BERNOULLI}
 CELLS = {"sigmoid": <int>SIGMOID_CELL, "tanh": <int>TANH_CELL, "gru": <int>GRU_CELL, "lstm": <int>LSTM_CELL}
 ACTIVATIONS = {"sigmoid": <int>SIGMOID_UNIT, "relu": <int>RELU_UNIT}
-CONDITIONERS = {"nade": <int>NADE}
+CONDITIONERS = {"nade": <int>NADE, "shared": <int>SHARED_MIXTURE}
 PADDING = <int>PAD                  # the last axis of a parameter is padded to a multiple of it
 
 
 cdef enum:
-    NADE, N_CONDITIONERS            # conditioners.pxi
+    NADE, SHARED_MIXTURE, N_CONDITIONERS    # conditioners.pxi
 
 
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
@@ -28,7 +28,7 @@ cdef struct Layer:
 
 
 cdef struct Net:
-    Py_ssize_t D, H, P, J, Q, Hp  # of a frame
+    Py_ssize_t D, H, P, F, J, Q, Hp   # of a frame; F of the P raw outputs have a bias for each dimension
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
     Py_ssize_t in_block           # dimensions of a block
     Py_ssize_t R, Rp, G, Gp
@@ -50,9 +50,11 @@ cdef class Network:
         cdef Layer* layer
         cdef Py_ssize_t l
         net = &self.net
-        net.D, net.H, net.P, net.J, net.Q, net.Hp = layout.D, layout.units[0], layout.P, layout.J, layout.Q, layout.Hp
+        net.D, net.H, net.P, net.F, net.J, net.Q, net.Hp = (
+            layout.D, layout.units[0], layout.P, layout.F, layout.J, layout.Q, layout.Hp)
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
-        if net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.J <= net.P or min(net.H, net.C, layout.R) < 0:
+        if (net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.F <= net.P or not 0 <= net.J <= net.F
+                or min(net.H, net.C, layout.R) < 0):
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
         net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
         net.R, net.Rp, net.G, net.Gp = layout.R, layout.Rp, layout.G, layout.Gp
@@ -63,6 +65,8 @@ cdef class Network:
         if not (0 <= net.head < N_HEADS and 0 <= net.activation < N_ACTIVATIONS and 0 <= net.cell < N_CELLS
                 and 0 <= net.conditioner < N_CONDITIONERS):
             raise ValueError(f"layout must choose from the kernels' lists. Got {layout}.")
+        if net.conditioner == SHARED_MIXTURE and net.head >= N_FAMILIES:
+            raise ValueError(f"layout must have components that a frame can share. Got {layout}.")
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma

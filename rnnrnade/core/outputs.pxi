@@ -1,5 +1,6 @@
 # ---- what conditioners share: raw outputs from the row of context (5), log-densities from raw outputs (7) -------------
-# Panels z (n, P, W) hold the raw outputs of n dimensions, of which the row of context r drives the first Q.
+# Panels z (n, P, W) hold the raw outputs of n dimensions, of which the row of context r drives the first Q.  The first F
+# are a dimension's own, the others come from its conditioner.
 
 cdef inline Py_ssize_t lanes_for(Py_ssize_t valid, Py_ssize_t W) noexcept nogil:
     """Lanes that a product has to fill for so many frames: all, or the first of the two vectors."""
@@ -10,32 +11,33 @@ cdef void outputs_of_context(const Net* net, real* z, const real* theta, const r
                              Py_ssize_t n, Py_ssize_t L) noexcept nogil:
     """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the context adds to (5).
     z: (n, P, W)."""
-    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, Q = net.Q
+    cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, F = net.F, Q = net.Q
     if Q == P:
         product(net.row, z, W, theta + net.U + d * P * net.Cp, 0, net.Cp, 1, context_p, 0, W, theta + net.b + d * P,
                 n * P, L, 1, net.C)
         return
     for e in range(n):
         product(net.row, z + e * P * W, W, theta + net.U + (d + e) * Q * net.Cp, 0, net.Cp, 1, context_p, 0, W,
-                theta + net.b + (d + e) * P, Q, L, 1, net.C)
-        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, context_p, 0, W, theta + net.b + (d + e) * P + Q,
-                P - Q, L, 1, 0)
+                theta + net.b + (d + e) * F, Q, L, 1, net.C)
+        product(net.row, z + (e * P + Q) * W, W, theta, 0, 0, 0, context_p, 0, W, theta + net.b + (d + e) * F + Q,
+                F - Q, L, 1, 0)
 
 
 cdef void outputs_of_drawn_context(const Net* net, real* z, const real* context, const real* theta, Py_ssize_t block,
                                    Py_ssize_t B, Py_ssize_t valid) noexcept nogil:
     """The same in a draw, of a block of dimensions: `valid` sequences of B lanes, or one with the outputs in the lanes.
     z: (D, P, B)."""
-    cdef Py_ssize_t P = net.P, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
+    cdef Py_ssize_t P = net.P, F = net.F, Q = net.Q, d = block * net.in_block, n = min(net.in_block, net.D - d), e
     z += d * P * B
     if B > 1:
         outputs_of_context(net, z, theta, context, d, n, lanes_for(valid, B))
         return
-    memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
     if Q == P:
+        memcpy(z, theta + net.b + d * P, n * P * sizeof(real))
         product_one(net.row, z, theta + net.U + d * P * net.Cp, net.Cp, context, n * P, net.C)
         return
     for e in range(n):
+        memcpy(z + e * P, theta + net.b + (d + e) * F, F * sizeof(real))
         product_one(net.row, z + e * P, theta + net.U + (d + e) * Q * net.Cp, net.Cp, context, Q, net.C)
 
 

@@ -175,6 +175,36 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
             z_sigma[0] = <real>(weight[l] * pi * (s * u - 1) * e / sigma)  # dz^sigma = pi (s u - 1) e / sigma
 
 
+cdef void plain_mixture_posterior(real* log_density, real* after, real* z, const real* x,
+                                  const outputs* at) noexcept nogil:
+    cdef Py_ssize_t k, l
+    cdef double m0, m1, s0, s1, term
+    for l in range(WIDTH):
+        s0 = mixture_terms(&m0, z + l, x[l], at, True, 0)
+        s1 = mixture_terms(&m1, z + l, x[l], at, False, m0)
+        log_density[l] = <real>(m1 + log(s1 / s0) - families[at.family].log_norm)
+        for k in range(at.K):
+            term = mixture_term(z + l, x[l], at, k, False, m0) - m1
+            after[k * WIDTH + l] = <real>(term if not term < 2 * beyond(z) else 2 * beyond(z))
+
+
+cdef void plain_mixture_component_gradient(real* z, const real* x, const real* pi, const outputs* at) noexcept nogil:
+    cdef Py_ssize_t k, l
+    cdef double e, sigma, u, s
+    cdef real *z_mu
+    cdef real *z_sigma
+    for l in range(WIDTH):
+        for k in range(at.K):
+            z_mu = z + (at.mu + k) * WIDTH + l
+            z_sigma = z + (at.sigma + k) * WIDTH + l
+            e = bounded_exp(z_sigma[0])
+            sigma = at.min_scale + e
+            u = (x[l] - z_mu[0]) / sigma
+            s = families[at.family].minus_slope(u)
+            z_mu[0] = <real>(pi[k * WIDTH + l] * s / sigma)                    # dz^mu = pi s / sigma
+            z_sigma[0] = <real>(pi[k * WIDTH + l] * (s * u - 1) * e / sigma)   # dz^sigma = pi (s u - 1) e / sigma
+
+
 cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* noise,
                              const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t k = 0, l
@@ -371,13 +401,17 @@ plain_f32.hidden_backward, plain_f64.hidden_backward = &plain_hidden_backward[fl
 plain_f32.elementwise, plain_f64.elementwise = &plain_elementwise[float], &plain_elementwise[double]
 for _family in range(N_FAMILIES):
     plain_f32.heads[<int>_family] = head_kernels_f32(
-        &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float])
+        &plain_mixture_log_density[float], &plain_mixture_gradient[float], &plain_mixture_draw[float], &plain_mixture_link[float],
+        &plain_mixture_posterior[float], &plain_mixture_component_gradient[float])
     plain_f64.heads[<int>_family] = head_kernels_f64(
-        &plain_mixture_log_density[double], &plain_mixture_gradient[double], &plain_mixture_draw[double], &plain_mixture_link[double])
+        &plain_mixture_log_density[double], &plain_mixture_gradient[double], &plain_mixture_draw[double], &plain_mixture_link[double],
+        &plain_mixture_posterior[double], &plain_mixture_component_gradient[double])
 plain_f32.heads[BERNOULLI] = head_kernels_f32(
-    &plain_bernoulli_log_density[float], &plain_bernoulli_gradient[float], &plain_bernoulli_draw[float], &plain_bernoulli_link[float])
+    &plain_bernoulli_log_density[float], &plain_bernoulli_gradient[float], &plain_bernoulli_draw[float], &plain_bernoulli_link[float],
+    NULL, NULL)
 plain_f64.heads[BERNOULLI] = head_kernels_f64(
-    &plain_bernoulli_log_density[double], &plain_bernoulli_gradient[double], &plain_bernoulli_draw[double], &plain_bernoulli_link[double])
+    &plain_bernoulli_log_density[double], &plain_bernoulli_gradient[double], &plain_bernoulli_draw[double], &plain_bernoulli_link[double],
+    NULL, NULL)
 plain_f32.cells[SIGMOID_CELL] = cell_kernels_f32(&plain_sigmoid_forward[float], &plain_sigmoid_backward[float])
 plain_f64.cells[SIGMOID_CELL] = cell_kernels_f64(&plain_sigmoid_forward[double], &plain_sigmoid_backward[double])
 plain_f32.cells[TANH_CELL] = cell_kernels_f32(&plain_tanh_forward[float], &plain_tanh_backward[float])

@@ -5,7 +5,7 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
     """Log-density of one frame x (D,) of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
 
     Its parts are those of a draw.  Since all of x is known, the head takes the dimensions into its lanes, at.size of
-    the panel on: z (P, W), x, log_density (W)."""
+    the panel on: z (P, W), x, log_density (W), doubles (K)."""
     cdef Py_ssize_t p, d, l, valid, P = net.P, D = net.D, W = width_of(net.row, theta)
     cdef real *z = panel + at.size
     cdef real *x_d = z + P * W
@@ -27,7 +27,7 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         for l in range(valid):
             dims[d + l] = log_density[l]
             if log_density[l] < beyond(theta) and net.head < N_FAMILIES:
-                dims[d + l] = far_log_density(net, panel + at.z + (d + l) * P, 1, x[d + l])
+                dims[d + l] = far_dimension(net, <double*>(log_density + W), panel + at.z, x, d + l)
     for d in range(D):                                        # (1), block by block as panels_forward adds them
         of_block += dims[d]
         if d % net.in_block == net.in_block - 1 or d == D - 1:

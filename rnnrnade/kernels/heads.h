@@ -1,5 +1,5 @@
 /* The heads: the density of one number x given its P raw outputs z.  Each is four functions in fixed order: log density,
-   gradient, draw, link.  The list is the last lines: the mixtures of each family (mixture.h), then the heads below. */
+   gradient, draw, link, and of mixtures two more.  The list is the last lines: the mixtures of each family (mixture.h), then the heads below. */
 
 /* ---- Bernoulli: support {0, 1}, P = 1 --------------------------------------------------------------------------
    p(x = 1) = sigmoid(z),  log p(x) = -softplus((1 - 2 x) z),  softplus(t) = max(t, 0) + log(1 + exp(-|t|)) */
@@ -32,7 +32,9 @@ static void bernoulli_link(real *parameters, const real *z, const struct outputs
 }
 
 /* ---- the list, in the order of `enum head` ---- */
-#define MIXTURE(NAME, name) [NAME] = {name##_log_density, name##_gradient, mixture_draw, mixture_link},
+#define MIXTURE(NAME, name)                                                \
+    [NAME] = {name##_log_density, name##_gradient, mixture_draw, mixture_link, \
+              name##_posterior,   name##_component_gradient},
 #define HEADS         \
     FAMILIES(MIXTURE) \
-    [BERNOULLI] = {bernoulli_log_density, bernoulli_gradient, bernoulli_draw, bernoulli_link}
+    [BERNOULLI] = {bernoulli_log_density, bernoulli_gradient, bernoulli_draw, bernoulli_link, NULL, NULL}

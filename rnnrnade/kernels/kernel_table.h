@@ -14,6 +14,13 @@ struct TYPED(head_kernels) {
                  const struct outputs *at, ptrdiff_t lanes);
     /* the parameters of the density in natural order (mixture: alpha, mu, sigma, K rows each; Bernoulli: p) */
     void (*link)(real *parameters, const real *z, const struct outputs *at);
+
+    /* Of a mixture, whose components may be those of several numbers (NULL for others); after, pi: (K, W).
+       the same bits of log_density, and after = log(alpha_k f(u_k) / sigma_k) less the largest, but finite: the logarithms,
+       up to one constant, of the weights of the components once x is known */
+    void (*posterior)(real *log_density, real *after, real *z, const real *x, const struct outputs *at);
+    /* z^mu, z^sigma <- pi_k d log(f(u_k) / sigma_k) / d z^mu, z^sigma */
+    void (*component_gradient)(real *z, const real *x, const real *pi, const struct outputs *at);
 };
 
 /* A cell (2): a state from the one before it and its gates, elementwise over R units.  With G gates, and with Rp and Gp,
