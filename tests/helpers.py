@@ -337,8 +337,8 @@ def small_model(name, X=None, **options):
         X = [(x > 0).astype(float) for x in X]
     if not kind._recurrent:
         X = np.concatenate(X)
-    shared = {"n_hidden", "n_components", "n_recurrent", "transform", "refit"}
-    return kind(**{n: v for n, v in options.items() if n in kind._parameter_constraints or n not in shared}), X
+    not_of_all = {"n_hidden", "activation", "n_components", "n_recurrent", "transform", "refit"}
+    return kind(**{n: v for n, v in options.items() if n in kind._parameter_constraints or n not in not_of_all}), X
 
 
 def small_rnnrnade(**options):

@@ -21,6 +21,8 @@ OPTIONS = {
     "NADE": TINY,
     "RNNRNADE": TINY | {"n_components": 2, "n_recurrent": 2},
     "RNNNADE": TINY | {"n_recurrent": 2},
+    "RNNGMM": {"n_components": 2, "n_recurrent": 2, "max_epochs": 1, "random_state": 0},
+    "RNNGauss": {"n_recurrent": 2, "max_epochs": 1, "random_state": 0},
 }
 
 
@@ -38,6 +40,8 @@ def m(tmp_path_factory):
         "NADE": (vectors > 0).astype(float),
         "RNNRNADE": sequences,
         "RNNNADE": [(x > 0).astype(float) for x in sequences],
+        "RNNGMM": sequences,
+        "RNNGauss": sequences,
     }
     models = {name: new(name).fit(X) for name, X in data.items()}
     scores = {name: model.score_samples(data[name]) for name, model in models.items()}
@@ -246,6 +250,7 @@ TABLE = [
     option("RNNRNADE", "context", ("foo",)),
     option("RNNRNADE", "context", "alpha"),
     option("RNNNADE", "context", ("alpha",)),
+    option("RNNGMM", "context", ("hidden",)),
     option("RNNRNADE", "window", 0),
     option("RNNRNADE", "window", -5),
     option("RNNRNADE", "window", "all"),
@@ -437,6 +442,9 @@ TABLE = [
     rebuilt("RNADE", "W is 1-D", copied(W=np.zeros(6)), r"\bW\b"),
     rebuilt("RNNRNADE", "W_rec is not square", copied(W_rec=np.zeros((2, 3))), "W_rec"),
     rebuilt("RNNRNADE", "W_alpha of another K", copied(W_alpha=np.zeros((D, 7, 2))), "W_alpha"),
+    rebuilt("RNNGMM", "b_alpha of dimensions", copied(b_alpha=np.zeros((D, 2))), "b_alpha"),
+    rebuilt("RNNGMM", "b_mu is missing", copied(b_mu=None), "b_mu"),
+    rebuilt("RNNGauss", "two components", copied(b_mu=np.zeros((D, 2))), "n_components=1 contradicts"),
     rebuilt("RNNNADE", "W_b of another R", copied(W_b=np.zeros((D, 7))), "W_b"),
     rebuilt("RNADE", "NaN in V_sigma", put("V_sigma", (1, 0, 0), NAN), "V_sigma"),
     rebuilt("RNNRNADE", "infinity in W_in", put("W_in", (1, 0), INF), "W_in"),
@@ -480,6 +488,7 @@ WRONG = {
     "n_hidden": [-1, "3", None, 1.5],
     "activation": ["foo", None, 1],
     "conditional": ["foo", None, "bernoulli"],
+    "components": ["row", None, 2],
     "min_scale": [-1.0, NAN, "small", None],
     "transform": ["foo", 3, {"lags": 1}],
     "mean_gradient": ["yes", None, 2],

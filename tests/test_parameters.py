@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from helpers import (
     DTYPES,
+    ESTIMATORS,
     FLOAT64,
     STILL,
     Case,
     assert_same_bits,
     copied_parameters,
-    every_estimator,
     random_parameters,
     small_model,
 )
@@ -48,7 +48,7 @@ def test_layers_leave_the_first_values_of_the_others():
     assert_same_bits({name: many[name] for name in few}, dict(few))
 
 
-@every_estimator
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name.endswith("ADE")])
 @pytest.mark.parametrize("learn_rho", [False, True])
 def test_rho_is_one_unless_learned(name, learn_rho):
     if name.endswith("RNADE"):
