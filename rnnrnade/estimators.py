@@ -367,6 +367,7 @@ class RNNGMM(SequenceEstimator):
         n_components=10,
         *,
         n_recurrent=100,
+        n_layers=1,
         cell="sigmoid",
         context=("alpha", "mu", "sigma"),
         window=None,
@@ -404,6 +405,7 @@ class RNNGMM(SequenceEstimator):
     ):
         self.n_components = n_components
         self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
         self.cell = cell
         self.context = context
         self.window = window
@@ -477,6 +479,7 @@ class RNNGauss(SequenceEstimator):
         self,
         *,
         n_recurrent=100,
+        n_layers=1,
         cell="sigmoid",
         context=("mu", "sigma"),
         window=None,
@@ -512,6 +515,7 @@ class RNNGauss(SequenceEstimator):
         verbose=0,
     ):
         self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
         self.cell = cell
         self.context = context
         self.window = window

@@ -51,7 +51,7 @@ def padded(n):
     return -(-n // PAD) * PAD
 
 
-LATER = {"L": 1, "conditioner": "nade"}  # choices of a Layout that the first files do not have, and what they had instead
+LATER = {"L": 1, "conditioner": "nade"}  # choices of a Layout that the first files do not have, and what theirs were
 
 
 @dataclass(frozen=True)

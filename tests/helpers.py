@@ -265,6 +265,8 @@ SHARED = [
         (17, 16, 4, (3, 1, 7, 2), "sigmoid", ("alpha", "mu", "sigma"), 0.1),
         (17, 7, 33, (40, 33, 1), "tanh", ("mu",), 0.0),
     )
+] + [
+    Case(D=5, H=0, K=4, R=9, lengths=(7, 1, 4), cell="lstm", L=2, conditioner="shared"),
 ]
 # Units around the lanes of a vector: gates lie one behind the other without padding.
 GATED = [

@@ -218,12 +218,12 @@ def test_options_go_in_and_out(model):
     again = type(model)(**model.get_params(deep=False))
     assert again.get_params() == options
     assert clone(model).get_params() == options
-    changed = clone(model).set_params(n_hidden=7, learning_rate=0.5)
-    assert changed.get_params() == options | {"n_hidden": 7, "learning_rate": 0.5}
+    changed = clone(model).set_params(batch_size=7, learning_rate=0.5)
+    assert changed.get_params() == options | {"batch_size": 7, "learning_rate": 0.5}
     with pytest.raises(ValueError, match="no_such_option"):
         clone(model).set_params(no_such_option=1)
-    assert f"n_hidden={model.n_hidden}" in repr(model)
-    assert "n_hidden" in model._repr_html_()
+    assert f"batch_size={model.n_hidden}" in repr(model)
+    assert "batch_size" in model._repr_html_()
 
 
 def test_options_of_a_transform_are_options():
