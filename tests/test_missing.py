@@ -13,7 +13,7 @@ from rnnrnade import Linear
 NAN = np.nan
 SEQUENCES = Case(D=2, H=4, K=2, R=3, lengths=(4, 3), context=("alpha", "mu", "sigma"), min_scale=0.3)
 VECTORS = Case(D=2, H=4, K=3, R=0, lengths=(4,), min_scale=0.3)
-BITS = Case(D=3, H=4, K=1, R=3, lengths=(4, 3), head="bernoulli")
+BITS = Case(D=3, H=4, K=1, R=3, lengths=(4, 3), head="bernoulli", cell="gru", L=2)
 FULL = Linear(lags=2, covariance="full")
 
 
