@@ -18,9 +18,10 @@ top layer in front: C = R, Cs = Sp.
 *Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.
 
-*Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: of each layer r, and behind it what
-else the cell hands on (LSTM: c).  Layer by layer, sequences, longest first, advance side by side in groups of at most LOCKSTEP, so that W_rec is
-read once for a step of a whole group.  The gates that lead to row i lie in row i of `gates`; with one gate it is r.
+*Recurrence.*  States lie row by row, r (M, Sp), row i the state that conditions frame i: of each layer r, and behind it
+what else the cell hands on (LSTM: c).  Layer by layer, sequences, longest first, advance side by side in groups of at
+most LOCKSTEP, so that W_rec is read once for a step of a whole group.  The gates that lead to row i lie in row i of
+`gates`; with one gate it is r.
 
 *Gradient.*  One sweep over blocks of dimensions, last block first.  `a` is kept at block starts and each
 block recomputes its own, with the operations of the forward pass: hence the same bits of the log-density, and no

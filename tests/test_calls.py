@@ -210,6 +210,13 @@ def test_partial_fit_refuses_another_network(change, said):
         model.set_params(**change).partial_fit(ROWS)
 
 
+@pytest.mark.parametrize("before, after", [(1, 2), (2, 1)])
+def test_partial_fit_refuses_another_number_of_layers(before, after):
+    model = RNNRNADE(n_recurrent=3, n_layers=before, **SMALL).fit(SEQUENCES)
+    with pytest.raises(ValueError, match=f"n_layers was {before}, is {after}"):
+        model.set_params(n_layers=after).partial_fit(SEQUENCES)
+
+
 def test_few_rows_for_a_transform_that_stays_are_said():
     with pytest.warns(UserWarning, match="fits the transform to its 3 rows.*2 features ask for 20") as warned:
         rnade().partial_fit(ROWS[:3])

@@ -38,10 +38,10 @@ PROBABILITIES = (0.05, 0.5, 0.9)
 
 def of_whole_frames(parameters, x, case):
     """log p(x^t) = logsumexp_k( log alpha_k + sum_d log N_k(x_d) ), all dimensions at once: (T,)"""
-    states = reference._states(reference._prepared(parameters, case.head), x, case.cell)
+    p = reference._prepared(parameters, case.head)
+    states = reference._conditions(p, reference._states(p, x, case.cell), None)
     found = []
-    for x_t, state in zip(x, states, strict=False):
-        r = state[: case.R]
+    for x_t, r in zip(x, states, strict=False):
         z = {
             q: parameters[f"b_{q}"] + (parameters[f"W_{q}"] @ r if f"W_{q}" in parameters else 0)
             for q in ("alpha", "mu", "sigma")
