@@ -12,8 +12,8 @@ what stands between is zero, in parameters and gradients.  Sl numbers of a layer
 (kernel_table.h); Sp and Ap of the rows of all layers, Cs from one row of context to the next.
 
 *States and frames.*  What the past gives a frame is one row of context (recurrence.pxi); what a frame does needs only
-its row, and gives back the gradient of it (conditioners.pxi).  Today the rows are the states that condition the frames, the
-top layer in front: C = R, Cs = Sp.
+its row, and gives back the gradient of it (conditioners.pxi).  Today the rows are the states that condition the frames,
+the top layer in front: C = R, Cs = Sp.
 
 *Frames are the lanes.*  Given the rows of context all frames of all sequences are independent (teacher forcing), so
 M frames make ceil(M / W) panels [feature][W]; one long recording fills the machine as well as many short ones.

@@ -21,7 +21,7 @@ cdef enum:
 
 
 cdef struct Layer:
-    # A layer of the recurrence.  I numbers that it reads: at the bottom the D of a frame, else the R of the layer below.
+    # A recurrent layer.  I numbers that it reads: the D of a frame at the bottom, else the R of the layer below.
     bint bottom
     Py_ssize_t I, W_in, W_rec, b_r
     Py_ssize_t state, gates, below  # where its own, and the state of the layer below, begin in rows of states and gates

@@ -335,9 +335,10 @@ cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogi
 
 
 cdef void advance_gates(const Net* net, const Layer* layer, const real* state, real* space, const real* theta,
-                        const real* x, Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Some of the gates of a layer that lead from n states (n, Sp) past the frames x (n, D), `stride` numbers apart; the
-    layer below is past them.  space: advance_space."""
+                        const real* x, Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin,
+                        Py_ssize_t end) noexcept nogil:
+    """Some of the gates of a layer that lead from n states (n, Sp) past the frames x (n, D), `stride` numbers apart;
+    the layer below is past them.  space: advance_space."""
     cdef Py_ssize_t i
     for i in range(n):
         memcpy(space + i * net.Al + begin, theta + layer.b_r + begin, (end - begin) * sizeof(real))
