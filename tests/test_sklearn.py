@@ -222,8 +222,8 @@ def test_options_go_in_and_out(model):
     assert changed.get_params() == options | {"batch_size": 7, "learning_rate": 0.5}
     with pytest.raises(ValueError, match="no_such_option"):
         clone(model).set_params(no_such_option=1)
-    assert f"batch_size={model.n_hidden}" in repr(model)
-    assert "batch_size" in model._repr_html_()
+    assert f"max_epochs={model.max_epochs}" in repr(model)
+    assert "max_epochs" in model._repr_html_()
 
 
 def test_options_of_a_transform_are_options():
