@@ -24,6 +24,8 @@ _WHERE = {
     "RNNNADE": "estimators",
     "RNNGMM": "estimators",
     "RNNGauss": "estimators",
+    "MADE": "estimators",
+    "RNNMADE": "estimators",
     "Auto": "auto",
     "Linear": "transforms",
     "Volatility": "transforms",

@@ -169,6 +169,11 @@ class Estimator(DensityMixin, BaseEstimator):
         """The name of the conditioner."""
         return COMPONENTS.get(self._option("components"), self._conditioner)
 
+    @property
+    def _transform(self):
+        """The transform that the options ask for: of zeros and ones none."""
+        return None if self._head.binary else as_transform(self._option("transform"))
+
     def _order(self, D):
         """The option `order` as indices; None where there is none, or where `fit` draws it."""
         if self.order is None or isinstance(self.order, str):
@@ -258,7 +263,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _bounded(self, data, weight):
         """The data without numbers that would rule the fit of the transform, the first of which a warning names."""
-        if self._option("transform") is None:
+        if self._transform is None:
             return data
         low, high = bounds(data.frames[weight > 0])
         beyond = (data.frames < low) | (data.frames > high)
@@ -283,7 +288,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _transforms(self, data, weight, split):
         """The transforms, not yet fitted, that may be worth a net: those that "auto" finds, or that of the options."""
-        transform = as_transform(self._option("transform"))
+        transform = self._transform
         if not isinstance(transform, Auto):
             return [Candidate(np.nan, transform, "given")]
         train, train_weight, held, held_weight = split
@@ -302,7 +307,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _chooses(self):
         """Whether the transform is chosen."""
-        return isinstance(as_transform(self._option("transform")), Auto)
+        return isinstance(self._transform, Auto)
 
     def _starts(self, candidates, order, split, layout, generator, n_threads, names):
         """The nets to train, behind fitted transforms; of those in one role the one that starts best."""
@@ -520,7 +525,7 @@ class Estimator(DensityMixin, BaseEstimator):
             densities, trainers = [], []
             for k in range(self._option("n_orders")):
                 order = self._draw_order(k, data.n_features, generator)
-                transform = as_transform(self._option("transform"))
+                transform = self._transform
                 transform = Linear() if isinstance(transform, Auto) else transform  # what is to come is not known
                 front = Front(order, transform, self.dtype).unfitted().fit(data, weight)
                 densities.append(Density.untrained(front, layout, generator))
@@ -550,7 +555,7 @@ class Estimator(DensityMixin, BaseEstimator):
     def _warn_of_few(self, data):
         """Of a transform that the first call of `partial_fit` fits to few rows."""
         wanted = FEW * data.n_features
-        if self._option("transform") is not None and data.n_frames < wanted:
+        if self._transform is not None and data.n_frames < wanted:
             what = "frames" if self._recurrent else "rows"
             warnings.warn(
                 f"the first call of partial_fit fits the transform to its {data.n_frames} {what}, and later calls "
@@ -745,8 +750,10 @@ class Estimator(DensityMixin, BaseEstimator):
         options["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.order is not None and not isinstance(self.order, str):
             options["order"] = [int(i) for i in self.order]
-        if "context" in options:
+        if options.get("context") is not None:
             options["context"] = list(self.context)
+        if not isinstance(options.get("n_hidden", 0), Integral):
+            options["n_hidden"] = [int(n) for n in self.n_hidden]
         return options
 
     def _to_file(self):
@@ -767,8 +774,9 @@ class Estimator(DensityMixin, BaseEstimator):
     @classmethod
     def _from_file(cls, state, arrays):
         options = dict(state["options"])
-        if "context" in options:
-            options["context"] = tuple(options["context"])
+        for name in ("context", "n_hidden"):
+            if isinstance(options.get(name), list):
+                options[name] = tuple(options[name])
         transform = state["transform_option"]
         if "transform" in cls._parameter_constraints:
             options["transform"] = transform_from_json(transform)

@@ -29,7 +29,8 @@ from .tables import SequenceBatch, quoted
 
 __all__ = ["main"]
 
-MODELS = {name.lower(): name for name in ("RNNRNADE", "RNADE", "RNNNADE", "NADE", "RNNGMM", "RNNGauss")}
+MODELS = ("RNNRNADE", "RNADE", "RNNNADE", "NADE", "RNNGMM", "RNNGauss", "RNNMADE", "MADE")
+MODELS = {name.lower(): name for name in MODELS}
 DATA_HELP = "frames: .csv, .tsv, .parquet or .npz, or - for standard input (see rnnrnade --help)"
 # What the options of `read_sequences` are called here.
 WORDS = {name: f"--{name}" for name in ("ignore", "delimiter", "decimal", "encoding")}
@@ -131,6 +132,11 @@ def _seed(text):
     return int(text)
 
 
+def _sizes(text):
+    sizes = tuple(int(part) for part in text.split(","))
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
 def _context(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -144,7 +150,7 @@ def _delimiter(text):
 FIT_OPTIONS = (
     ("--components", "n_components", int, "mixture components of each conditional"),
     ("--components-of", "components", str, "what has the components: each dimension (default), or the whole frame"),
-    ("--hidden", "n_hidden", int, "hidden units of each frame"),
+    ("--hidden", "n_hidden", _sizes, "hidden units of each frame; of made and rnnmade one number a layer, as 500,500"),
     ("--recurrent", "n_recurrent", int, "recurrent units of a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
@@ -250,8 +256,8 @@ def _parser():
     sub.add_argument("-o", "--output", default="model.safetensors", help="model file (default: %(default)s)")
     sub.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
-        help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones; those without 'rnn' "
-        "treat every frame by itself (default: %(default)s)",
+        help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and made for either "
+        "(--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
     )  # fmt: skip
     sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
     data_options(sub)

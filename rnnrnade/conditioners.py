@@ -6,10 +6,12 @@ kernels of each are one file of core/ (core/conditioners.pxi).
 """
 
 from functools import cache
+from numbers import Integral
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from .checks import LARGEST
 from .heads import HEADS
 
 SPREAD = 0.6  # of the components' means about 0, in the unit of the transform's output
@@ -54,7 +56,7 @@ class Nade:
         return (layout.H,)
 
     def as_size(self, n_hidden):
-        """H of a Layout."""
+        """H of a Layout; ValueError, which says what it must be."""
         return int(n_hidden)
 
     def is_size(self, H):
@@ -92,9 +94,13 @@ class Nade:
         """Parameters whose shapes say all sizes, with their numbers of axes."""
         return {"W": 2, next(iter(head.outputs.values()))[0]: 3 if head.mixture else 2}
 
-    def implied_hidden(self, arrays):
-        """The option `n_hidden` that parameters by name say."""
-        return arrays["W"].shape[0]
+    def implied(self, arrays):
+        """The options that parameters by name say."""
+        return {"n_hidden": arrays["W"].shape[0]}
+
+    def masks(self, layout):
+        """What of the parameters is read, by the users' names, where not all is: boolean arrays of their first axes."""
+        return {}
 
     def n_features(self, arrays):
         """The dimensions that they are of."""
@@ -145,11 +151,99 @@ class Shared:
     def sources(self, head):
         return {"b_mu": 2}
 
-    def implied_hidden(self, arrays):
-        return 0
+    def implied(self, arrays):
+        return {"n_hidden": 0}
+
+    def masks(self, layout):
+        return {}
 
     def n_features(self, arrays):
         return arrays["b_mu"].shape[0]
 
 
-CONDITIONERS = {"nade": Nade(), "shared": Shared()}
+class Made(Nade):
+    """Dense layers, W, W_2, ..., whose masks hide what comes later (M. Germain, K. Gregor, I. Murray, H. Larochelle,
+    MADE, ICML 2015).
+
+    A unit of degree m reads the first m dimensions, or the units below of degree at most m; the raw outputs of
+    dimension d, counted from 0, read the units of degree at most d, and with `direct` the dimensions before d.  Degrees
+    are spread evenly from 0 to D - 1, in ascending order."""
+
+    @staticmethod
+    def named(name, layer):
+        """The name of a parameter of a layer, which are counted from 0."""
+        return name if layer == 0 else f"{name}_{layer + 1}"
+
+    def units(self, layout):
+        return layout.H
+
+    def as_size(self, n_hidden):
+        sizes = (n_hidden,) if isinstance(n_hidden, Integral) else tuple(n_hidden)
+        if not sizes or not all(isinstance(n, Integral) and 1 <= n <= LARGEST for n in sizes):
+            what = "a positive int, or a tuple of positive ints, one for each layer"
+            raise ValueError(f"n_hidden must be {what}. Got {n_hidden!r:.60} instead.")
+        return tuple(map(int, sizes))
+
+    def is_size(self, H):
+        return isinstance(H, tuple) and H != () and all(type(n) is int and n > 0 for n in H)
+
+    def degrees(self, layout):
+        """Of the units of each layer: a list of arrays."""
+        return [np.arange(n) * layout.D // n for n in layout.units]
+
+    def shapes(self, layout):
+        shapes, below = {}, layout.Dp
+        for layer, (n, n_padded) in enumerate(zip(layout.units, layout.padded_units, strict=True)):
+            shapes |= {self.named("W", layer): (n, below), self.named("c", layer): (n,)}
+            below = n_padded
+        return shapes | ({"A": (layout.D, layout.J, layout.Dp)} if layout.direct else {})
+
+    def views(self, layout, block):
+        found, below = {}, layout.D
+        for layer, n in enumerate(layout.units):
+            W, c = self.named("W", layer), self.named("c", layer)
+            found |= {W: block(W)[:, :below], c: block(c)}
+            below = n
+        return found
+
+    def first_values(self, layout, normal):
+        """As if each unit had as many inputs as it reads; twice the variance for rectified units."""
+        found, masks = {}, self.masks(layout)
+        gain = 2.0 if layout.activation == "relu" else 1.0
+        for layer, n in enumerate(layout.units):
+            mask = masks[self.named("W", layer)]
+            scale = np.sqrt(gain / np.maximum(mask.sum(axis=1), 1))
+            found[self.named("W", layer)] = normal(*mask.shape, scale=scale[:, None])
+            found[self.named("c", layer)] = normal(n, scale=0.5) if gain == 1 else np.zeros(n)
+        return found
+
+    def implied(self, arrays):
+        sizes = []
+        while (name := self.named("W", len(sizes))) in arrays:
+            if arrays[name].ndim != 2:
+                raise ValueError(f"parameter {name!r} must have 2 axes. Got shape {arrays[name].shape}.")
+            sizes.append(arrays[name].shape[0])
+        return {"n_hidden": tuple(sizes), "direct": any(name.startswith("V_x") for name in arrays)}
+
+    def masks(self, layout):
+        D, found, below = layout.D, {}, None
+        for layer, degrees in enumerate(self.degrees(layout)):
+            if layer == 0:
+                found["W"] = np.arange(D) < degrees[:, None]
+            else:
+                found[self.named("W", layer)] = below <= degrees[:, None]
+            below = degrees
+        outputs = HEADS[layout.head].outputs.values()
+        found |= {V: below <= np.arange(D)[:, None] for V, _, _ in outputs if V is not None}
+        if layout.direct:
+            before = np.arange(D) < np.arange(D)[:, None]
+            found |= {direct_name(V): before for V, _, _ in outputs if V is not None}
+        return found
+
+
+def direct_name(V):
+    """What users call the weights from x to the raw output whose weights from the units are V."""
+    return "V_x" + V[1:]
+
+
+CONDITIONERS = {"nade": Nade(), "made": Made(), "shared": Shared()}

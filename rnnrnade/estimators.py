@@ -7,9 +7,20 @@ from types import MappingProxyType
 
 from .base import ESTIMATORS, load_estimator
 from .exact import SequenceEstimator, VectorEstimator
-from .options import COMMON, MIXTURE, RECURRENT, REFIT, SHARE, documented
+from .options import COMMON, MASKED, MIXTURE, RECURRENT, REFIT, SHARE, documented
 
-__all__ = ["ESTIMATORS", "NADE", "RNADE", "RNNGMM", "RNNNADE", "RNNRNADE", "RNNGauss", "load_estimator"]
+__all__ = [
+    "ESTIMATORS",
+    "MADE",
+    "NADE",
+    "RNADE",
+    "RNNGMM",
+    "RNNMADE",
+    "RNNNADE",
+    "RNNRNADE",
+    "RNNGauss",
+    "load_estimator",
+]
 
 
 def without(options, *names):
@@ -634,6 +645,224 @@ class RNNNADE(SequenceEstimator):
         self.order = order
         self.n_orders = n_orders
         self.learn_rho = learn_rho
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class MADE(VectorEstimator):
+    """Masked autoencoder for distribution estimation: exact probabilities of binary vectors, or densities of real ones.
+
+    Dense layers whose masks let each conditional depend on the dimensions before it only.  One pass gives all of them,
+    and one pass in all gives a draw.
+
+    Parameters
+    ----------
+    {masked}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Germain, Gregor, Murray and Larochelle, MADE: Masked autoencoder for distribution estimation, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import MADE
+    >>> X = np.random.default_rng(0).integers(0, 2, size=(200, 3))
+    >>> model = MADE(n_hidden=(8, 8), max_epochs=5, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.predict_params(X).p.shape
+    ((200,), (200, 3))
+    """
+
+    _conditioner = "made"
+    _parameter_constraints = COMMON | MASKED
+
+    def __init__(
+        self,
+        n_hidden=(500, 500),
+        *,
+        n_components=10,
+        activation="sigmoid",
+        conditional="bernoulli",
+        direct=False,
+        min_scale=1e-3,
+        transform="auto",
+        mean_gradient=False,
+        order=None,
+        n_orders=1,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=32,
+        optimizer="adam",
+        learning_rate=1e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=0.1,
+        clip_norm=5.0,
+        anneal=False,
+        averaging=0.99,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=20,
+        n_restarts=1,
+        missing=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_hidden = n_hidden
+        self.n_components = n_components
+        self.activation = activation
+        self.conditional = conditional
+        self.direct = direct
+        self.min_scale = min_scale
+        self.transform = transform
+        self.mean_gradient = mean_gradient
+        self.order = order
+        self.n_orders = n_orders
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.missing = missing
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class RNNMADE(SequenceEstimator):
+    """RNN-MADE: exact probabilities of binary sequences, or densities of real ones.
+
+    A recurrent net reads the past; its state adds to the first hidden layer and to the raw outputs of a MADE.
+
+    Parameters
+    ----------
+    {masked}
+    {recurrent}
+    {common}
+
+    Attributes
+    ----------
+    {attributes}
+
+    References
+    ----------
+    Germain, Gregor, Murray and Larochelle, MADE: Masked autoencoder for distribution estimation, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import RNNMADE
+    >>> X = list(np.random.default_rng(0).integers(0, 2, size=(20, 30, 3)))
+    >>> model = RNNMADE(n_hidden=(8, 8), n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.sample(4, 10).shape
+    ((20,), (4, 10, 3))
+    """
+
+    _conditioner = "made"
+    _parameter_constraints = RECURRENT | COMMON | MASKED | {"context": [None, tuple, list]}
+
+    def __init__(
+        self,
+        n_hidden=(500, 500),
+        *,
+        n_components=10,
+        n_recurrent=100,
+        n_layers=1,
+        cell="sigmoid",
+        context=None,
+        window=None,
+        input_noise=0.0,
+        input_dropout=0.0,
+        context_dropout=0.0,
+        activation="sigmoid",
+        conditional="bernoulli",
+        direct=False,
+        min_scale=1e-3,
+        transform="auto",
+        mean_gradient=False,
+        order=None,
+        n_orders=1,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=1e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal=False,
+        averaging=0.99,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=10,
+        n_restarts=1,
+        missing=None,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_hidden = n_hidden
+        self.n_components = n_components
+        self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
+        self.cell = cell
+        self.context = context
+        self.window = window
+        self.input_noise = input_noise
+        self.input_dropout = input_dropout
+        self.context_dropout = context_dropout
+        self.activation = activation
+        self.conditional = conditional
+        self.direct = direct
+        self.min_scale = min_scale
+        self.transform = transform
+        self.mean_gradient = mean_gradient
+        self.order = order
+        self.n_orders = n_orders
         self.dtype = dtype
         self.max_epochs = max_epochs
         self.max_updates = max_updates

@@ -37,22 +37,34 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         head = self._head
         conditioner = CONDITIONERS[self._frame]
         contexts = conditioner.contexts(head)
-        context = tuple(self._option("context", ()))
+        context = self._option("context", ())
+        context = contexts if context is None else tuple(context)
         unknown = [name for name in context if name not in contexts]
         if unknown:
             raise InvalidParameterError(
                 f"The 'context' parameter of {type(self).__name__} must be a tuple of names among {contexts}. "
                 f"Got {unknown[0]!r} in it."
             )
-        min_scale, dtype = float(self._option("min_scale", 0.0)), np.dtype(self.dtype)
+        if head.binary:
+            for name, allowed in (("transform", (None, "auto")), ("mean_gradient", (False,))):
+                value = self._option(name, allowed[0])
+                if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
+                    what = f"{' or '.join(map(repr, allowed))} with conditional={head.name!r}"
+                    raise self._bad_option(name, what, value)
+        min_scale = float(self._option("min_scale", 0.0)) if head.mixture else 0.0
+        dtype = np.dtype(self.dtype)
         most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
         if min_scale > most:
             raise self._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
+        try:
+            H = conditioner.as_size(self._option("n_hidden"))
+        except TypeError:
+            raise self._bad_option("n_hidden", "a positive int or a tuple of such", self.n_hidden) from None
         layout = Layout(
             head=head.name,
             D=D,
-            H=conditioner.as_size(self._option("n_hidden")),
-            K=int(self._option("n_components", 1)),
+            H=H,
+            K=int(self._option("n_components", 1)) if head.mixture else 1,
             R=int(self._option("n_recurrent", 0)),
             activation=self._option("activation", "sigmoid"),
             cell=self._option("cell", "sigmoid"),
@@ -60,6 +72,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             min_scale=min_scale,
             L=int(self._option("n_layers", 1)),
             conditioner=self._frame,
+            direct=bool(self._option("direct", False)),
         )
         check_memory(f"the parameters of {layout}", (layout.size,), dtype)
         return layout
@@ -94,8 +107,12 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
         cls(**options)._validate_params()
         own, preset = cls._parameter_constraints, cls._preset
+        fixed = {"activation": "sigmoid", "order": None, "cell": "sigmoid", "min_scale": 0.0, "transform": None}
         mixture = "conditional" in own or "conditional" in preset
-        head = HEADS[options.get("conditional", "gaussian") if mixture else "bernoulli"]
+        if cls._conditioner == "made":  # of either kind
+            mixture = "V" not in arrays
+        fixed["conditional"] = "gaussian" if mixture else "bernoulli"
+        head = HEADS[options.get("conditional", fixed["conditional"])]
         if "learn_rho" in cls._parameter_constraints and "rho" not in arrays and "W" in arrays:
             arrays["rho"] = np.ones(arrays["W"].shape[-1:])
         components = preset.get("components", "dimension")
@@ -104,8 +121,10 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         frame = CONDITIONERS[COMPONENTS.get(components, cls._conditioner)]
         implied = implied_options(head, frame, arrays, recurrent=cls._recurrent, owner=owner)
         implied |= {"components": components} if "components" in own else {}
-        for name in ("n_hidden", "n_components", "n_recurrent", "n_layers", "components"):
+        for name in ("n_hidden", "n_components", "n_recurrent", "n_layers", "components", "direct"):
             value = options.get(name, preset.get(name))
+            if name == "n_hidden" and value is not None:
+                value = frame.as_size(value)
             if name in implied and value not in (None, implied[name]):
                 raise ValueError(f"{name}={value!r} contradicts the parameters, whose shapes say {implied[name]!r}.")
         implied = {name: value for name, value in implied.items() if name not in preset}
@@ -114,7 +133,6 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if any(name not in context for name in given) or any(name not in given for name in context):
             raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
         D = frame.n_features(arrays)
-        fixed = {"activation": "sigmoid", "order": None, "cell": "sigmoid", "min_scale": 0.0, "transform": None}
         fixed = {name: value for name, value in fixed.items() if name in cls._parameter_constraints} | implied
         if transform is not None:
             if "transform" not in fixed:

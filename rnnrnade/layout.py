@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from . import _core
-from .conditioners import CONDITIONERS
+from .conditioners import CONDITIONERS, direct_name
 from .heads import HEADS
 
 PAD = _core.PADDING
@@ -51,7 +51,8 @@ def padded(n):
     return -(-n // PAD) * PAD
 
 
-LATER = {"L": 1, "conditioner": "nade"}  # choices of a Layout that the first files do not have, and what theirs were
+# Choices of a Layout that came after the first files, and what these had in their place.
+LATER = {"L": 1, "conditioner": "nade", "direct": False}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Layout:
         Recurrent layers.
     conditioner : str
         A name in CONDITIONERS.
+    direct : bool
+        MADE: whether the raw outputs of a dimension read the dimensions before it past the units, too.
     """
 
     head: str
@@ -86,6 +89,7 @@ class Layout:
     min_scale: float = 0.0
     L: int = 1
     conditioner: str = "nade"
+    direct: bool = False
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
@@ -121,6 +125,8 @@ class Layout:
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
         choices = LATER | choices | {"context": tuple(choices["context"])}
+        if isinstance(choices["H"], list):
+            choices["H"] = tuple(choices["H"])
         conditioner = CONDITIONERS[choices["conditioner"]]
         if not conditioner.is_size(choices["H"]):
             raise ValueError("its hidden units are none that this version has")
@@ -133,6 +139,7 @@ class Layout:
             or not set(choices["context"]) <= {*conditioner.contexts(HEADS[choices["head"]])}
             or not (HEADS[choices["head"]].mixture or conditioner.drives)
             or not 0 <= choices["min_scale"] < np.inf
+            or type(choices["direct"]) is not bool
         ):
             raise ValueError("its network is none that this version has")
         return cls(**choices)
@@ -183,8 +190,21 @@ class Layout:
         return self.frame.units(self)
 
     @property
+    def padded_units(self):
+        return tuple(map(padded, self.units))
+
+    @property
+    def degrees(self):
+        """MADE: of the units of each layer."""
+        return self.frame.degrees(self)
+
+    @property
     def Hp(self):
-        return padded(self.units[-1])
+        return self.padded_units[-1]
+
+    @property
+    def Dp(self):
+        return padded(self.D)
 
     @property
     def Rp(self):
@@ -301,13 +321,14 @@ class Layout:
             rows = slice(self.first(quantity), self.first(quantity) + K)
             if name_V is not None and self.frame.drives:
                 found[name_V] = V[:, rows, :H].transpose(0, 2, 1)
+                if self.direct:
+                    found[direct_name(name_V)] = self.block(theta, "A")[:, rows, : self.D].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
             if R and name_W is not None and quantity in self.context:
                 found[name_W] = self.block(theta, "U")[:, rows, : self.C]
         if not HEADS[self.head].mixture:  # one output: no axis of components
-            found["V"], found["b"] = found["V"][:, :, 0], found["b"][:, 0]
-            if "W_b" in found:
-                found["W_b"] = found["W_b"][:, 0]
+            found |= {name: found[name][..., 0] for name in ("V", "V_x") if name in found}
+            found |= {name: found[name][:, 0] for name in ("b", "W_b") if name in found}
         if R:
             if self.hidden_context:
                 found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.C]
@@ -323,11 +344,14 @@ class Layout:
         return found
 
     def flat(self, parameters, dtype):
-        """A flat vector from a mapping of users' names to arrays; what is missing stays zero."""
+        """A flat vector from a mapping of users' names to arrays; what is missing, or not read, is zero."""
         theta = np.zeros(self.size, dtype)
+        masks = self.frame.masks(self)
         for name, view in self.views(theta).items():
             if name in parameters:
                 view[...] = parameters[name]
+                if name in masks:
+                    view[~masks[name]] = 0
         return theta
 
 

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from . import transforms
 from .auto import Auto
 from .checks import LARGEST
-from .heads import CONDITIONALS
+from .heads import CONDITIONALS, HEADS
 from .layout import ACTIVATIONS, CELLS, MOST_LAYERS
 from .optim import OPTIMIZERS, SCHEDULES
 from .transforms import Chain, Linear, Volatility
@@ -100,6 +100,11 @@ MIXTURE = {
     "transform": [None, StrOptions(set(TRANSFORMS)), Linear, Chain, Auto, list, tuple],
     "mean_gradient": ["boolean"],
 }
+MASKED = MIXTURE | {
+    "n_hidden": [_positive(Integral), "array-like"],
+    "conditional": [StrOptions(set(HEADS))],
+    "direct": ["boolean"],
+}
 RECURRENT = {
     "n_recurrent": [_positive(Integral)],
     "n_layers": [Interval(Integral, 1, MOST_LAYERS, closed="both")],
@@ -156,6 +161,21 @@ refit : {"all", "auto", False}, default="all"
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
+    "masked": """
+n_hidden : int or tuple of int, default=(500, 500)
+    Hidden units of each layer; >= 1.  Unit i of H has the degree floor(i D / H): it depends on so many dimensions.
+n_components : int, default=10
+    Components of each one-dimensional conditional; >= 1.  Not read where data are binary.
+conditional : {HEADS}, default="bernoulli"
+    "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components, as for `RNADE`.
+direct : bool, default=False
+    Weights from each dimension straight to the raw outputs of those after it, V_x, beside those through the units.
+min_scale : float, default=1e-3
+    Smallest scale of a component, in the unit of the transform's output; >= 0.  Not read where data are binary.
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+    Put in front of the model and fitted with it, as for `RNADE`.  Binary data have none: "auto" or None.
+mean_gradient : bool, default=False
+    As for `RNADE`; False where data are binary.""".replace("HEADS", ", ".join(f'"{name}"' for name in HEADS)),
     "recurrent": """
 n_recurrent : int, default=100
     Recurrent units of a layer; >= 1.
@@ -169,7 +189,7 @@ cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
     one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural Computation 9 (8), 1997.
 context : tuple of str
     What the recurrent state drives: of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
-    units' first input).  Default: all but "hidden" for real values, all for binary ones.
+    units' first input).  Default: all but "hidden" for real values, all for binary ones; None, of `RNNMADE`: all.
 window : int or None, default=None
     Frames of a training window.  Longer sequences are cut, at other places in each epoch, and the state before a
     window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.

@@ -44,7 +44,7 @@ def implied_options(head, conditioner, arrays, *, recurrent, owner):
             raise ValueError(f"{owner}.from_parameters needs the parameter {name!r}, which is missing.")
         if arrays[name].ndim != ndim:
             raise ValueError(f"parameter {name!r} must have {ndim} axes. Got shape {arrays[name].shape}.")
-    options = {"n_hidden": conditioner.implied_hidden(arrays)}
+    options = conditioner.implied(arrays)
     if head.mixture:
         options["n_components"] = next(arrays[name] for name in sources if name not in ("W", "W_rec")).shape[-1]
     if recurrent:

@@ -35,12 +35,16 @@ MIXTURES = tuple(name for name, head in reference.HEADS.items() if head.mixture)
 # ---- cases -------------------------------------------------------------------------------------------------
 
 
+CHOICES = ("head", "activation", "cell", "min_scale", "conditioner")  # of a case, for the functions of the reference
+
+
 @dataclass(frozen=True)
 class Case:
-    """One model and its data. R = 0: a static model (rows of one array). Only mixtures have K."""
+    """One model and its data. R = 0: a static model (rows of one array). Only mixtures have K.
+    H: a tuple of the sizes of its layers where the conditioner is "made"."""
 
     D: int
-    H: int
+    H: int | tuple
     K: int
     R: int
     lengths: tuple
@@ -51,6 +55,7 @@ class Case:
     min_scale: float = 0.0
     L: int = 1  # recurrent layers
     conditioner: str = "nade"
+    direct: bool = False
 
     def __post_init__(self):
         if self.context is None:
@@ -61,13 +66,15 @@ class Case:
         return self.head in MIXTURES
 
     def __str__(self):
-        parts = [self.head, f"D{self.D}", f"H{self.H}"]
+        layers = "_".join(map(str, self.H)) if isinstance(self.H, tuple) else self.H
+        parts = [self.head, f"D{self.D}", f"H{layers}"]
         parts += [f"K{self.K}"] if self.mixture else []
         parts += [f"R{self.R}", self.cell, "+".join(self.context)] if self.R else ["static"]
         parts += [f"{self.L}layers"] if self.L > 1 else []
         parts += ["T" + "_".join(map(str, self.lengths)), self.activation]
         parts += [f"min{self.min_scale:g}"] if self.min_scale else []
         parts += [self.conditioner] if self.conditioner != "nade" else []
+        parts += ["direct"] if self.direct else []
         return "-".join(parts)
 
     @property
@@ -77,7 +84,7 @@ class Case:
     @property
     def choices(self):
         """The keyword arguments of the reference's functions."""
-        return {name: getattr(self, name) for name in ("head", "activation", "cell", "min_scale")}
+        return {name: getattr(self, name) for name in CHOICES}
 
     @property
     def options(self):
@@ -93,7 +100,8 @@ class Case:
     def estimator_name(self):
         if self.R and self.conditioner == "shared":
             return "RNNGMM"
-        return ("RNN" if self.R else "") + ("RNADE" if self.mixture else "NADE")
+        frame = "MADE" if self.conditioner == "made" else "RNADE" if self.mixture else "NADE"
+        return ("RNN" if self.R else "") + frame
 
     def make(self, dtype=FLOAT64):
         """(parameters, list of sequences), both of the type `dtype`."""
@@ -109,7 +117,8 @@ class Case:
             context=self.context,
             n_layers=self.L,
             dtype=dtype,
-            shared=self.conditioner == "shared",
+            conditioner=self.conditioner,
+            direct=self.direct,
         )
         return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
 
@@ -128,8 +137,9 @@ class Case:
 
         parameters, sequences = self.make(dtype)
         K = self.K if self.mixture else 1
-        choices = self.activation, self.cell, self.context, self.min_scale, self.L, self.conditioner
-        layout = Layout(self.head, self.D, self.H, K, self.R, *choices)
+        sizes = self.D, self.H, K, self.R
+        choices = self.activation, self.cell, self.context, self.min_scale, self.L, self.conditioner, self.direct
+        layout = Layout(self.head, *sizes, *choices)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
 
@@ -150,15 +160,26 @@ def random_parameters(
     context=(),
     n_layers=1,
     dtype=FLOAT64,
-    shared=False,
+    conditioner="nade",
+    direct=False,
 ):
-    """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible."""
-    D, H, K, R = n_features, n_hidden, n_components, n_recurrent
+    """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible.  A MADE has numbers
+    where its masks read none, too."""
+    D, K, R = n_features, n_components, n_recurrent
+    layers = n_hidden if conditioner == "made" else (n_hidden,)
+    H = layers[-1]
 
     def normal(*shape, scale=1.0, shift=0.0):
         return shift + scale * generator.standard_normal(shape)
 
-    p = {"W": normal(H, D, scale=D**-0.5), "c": normal(H), "rho": normal(D, scale=0.3, shift=1.0)}
+    p = {"W": normal(layers[0], D, scale=D**-0.5), "c": normal(layers[0]), "rho": normal(D, scale=0.3, shift=1.0)}
+    if conditioner == "made":
+        del p["rho"]
+        for i, (below, n) in enumerate(itertools.pairwise(layers), 2):
+            p |= {f"W_{i}": normal(n, below, scale=below**-0.5), f"c_{i}": normal(n)}
+        if direct:
+            for V, b, _ in reference.HEADS[head].outputs:
+                p["V_x" + V[1:]] = normal(D, D, *((K,) if b != "b" else ()), scale=0.3 * D**-0.5)
     if reference.HEADS[head].mixture:
         for q, scale in (("alpha", 1.0), ("mu", 1.0), ("sigma", 0.4)):
             p[f"V_{q}"] = normal(D, H, K, scale=scale * max(H, 1) ** -0.5)
@@ -170,11 +191,11 @@ def random_parameters(
         p["b"] = normal(D)
         if "bias" in context:
             p["W_b"] = normal(D, R, scale=max(R, 1) ** -0.5)
-    if shared:  # a component is of the whole frame
+    if conditioner == "shared":  # a component is of the whole frame
         p = {name: value for name, value in p.items() if name[:2] not in ("W", "c", "rh", "V_")}
         p |= {name: p[name][0] for name in ("b_alpha", "W_alpha") if name in p}
     if "hidden" in context:
-        p["W_c"] = normal(H, R, scale=max(R, 1) ** -0.5)
+        p["W_c"] = normal(layers[0], R, scale=max(R, 1) ** -0.5)
     for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))) if R else ():
         GR, n_inputs = reference.CELLS[cell].gates * R, R if end else D
         p[f"W_in{end}"] = normal(GR, n_inputs, scale=n_inputs**-0.5)
@@ -284,6 +305,22 @@ LAYERED = [
     for cell in reference.CELLS
     for R, context, L in ((1, ("hidden",), 3), (18, ("alpha", "sigma"), 2), (16, ("mu", "hidden"), 2))
 ]
+# MADE: fewer units than dimensions, as many, and more; one layer and several; masks of any shape.
+MASKED = [
+    Case(D=D, H=H, K=2, R=R, lengths=(4, 1, 6), head=head, cell="tanh", context=context, activation=activation,
+         conditioner="made", direct=direct)
+    for D, H, R, activation, direct in (
+        (1, (1,), 0, "sigmoid", False),
+        (1, (3, 2), 2, "relu", True),
+        (2, (1, 4), 0, "relu", False),
+        (3, (5,), 6, "sigmoid", True),
+        (7, (4, 19, 9), 0, "sigmoid", True),
+        (10, (19, 33), 18, "relu", False),
+        (17, (16, 50), 0, "sigmoid", False),
+    )
+    for head in reference.HEADS
+    for context in ((all_contexts(head)[0], CONTEXTS[head]) if R else (None,))
+]  # fmt: skip
 # More than one block of frames, units, dimensions and contraction indices in any layout.
 LARGE = [
     Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh"),
@@ -294,6 +331,8 @@ LARGE = [
     Case(D=37, H=30, K=2, R=101, lengths=(33, 70, 1, 130), cell="gru", L=2),
     Case(D=37, H=0, K=21, R=130, lengths=(33, 70, 1, 130), cell="gru", conditioner="shared"),
     Case(D=37, H=0, K=9, R=0, lengths=(300,), min_scale=1e-3, conditioner="shared"),
+    Case(D=67, H=(130, 90), K=1, R=0, lengths=(300,), head="bernoulli", conditioner="made", direct=True),
+    Case(D=37, H=(30, 70), K=7, R=67, lengths=(33, 70, 1, 130), min_scale=1e-3, conditioner="made", cell="gru"),
 ]
 
 
@@ -308,7 +347,7 @@ def ids(values):
 
 # ---- small estimators and their data -----------------------------------------------------------------------
 
-ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE", "RNNGMM", "RNNGauss")
+ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE", "RNNGMM", "RNNGauss", "MADE", "RNNMADE")
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}  # training that leaves the parameters
 

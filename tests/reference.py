@@ -20,6 +20,12 @@ Where b_alpha is (K,) instead of (D, K), components are shared by all dimensions
     (8)  l_1 = b_alpha + W_alpha r^{t-1};     l_{d+1} = l_d + log f((x_d - mu_dk) / sigma_dk) - log sigma_dk
     (9)  z^alpha_d = l_d (less its logsumexp),     z^q_d = b^q_d + W^q_d r^{t-1}  for q in mu, sigma
 
+In the place of (3) to (5), the conditioner "made" has layers with masks (an entry that its mask leaves
+out is not read); unit i of H in a layer has degree floor(i D / H), and dimensions are counted from 0:
+
+    (3') h^1 = s(c + W x (+ W_c r^{t-1})),   h^l = s(c_l + W_l h^{l-1})     W: input j < degree; W_l: degrees <= own
+    (5') z^q_d = V^q_d' h^L + b^q_d + W^q_d r^{t-1} (+ V_x^q_d' x)          V_d: degrees <= d; V_x: inputs j < d
+
 Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
 a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:
 the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, and checks `gradient`.
@@ -387,7 +393,7 @@ def _shared_frame(p, r, value, head, min_scale):
         log_weight = HEADS[head].log_terms(value(d, z), z, min_scale)  # (8)
 
 
-def _frame(p, r, value, head, activation, min_scale):
+def _nade_frame(p, r, value, head, activation, min_scale):
     """One frame from d = 1 to D. `value(d, z)` gets the raw outputs of dimension d and answers with x_d."""
     if _shared(p):
         _shared_frame(p, r, value, head, min_scale)
@@ -400,6 +406,80 @@ def _frame(p, r, value, head, activation, min_scale):
         a = a + x_d * p["W"][:, d]  # (3)
 
 
+def _layers(p):
+    """W and c of each layer of a MADE, names and masked arrays, and the mask of what drives the outputs."""
+    found, D, layer = [], p["W"].shape[1], 1
+    below, name = None, "W"
+    while name in p:
+        degree = np.array([i * D // len(p[name]) for i in range(len(p[name]))])
+        mask = np.arange(D) < degree[:, None] if layer == 1 else below <= degree[:, None]
+        found.append((name, name.replace("W", "c"), mask))
+        below, layer = degree, layer + 1
+        name = f"W_{layer}"
+    return found, below <= np.arange(D)[:, None]
+
+
+def _made_hidden(p, r, x, activation):
+    """The hidden units of all layers for x (D,)."""  # (3')
+    s, _ = ACTIVATIONS[activation]
+    h, below = [], x
+    for W, c, mask in _layers(p)[0]:
+        a = p[c] + (p[W] * mask) @ below
+        if W == "W" and "W_c" in p:
+            a = a + p["W_c"] @ r
+        below = s(a)
+        h.append(below)
+    return h
+
+
+def _made_outputs(p, d, h, r, x, head):
+    """z of dimension d."""  # (5')
+    read = _layers(p)[1][d]
+    z = _raw_outputs(p, d, h * read, r, head)
+    for q, (V, _, _) in enumerate(HEADS[head].outputs):
+        V_x = "V_x" + V[1:]
+        if V_x in p:
+            z[q] = z[q] + np.dot(x * (np.arange(x.size) < d), p[V_x][d])
+    return z
+
+
+def _made_frame(p, r, value, head, activation, min_scale):
+    """One frame, a whole pass for each dimension."""
+    x = np.zeros(p["W"].shape[1])
+    for d in range(x.size):
+        x[d] = value(d, _made_outputs(p, d, _made_hidden(p, r, x, activation)[-1], r, x, head))
+
+
+def _made_backward(p, g, x, r, head, activation, min_scale):
+    """One frame. Adds to g; returns log p(x^t | x^<t) and what r^{t-1} gets."""
+    _, ds = ACTIVATIONS[activation]
+    h = _made_hidden(p, r, x, activation)
+    layers, read = _layers(p)
+    dh, dr, log_p = np.zeros_like(h[-1]), np.zeros_like(r), 0.0
+    for d in range(x.size):
+        z = _made_outputs(p, d, h[-1], r, x, head)
+        log_p += HEADS[head].log_density(x[d], z, min_scale)
+        for (V, b, W), dz in zip(HEADS[head].outputs, HEADS[head].gradient(x[d], z, min_scale), strict=True):
+            g[V][d] += np.multiply.outer(h[-1] * read[d], dz)  # undoes (5')
+            g[b][d] += dz
+            dh = dh + np.dot(p[V][d], dz) * read[d]
+            if "V_x" + V[1:] in p:
+                g["V_x" + V[1:]][d] += np.multiply.outer(x * (np.arange(x.size) < d), dz)
+            if W in p:
+                g[W][d] += np.multiply.outer(dz, r)
+                dr = dr + np.dot(dz, p[W][d])
+    for i in reversed(range(len(layers))):  # undoes (3')
+        W, c, mask = layers[i]
+        da = dh * ds(h[i])
+        g[W] += np.outer(da, h[i - 1] if i else x) * mask
+        g[c] += da
+        dh = (p[W] * mask).T @ da
+    if "W_c" in p:
+        g["W_c"] += np.outer(da, r)
+        dr = dr + p["W_c"].T @ da
+    return log_p, dr
+
+
 def log_density_dims(
     parameters,
     x,
@@ -408,6 +488,7 @@ def log_density_dims(
     activation="sigmoid",
     cell="sigmoid",
     min_scale=0.0,
+    conditioner="nade",
     inputs=None,
     mask=None,
 ):
@@ -426,7 +507,7 @@ def log_density_dims(
             log_p[t, d] = HEADS[head].log_density(x[t, d], z, min_scale)
             return x[t, d]
 
-        _frame(p, r[t], value, head, activation, min_scale)
+        CONDITIONERS[conditioner][0](p, r[t], value, head, activation, min_scale)
     return log_p
 
 
@@ -435,7 +516,9 @@ def log_density(parameters, sequences, **choices):
     return sum(log_density_dims(parameters, x, **choices).sum() for x in sequences)
 
 
-def conditionals(parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0):
+def conditionals(
+    parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0, conditioner="nade"
+):
     """alpha, mu, sigma, each (T, D, K); Bernoulli: p, (T, D)                                           (6)"""
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
@@ -447,7 +530,7 @@ def conditionals(parameters, x, *, head="gaussian", activation="sigmoid", cell="
             found.append(HEADS[head].link(z, min_scale))
             return x[t, d]
 
-        _frame(p, r[t], value, head, activation, min_scale)
+        CONDITIONERS[conditioner][0](p, r[t], value, head, activation, min_scale)
     arrays = [np.stack(values).reshape(*x.shape, *values[0].shape) for values in zip(*found, strict=True)]
     return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
@@ -464,6 +547,7 @@ def draw(
     activation="sigmoid",
     cell="sigmoid",
     min_scale=0.0,
+    conditioner="nade",
 ):
     """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).
 
@@ -479,7 +563,7 @@ def draw(
             x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], noise[t, d])
             return past[t, d]
 
-        _frame(p, *_conditions(p, [state], None), value, head, activation, min_scale)
+        CONDITIONERS[conditioner][0](p, *_conditions(p, [state], None), value, head, activation, min_scale)
         state = _step(p, past[t], state, cell)
     return x
 
@@ -503,7 +587,7 @@ def _shared_frame_backward(p, g, x, r, head, min_scale):
     return logsumexp(terms), dr
 
 
-def _frame_backward(p, g, x, r, head, activation, min_scale):
+def _nade_backward(p, g, x, r, head, activation, min_scale):
     """One frame from d = D down to 1. Adds to g; returns log p(x^t | x^<t) and what r^{t-1} gets."""
     if _shared(p):
         return _shared_frame_backward(p, g, x, r, head, min_scale)
@@ -537,6 +621,10 @@ def _frame_backward(p, g, x, r, head, activation, min_scale):
     return log_p, dr
 
 
+# name: (one frame given its dimensions one after the other, its gradient)
+CONDITIONERS = {"nade": (_nade_frame, _nade_backward), "made": (_made_frame, _made_backward)}
+
+
 def gradient(
     parameters,
     sequences,
@@ -545,6 +633,7 @@ def gradient(
     activation="sigmoid",
     cell="sigmoid",
     min_scale=0.0,
+    conditioner="nade",
     inputs=None,
     masks=None,
 ):
@@ -564,7 +653,7 @@ def gradient(
         r = _conditions(p, states, None if masks is None else masks[i])
         ds = [[np.zeros_like(state) for state in states[0]] for _ in range(T + 1)]  # 0 at T: r^T predicts nothing
         for t in reversed(range(T)):  # the frame x[t] is predicted from r[t]
-            log_p, dr = _frame_backward(p, g, x[t], r[t], head, activation, min_scale)
+            log_p, dr = CONDITIONERS[conditioner][1](p, g, x[t], r[t], head, activation, min_scale)
             ds[t][-1][:R] = dr if masks is None else masks[i][t] * dr
             total += log_p
         layers, of_layers = _layers(p), _layers(g)

@@ -23,6 +23,8 @@ OPTIONS = {
     "RNNNADE": TINY | {"n_recurrent": 2},
     "RNNGMM": {"n_components": 2, "n_recurrent": 2, "max_epochs": 1, "random_state": 0},
     "RNNGauss": {"n_recurrent": 2, "max_epochs": 1, "random_state": 0},
+    "MADE": TINY,
+    "RNNMADE": TINY | {"n_recurrent": 2, "n_components": 2, "conditional": "gaussian"},
 }
 
 
@@ -42,6 +44,8 @@ def m(tmp_path_factory):
         "RNNNADE": [(x > 0).astype(float) for x in sequences],
         "RNNGMM": sequences,
         "RNNGauss": sequences,
+        "MADE": (vectors > 0).astype(float),
+        "RNNMADE": sequences,
     }
     models = {name: new(name).fit(X) for name, X in data.items()}
     scores = {name: model.score_samples(data[name]) for name, model in models.items()}
@@ -244,6 +248,13 @@ TABLE = [
     option("RNNRNADE", "window", 10**30),
     # of sequence estimators
     option("RNNRNADE", "n_recurrent", -1),
+    *(option("MADE", "n_hidden", value) for value in (0, (), (5, 0), (5, 2.5), ("5",), "55", [[2]], 10**30)),
+    option("MADE", "n_hidden", (5, 10**30)),
+    option("MADE", "conditional", "foo"),
+    option("MADE", "transform", "whiten", "'transform' .* must be None or 'auto' with conditional='bernoulli'"),
+    option("MADE", "mean_gradient", True),
+    option("RNNMADE", "context", ("bias",)),
+    option("RNNMADE", "context", "all"),
     option("RNNNADE", "n_recurrent", 2.5),
     option("RNNRNADE", "cell", "foo"),
     option("RNNNADE", "cell", 1),
@@ -524,8 +535,11 @@ WRONG = {
     "input_dropout": [1.0, -0.1, NAN, None],
     "context_dropout": [1.0, -0.1, NAN, None],
     "learn_rho": ["maybe", None, 2],
+    "direct": ["yes", None, 2],
     "missing": ["drop", True, 1],
 }
+# What is wrong for all other classes.
+RIGHT = [("MADE", "conditional", "bernoulli"), ("RNNMADE", "conditional", "bernoulli"), ("RNNMADE", "context", None)]
 TABLE += [
     (f"every option: {row[0]}", *row[1:])
     for name in OPTIONS
@@ -533,6 +547,7 @@ TABLE += [
         option(name, parameter, value)
         for parameter in getattr(rnnrnade, name)._parameter_constraints
         for value in WRONG[parameter]
+        if (name, parameter, value) not in RIGHT
     )
 ]
 
@@ -564,7 +579,7 @@ DATA = {  # what is done to X: (of vectors, of sequences, what is said)
 
 
 def on_every_call(name):
-    recurrent, binary = name.startswith("RNN"), "NADE" in name and "RNADE" not in name
+    recurrent, binary = name.startswith("RNN"), ("NADE" in name and "RNADE" not in name) or name == "MADE"
     calls = TAKES_X | ({} if binary else REAL_ONLY) | (FORECASTS if recurrent else {})
     place = PLACE if recurrent else "row 7, dimension 2"
     for method, (arguments, prefix) in calls.items():

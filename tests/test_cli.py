@@ -75,7 +75,7 @@ def column(rows, name):
 
 @pytest.mark.parametrize("model", cli.MODELS)
 def test_fit_saves_a_model_of_each_kind(model, run, folder, sequences, tmp_path):
-    binary = "nade" in model.split("rnade") or model in ("nade", "rnnnade")
+    binary = model in ("nade", "rnnnade", "made", "rnnmade")
     np.savez(tmp_path / "data.npz", *[(x > 0).astype(float) if binary else x for x in sequences])
     output = tmp_path / "model.safetensors"
     options = TINY if "nade" in model or "rnade" in model else TINY[2:]  # without hidden units
@@ -86,6 +86,14 @@ def test_fit_saves_a_model_of_each_kind(model, run, folder, sequences, tmp_path)
     assert type(getattr(rnnrnade, cli.MODELS[model]).load(output)).__name__ == cli.MODELS[model]
     code, out, err = run("score", output, tmp_path / "data.npz")
     assert (code, err, len(table(out))) == (0, "", len(sequences))
+
+
+def test_fit_of_made_takes_layers_and_real_numbers(run, sequences, tmp_path):
+    np.savez(tmp_path / "data.npz", *sequences)
+    output, options = tmp_path / "model.safetensors", [*TINY, "--hidden", "6,4", "--conditional", "gaussian"]
+    code, _, err = run("fit", tmp_path / "data.npz", "-o", output, "--model", "made", *options)
+    assert (code, err) == (0, "")
+    assert rnnrnade.MADE.load(output).n_hidden == (6, 4)
 
 
 def test_fit_passes_its_options_on(run, folder, tmp_path):

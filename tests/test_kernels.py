@@ -15,6 +15,7 @@ from helpers import (
     GATED,
     LARGE,
     LAYERED,
+    MASKED,
     MIXTURES,
     SHARED,
     TOLERANCE,
@@ -36,7 +37,7 @@ from rnnrnade import _core
 from rnnrnade.layout import Layout
 from rnnrnade.model import Model
 
-SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + SHARED + cases(5)
+SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + SHARED + MASKED + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
@@ -228,6 +229,7 @@ def test_the_definition_has_every_member_of_the_lists():
     for what, ours, defined in (
         ("head", rnnrnade.heads.HEADS, reference.HEADS),
         ("cell", rnnrnade.layout.CELLS, reference.CELLS),
+        ("conditioner", rnnrnade.conditioners.CONDITIONERS, reference.CONDITIONERS),
         ("activation", rnnrnade.layout.ACTIVATIONS, reference.ACTIVATIONS),
     ):
         assert set(ours) == set(defined), f"write each {what} by hand in tests/reference.py: {set(ours) ^ set(defined)}"

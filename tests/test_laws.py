@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import reference
 from helpers import (
+    CONTEXTS,
     DTYPES,
     FLOAT32,
     FLOAT64,
@@ -48,6 +49,12 @@ MODELS += [  # of each other family a recurrent and a static one
     for head in MIXTURES
     if head != "gaussian"
     for R in (9, 0)
+]
+MODELS += [
+    Case(D=9, H=(11, 7), K=1, R=0, lengths=LENGTHS, head="bernoulli", conditioner="made", direct=True),
+    Case(
+        D=5, H=(11, 3, 8), K=3, R=9, lengths=LENGTHS, min_scale=1e-3, conditioner="made", context=CONTEXTS["gaussian"]
+    ),
 ]
 every_model = pytest.mark.parametrize("case", MODELS, ids=ids(MODELS))
 dtypes = pytest.mark.parametrize("dtype", DTYPES)

@@ -48,7 +48,7 @@ def test_layers_leave_the_first_values_of_the_others():
     assert_same_bits({name: many[name] for name in few}, dict(few))
 
 
-@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name.endswith("ADE")])
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name.endswith("NADE") or name.endswith("RNADE")])
 @pytest.mark.parametrize("learn_rho", [False, True])
 def test_rho_is_one_unless_learned(name, learn_rho):
     if name.endswith("RNADE"):

@@ -7,6 +7,7 @@ from helpers import (
     EDGES,
     EVERY_CONTEXT,
     LAYERED,
+    MASKED,
     MIXTURES,
     STEP,
     Case,
@@ -71,7 +72,7 @@ def test_gradient_with_inputs_and_masks_is_the_derivative_in_every_coordinate(ce
     assert_near_gradient(gradient, complex_step_gradient(total, parameters), 1e-13)
 
 
-@pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + LAYERED + cases(2)), ids=ids(some))
+@pytest.mark.parametrize("case", (some := EDGES + EVERY_CONTEXT + LAYERED + MASKED + cases(2)), ids=ids(some))
 def test_gradient_is_the_derivative_in_a_random_direction(case):
     parameters, sequences = case.make()
     _, gradient = reference.gradient(parameters, sequences, **case.choices)

@@ -16,7 +16,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
-from rnnrnade import NADE, RNADE, RNNGMM, RNNNADE, RNNRNADE, Linear, OutlierDetector, RNNGauss
+from rnnrnade import (
+    MADE,
+    NADE,
+    RNADE,
+    RNNGMM,
+    RNNMADE,
+    RNNNADE,
+    RNNRNADE,
+    Linear,
+    OutlierDetector,
+    RNNGauss,
+)
 from rnnrnade.sequences import check_sequences, check_vectors
 
 SMALL = {"n_hidden": 3, "max_epochs": 3, "random_state": 0}
@@ -27,6 +38,8 @@ MODELS = [
     RNNNADE(n_recurrent=3, **SMALL),
     RNNGMM(n_components=2, n_recurrent=3, max_epochs=3, random_state=0),
     RNNGauss(n_recurrent=3, max_epochs=3, random_state=0),
+    MADE(**SMALL),
+    RNNMADE(n_recurrent=3, **SMALL),
 ]
 every_model = pytest.mark.parametrize("model", MODELS, ids=ids(type(m).__name__ for m in MODELS))
 
@@ -67,6 +80,14 @@ class ThresholdedRNNNADE(Thresholded, RNNNADE):
     pass
 
 
+class ThresholdedMADE(Thresholded, MADE):
+    pass
+
+
+class ThresholdedRNNMADE(Thresholded, RNNMADE):
+    pass
+
+
 def common_checks(model):
     """Results of scikit-learn's common checks that were not passed, by name: {name: exception}."""
     with warnings.catch_warnings():
@@ -89,6 +110,10 @@ def common_checks(model):
         (RNADE(components="frame", n_components=2, **SMALL | {"n_hidden": 0}), {}),
         (MODELS[4], OF_SEQUENCES),
         (MODELS[5], OF_SEQUENCES),
+        (ThresholdedMADE(**SMALL), {}),
+        (MADE(conditional="gaussian", n_components=2, **SMALL), {}),
+        (ThresholdedRNNMADE(n_recurrent=3, **SMALL), OF_SEQUENCES),
+        (RNNMADE(conditional="laplace", n_components=2, n_recurrent=3, **SMALL), OF_SEQUENCES),
     ],
     ids=lambda value: "" if isinstance(value, dict) else type(value).__name__,
 )

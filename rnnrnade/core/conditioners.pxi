@@ -23,6 +23,8 @@ cdef int frames_forward(const Net* net, Workspace memory, double* frames, double
     (M, D, P)."""
     if net.conditioner == SHARED_MIXTURE:
         return shared_forward(net, memory, frames, dims, parameters, theta, x, context, M, n_threads)
+    if net.conditioner == MADE:
+        return made_forward(net, memory, frames, dims, parameters, theta, x, context, M, n_threads)
     return nade_forward(net, memory, frames, dims, parameters, theta, x, context, M, n_threads)
 
 
@@ -33,17 +35,24 @@ cdef int frames_gradient(const Net* net, Workspace memory, real* grad, double* f
     parameters of the frames, and by context, dcontext.  context: rows up to a multiple of W, zero from M on."""
     if net.conditioner == SHARED_MIXTURE:
         return shared_gradient(net, memory, grad, frames, dcontext, theta, x, context, weight, M, n_threads)
+    if net.conditioner == MADE:
+        return made_gradient(net, memory, grad, frames, dcontext, theta, x, context, weight, M, n_threads)
     return nade_gradient(net, memory, grad, frames, dcontext, theta, x, context, weight, M, n_threads)
 
 
 cdef inline Py_ssize_t draw_size(const Net* net, Py_ssize_t B) noexcept nogil:
     """Numbers that a draw keeps from one dimension to the next."""
+    if net.conditioner == MADE:
+        return made_draw_size(net, B)
     return shared_draw_size(net, B) if net.conditioner == SHARED_MIXTURE else nade_draw_size(net, B)
 
 
 cdef void draw_begin(const Net* net, real* own, const real* context, const real* theta, Py_ssize_t B) noexcept nogil:
     """The start of a frame.  context: (C, B)."""
-    nade_draw_begin(net, own, context, theta, B)             # of shared components: l_1 in the place of a_1
+    if net.conditioner == MADE:
+        made_draw_begin(net, own, context, theta, B)
+    else:
+        nade_draw_begin(net, own, context, theta, B)         # of shared components: l_1 in the place of a_1
 
 
 cdef void draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,
@@ -52,6 +61,8 @@ cdef void draw_outputs(const Net* net, real* z, real* own, const real* x, const 
     x: (D, B), known before d."""
     if net.conditioner == SHARED_MIXTURE:
         shared_draw_outputs(net, z, own, x, theta, d, B, valid)
+    elif net.conditioner == MADE:
+        made_draw_outputs(net, z, own, x, theta, d, B, valid)
     else:
         nade_draw_outputs(net, z, own, x, theta, d, B, valid)
 

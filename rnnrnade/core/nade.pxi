@@ -68,7 +68,8 @@ cdef void panels_forward(const Net* net, double* frames, double* dims, real* par
                 e = d - d0
                 hidden_and_outputs(net, a + p * H * W, h, z + e * P * W, theta, a + p * H * W,
                                    x_p + (p * D + d - 1) * W if d > 0 else <real*>NULL, d, lanes_for(valid, W))
-            block_log_density(net, frames, dims, parameters, log_density, scratch, z, theta, x_p + p * D * W, d0, at, valid)
+            block_log_density(net, frames, dims, parameters, log_density, scratch, z, theta, x_p + p * D * W, d0, at,
+                              valid)
 
 
 cdef int nade_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters,

@@ -3,12 +3,12 @@
 HEADS = FAMILIES | {"bernoulli": <int>BERNOULLI}
 CELLS = {"sigmoid": <int>SIGMOID_CELL, "tanh": <int>TANH_CELL, "gru": <int>GRU_CELL, "lstm": <int>LSTM_CELL}
 ACTIVATIONS = {"sigmoid": <int>SIGMOID_UNIT, "relu": <int>RELU_UNIT}
-CONDITIONERS = {"nade": <int>NADE, "shared": <int>SHARED_MIXTURE}
+CONDITIONERS = {"nade": <int>NADE, "made": <int>MADE, "shared": <int>SHARED_MIXTURE}
 PADDING = <int>PAD                  # the last axis of a parameter is padded to a multiple of it
 
 
 cdef enum:
-    NADE, SHARED_MIXTURE, N_CONDITIONERS    # conditioners.pxi
+    NADE, MADE, SHARED_MIXTURE, N_CONDITIONERS      # conditioners.pxi
 
 
 # ---- the network: sizes, choices, and where each block of the flat parameter vector begins -------------------------
@@ -27,6 +27,15 @@ cdef struct Layer:
     Py_ssize_t state, gates, below  # where its own, and the state of the layer below, begin in rows of states and gates
 
 
+cdef struct Dense:
+    # A layer of hidden units with masks (made.pxi).
+    Py_ssize_t H, width             # units; numbers from one row of W to the next
+    Py_ssize_t W, c                 # where they begin in the parameters
+    const int64_t* degree           # (H)       ascending
+    const int64_t* reads            # (H)       numbers of the layer below that a unit reads
+    const int64_t* until            # (D + 1)   units of a degree below 0 ... D
+
+
 cdef struct Net:
     Py_ssize_t D, H, P, F, J, Q, Hp   # of a frame; F of the P raw outputs have a bias for each dimension
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
@@ -37,6 +46,12 @@ cdef struct Net:
     int head, activation, cell, conditioner
     bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
     bint hidden_context
+    const Dense* dense            # (n_dense)             MADE
+    const int64_t* counts         # 0 ... D - 1           MADE
+    Py_ssize_t n_dense, Dp, A     # Dp, A: of what x gives to the raw outputs past the units, where `direct`
+    bint direct
+    double cost                   # multiply-adds of a frame
+    Py_ssize_t of_frame           # numbers at the front of the parameters that are no recurrence's
     outputs at
     Py_ssize_t W, c, rho, V, b, U, W_c, r0, size         # r0: a row of states
     const kernel_row* row
@@ -45,6 +60,8 @@ cdef struct Net:
 cdef class Network:
     """Sizes, choices and offsets for the kernels, made once from a layout (model.py)."""
     cdef Net net
+    cdef Dense* dense
+    cdef int64_t* tables          # what these point to
 
     def __cinit__(self, layout):
         cdef Layer* layer
@@ -86,9 +103,49 @@ cdef class Network:
             layer.state = (net.L - 1 - l) * net.Sl                    # the top layer in front: frames read it
             layer.gates = (net.L - 1 - l) * net.Al
             layer.below = layer.state + net.Sl
+        net.of_frame = offsets.get("W_in", layout.size)
+        net.cost = net.D * (net.P * (net.H + net.C) + net.H + 2.0)
+        net.direct, net.A, net.Dp = "A" in offsets, offsets.get("A", 0), layout.Dp
+        if net.conditioner == MADE:
+            self.add_masks(layout)
 
     def __dealloc__(self):
         free(self.net.layers)
+        free(self.dense)
+        free(self.tables)
+
+    cdef int add_masks(self, layout) except -1:
+        """The masks of a MADE, from the degrees of its units."""
+        cdef Py_ssize_t D = self.net.D, n = len(layout.units), l, i, m
+        cdef int64_t* free_table
+        cdef Dense* at
+        net = &self.net
+        degrees = layout.degrees
+        self.dense = <Dense*>calloc(n, sizeof(Dense))
+        self.tables = <int64_t*>calloc(D + n * (D + 1) + 2 * sum(layout.units), sizeof(int64_t))
+        if self.dense == NULL or self.tables == NULL:
+            raise MemoryError(f"no memory for the masks of {layout}")
+        net.dense, net.n_dense, net.counts, free_table = self.dense, n, self.tables, self.tables + D
+        for i in range(D):
+            self.tables[i] = i
+        net.cost = <double>net.D * net.P * net.C + (net.H * net.C if net.hidden_context else 0)
+        for l in range(n):
+            at = &self.dense[l]
+            at.H, at.width = layout.units[l], net.Dp if l == 0 else layout.padded_units[l - 1]
+            at.W, at.c = layout.offsets[layout.frame.named("W", l)], layout.offsets[layout.frame.named("c", l)]
+            until, degree, reads = free_table, free_table + D + 1, free_table + D + 1 + at.H
+            at.until, at.degree, at.reads, free_table = until, degree, reads, reads + at.H
+            for i in range(at.H):
+                degree[i] = degrees[l][i]
+                if not (degree[i - 1] if i else 0) <= degree[i] < D:
+                    raise ValueError(f"degrees must ascend from 0 on and be below {D}. Got {degree[i]} at {i}.")
+                reads[i] = degree[i] if l == 0 else self.dense[l - 1].until[degree[i] + 1]
+                net.cost += reads[i]
+                for m in range(degree[i] + 1, D + 1):
+                    until[m] += 1
+        for m in range(D):
+            net.cost += net.J * (self.dense[n - 1].until[m + 1] + (m if net.direct else 0))
+        return 0
 
     cdef Net bound(self) except *:
         """The network with the row of kernels in use."""
@@ -98,7 +155,7 @@ cdef class Network:
 
 
 cdef double multiply_adds(const Net* net, Py_ssize_t M) noexcept:
-    return <double>M * net.D * (net.P * (net.H + net.C) + net.H + 2.0) + recurrent_multiply_adds(net, M)
+    return M * net.cost + recurrent_multiply_adds(net, M)
 
 
 cdef double recurrent_multiply_adds(const Net* net, Py_ssize_t M) noexcept:

@@ -44,8 +44,8 @@ cdef void outputs_of_drawn_context(const Net* net, real* z, const real* context,
 cdef void block_log_density(const Net* net, double* frames, double* dims, real* parameters, real* log_density,
                             real* scratch, real* z, const real* theta, const real* x_p, Py_ssize_t d0, Py_ssize_t at,
                             Py_ssize_t valid) noexcept nogil:
-    """(6) and (7) of a block of dimensions from d0 on, of a panel whose first frame is `at`, added to frames (M,); where
-    they are not NULL, dims (M, D) and conditional parameters (M, D, P).  z: (block, P, W).  x_p: (D, W).
+    """(6) and (7) of a block of dimensions from d0 on, of a panel whose first frame is `at`, added to frames (M,);
+    where they are not NULL, dims (M, D) and conditional parameters (M, D, P).  z: (block, P, W).  x_p: (D, W).
     log_density: (block, W).  scratch: (P, W)."""
     cdef Py_ssize_t d, e, l, k, D = net.D, P = net.P, W = width_of(net.row, theta)
     cdef double sums[MAX_WIDTH]

@@ -329,7 +329,7 @@ cdef int shared_gradient(const Net* net, Workspace memory, real* grad, double* f
     cdef Py_ssize_t of_thread = pieces((net.P + 1) * W, 64) * 64
     cdef real* buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
     memset(db, 0, (D * F + K) * W * sizeof(real))
-    memset(grad, 0, (net.layers[0].W_in if net.R else net.size) * sizeof(real))
+    memset(grad, 0, net.of_frame * sizeof(real))
     for first in range(0, n_panels, most):
         memory.leave()
         with nogil:
