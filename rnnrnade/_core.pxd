@@ -26,10 +26,14 @@ cdef extern from "kernels/kernels.h" nogil:
         BERNOULLI
         N_HEADS
 
+    struct shape:
+        double nu, inverse, power, log_norm, log_norm_slope
+
     struct outputs:
-        Py_ssize_t K, alpha, mu, sigma
+        Py_ssize_t K, alpha, mu, sigma, nu
         double min_scale
         int family
+        const shape* shapes
 
     struct head_kernels_f32:
         void (*log_density)(float*, float*, float*, const float*, const outputs*) noexcept nogil

@@ -193,6 +193,7 @@ def forward(Network network not None, const real[::1] theta not None, Frames fra
     if M == 0:
         return
     theta_ = &theta[0]
+    shapes_of(&net, space, theta_)
     n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, width_of(net.row, theta_)))
     if net.R:
         r = <real*>space.take((M + 1) * net.Sp * sizeof(real))
@@ -236,6 +237,7 @@ def gradient(Network network not None, real[::1] grad not None, double[::1] log_
         memset(&grad[0], 0, net.size * sizeof(real))
         return
     theta_ = &theta[0]
+    shapes_of(&net, space, theta_)
     inputs_ = &x[0, 0] if inputs is None else &inputs[0, 0]
     W = width_of(net.row, theta_)
     rows = pieces(M, W) * W + 1
@@ -295,7 +297,8 @@ def states(Network network not None, real[:, ::1] out not None, const int64_t[::
 def sample(Network network not None, real[:, :, ::1] x not None, const real[::1] theta not None,
            const real[:, :, ::1] uniform not None, const real[:, :, ::1] noise not None, real[:, ::1] state=None,
            int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each.  state (N, Sp)
+    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each (of a family with a shape two,
+    noise (N, T, 2 D)).  state (N, Sp)
     is the recurrent state that conditions the first frame, and becomes the one after the last."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
@@ -303,7 +306,7 @@ def sample(Network network not None, real[:, :, ::1] x not None, const real[::1]
     check_shape("x", &x.shape[0], 3, N, T, net.D)
     check_shape("theta", &theta.shape[0], 1, net.size)
     check_shape("uniform", &uniform.shape[0], 3, N, T, net.D)
-    check_shape("noise", &noise.shape[0], 3, N, T, net.D)
+    check_shape("noise", &noise.shape[0], 3, N, T, net.D * net.noises)
     if state is not None:
         check_shape("state", &state.shape[0], 2, N, net.Sp)
     elif net.R:
@@ -311,6 +314,7 @@ def sample(Network network not None, real[:, :, ::1] x not None, const real[::1]
     check_threads(n_threads)
     if N == 0 or T == 0:
         return
+    shapes_of(&net, space, &theta[0])
     draw_frames(&net, space, &x[0, 0, 0], &theta[0], &uniform[0, 0, 0], &noise[0, 0, 0],
                 &state[0, 0] if net.R else <real*>NULL, N, T, n_threads)
 
@@ -332,6 +336,7 @@ def from_normal(Network network not None, double[:, ::1] e not None, const real[
     check_threads(n_threads)
     if M == 0:
         return
+    shapes_of(&net, space, &theta[0])
     frames_from_normal(&net, space, &e[0, 0], &theta[0], &score[0, 0], &frames.packed, initial_, n_threads)
 
 
@@ -347,6 +352,7 @@ def score_frame(Network network not None, double[::1] dims not None, const real[
     check_shape("state", &state.shape[0], 1, net.Sp)
     cdef const real* theta_ = &theta[0]
     cdef real* state_ = &state[0] if net.R else <real*>NULL
+    shapes_of(&net, space, theta_)
     cdef Py_ssize_t W = width_of(net.row, theta_)
     cdef Draw at = draw_layout(&net, W, 1)
     cdef real* panel = <real*>space.take((at.size + (net.P + 2) * W + 2 * net.at.K) * sizeof(real))

@@ -15,6 +15,7 @@ from .checks import LARGEST
 from .heads import HEADS
 
 SPREAD = 0.6  # of the components' means about 0, in the unit of the transform's output
+NU = 10.0  # degrees of freedom of Student components
 
 
 @cache
@@ -30,6 +31,14 @@ def scale_mixture(freedom, K):
         p /= p.sum(axis=1, keepdims=True)
         weight, variance = p.mean(axis=0), (p * x[:, None] ** 2).sum(axis=0) / p.sum(axis=0)
     return weight, np.sqrt(variance)
+
+
+def first_shapes(layout, freedom):
+    """[degrees of freedom (D, K)] of Student components, NU where `freedom` is infinite; [] of others."""
+    if not HEADS[layout.head].shapes:
+        return []
+    nu = np.broadcast_to(np.where(np.isfinite(freedom), freedom, NU), layout.D)
+    return [np.tile(nu[:, None], (1, layout.K))]
 
 
 class Nade:
@@ -77,18 +86,19 @@ class Nade:
         return {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
 
     def first_components(self, layout, generator, freedom):
-        """(weights, means, scales), each (D, K), of the mixtures with which training starts; freedom: degrees of
-        freedom of each dimension, (D,), or of all."""
+        """(weights, means, scales and shapes), each (D, K), of the mixtures with which training starts; freedom: degrees
+        of freedom of each dimension, (D,), or of all."""
         D, K, head = layout.D, layout.K, HEADS[layout.head]
         mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
-        scale = np.sqrt(1 - np.mean(mu**2)) / head.deviation
-        weight, mu, scale = np.full((D, K), 1 / K), np.tile(mu, (D, 1)), np.full((D, K), scale)
+        shapes = first_shapes(layout, freedom)
+        scale = np.sqrt(1 - np.mean(mu**2)) / head.deviation(*shapes)
+        weight, mu, scale = np.full((D, K), 1 / K), np.tile(mu, (D, 1)), np.broadcast_to(scale, (D, K)).copy()
         if layout.head == "gaussian":
             for d, of_column in enumerate(np.broadcast_to(freedom, D)):
                 if np.isfinite(of_column):
                     weight[d], scale[d] = scale_mixture(float(of_column), K)
                     mu[d] = 0.0
-        return weight, mu, scale
+        return weight, mu, scale, *shapes
 
     def sources(self, head):
         """Parameters whose shapes say all sizes, with their numbers of axes."""
@@ -140,13 +150,14 @@ class Shared:
         """Components share the whole frame: their centres are as far from 0 for any D, in directions of their own, or,
         with degrees of freedom, they differ in scale alone, as those of a multivariate Student t do."""
         D, K, head = layout.D, layout.K, HEADS[layout.head]
+        shapes = first_shapes(layout, freedom)
         freedom = float(np.broadcast_to(freedom, D)[0])
         if layout.head == "gaussian" and np.isfinite(freedom):
             weight, scale = scale_mixture(freedom, K)
             return weight, np.zeros((D, K)), np.tile(scale, (D, 1))
         mu = SPREAD * D**-0.5 * ndtri((np.arange(K) + 0.5) / K)
-        scale = np.full((D, K), np.sqrt(1 - np.mean(mu**2)) / head.deviation)
-        return np.full(K, 1 / K), np.stack([generator.permutation(mu) for _ in range(D)]), scale
+        scale = np.broadcast_to(np.sqrt(1 - np.mean(mu**2)) / head.deviation(*shapes), (D, K))
+        return np.full(K, 1 / K), np.stack([generator.permutation(mu) for _ in range(D)]), scale, *shapes
 
     def sources(self, head):
         return {"b_mu": 2}

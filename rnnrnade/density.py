@@ -28,7 +28,7 @@ from .model import Model, Scores
 from .sequences import check_leading
 from .training import Data
 
-__all__ = ["BernoulliParameters", "MixtureParameters"]
+__all__ = ["BernoulliParameters", "MixtureParameters", "StudentParameters"]
 
 DRAWS = 1 << 22  # random numbers of each kind held at a time
 
@@ -42,6 +42,15 @@ class MixtureParameters(NamedTuple):
     alpha: np.ndarray
     mu: np.ndarray
     sigma: np.ndarray
+
+
+class StudentParameters(NamedTuple):
+    """The same of Student components, with their degrees of freedom, which neither frames nor X change."""
+
+    alpha: np.ndarray
+    mu: np.ndarray
+    sigma: np.ndarray
+    nu: np.ndarray
 
 
 class BernoulliParameters(NamedTuple):
@@ -185,14 +194,15 @@ class Density:
             for rows, scores in outputs:
                 p[rows] = front.back(scores.parameters[:, :, 0])
             return BernoulliParameters(p)
-        found = MixtureParameters(*(allocated("the parameters of all conditionals", (*shape, K)) for _ in range(3)))
+        kind = StudentParameters if self.head.shapes else MixtureParameters
+        found = kind(*(allocated("the parameters of all conditionals", (*shape, K)) for _ in kind._fields))
         moved = front.location_and_scale(data.frames, data.offsets)
         for rows, scores in outputs:
-            alpha, mu, sigma = np.split(scores.parameters.astype(np.float64), 3, axis=2)
+            alpha, mu, sigma, *own = np.split(scores.parameters.astype(np.float64), len(found), axis=2)
             if moved is not None:
                 location, scale = (values[rows, :, None] for values in moved)
                 mu, sigma = location + scale * mu, scale * sigma
-            for of_all, values in zip(found, (alpha, mu, sigma), strict=True):
+            for of_all, values in zip(found, (alpha, mu, sigma, *own), strict=True):
                 of_all[rows] = front.back(values)
         for name, values in found._asdict().items():
             check_finite(name, values, lambda row, d, k: data.place(row, d))

@@ -13,7 +13,9 @@ from any u, and the components' own quantiles bracket the root.
 import numpy as np
 from scipy.special import erf, expit, exprel, log_expit, log_ndtr, ndtr, ndtri, ndtri_exp
 
-__all__ = ["Bernoulli", "Mixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics"]
+from . import _core
+
+__all__ = ["Bernoulli", "Mixture", "MixtureOfGaussians", "MixtureOfLaplaces", "MixtureOfLogistics", "MixtureOfStudents"]
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
 UNDERFLOW = 1e-280  # of a distribution function: below, its logarithm
@@ -37,60 +39,76 @@ class Mixture:
     continuous = True
 
     # ---- what a family is: functions of u, symmetric about 0 ---------------------------------------------------------
+    # A family with parameters of its own names them in `shapes`; its functions take them behind u, m or z.
 
-    unit_variance: float  # of u
-    _log_constant: float
+    shapes = ()
+    _log_constant = 0.0
 
     @staticmethod
-    def _log_kernel(u):
+    def unit_variance(*shapes):
+        """Of u."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _log_kernel(u, *shapes):
         """log f(u) + _log_constant"""
         raise NotImplementedError
 
     @staticmethod
-    def _lower(u):
+    def _lower(u, *shapes):
         """F(u) = P(U <= u), to relative precision for u < 0"""
         raise NotImplementedError
 
     @staticmethod
-    def _log_lower(u):
+    def _log_lower(u, *shapes):
         """log F(u)"""
         raise NotImplementedError
 
     @staticmethod
-    def _quantile(z):
+    def _quantile(z, *shapes):
         """The u with F(u) = Phi(z), for z <= 0"""
         raise NotImplementedError
 
     @staticmethod
-    def _mean_absolute(m, s):
+    def _mean_absolute(m, s, *shapes):
         """E|m + s U|"""
         raise NotImplementedError
 
     @staticmethod
     def _mean_difference(m, s, t):
-        """E|m + s U - t U'|, U' another and independent"""
+        """E|m + s U - t U'|, U' another and independent; the shapes of U follow s, those of U' follow t"""
         raise NotImplementedError
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Independent draws of u."""
+        """Independent draws of u; of a family with shapes, what `_deviate` makes draws of, in a last axis of its own."""
         raise NotImplementedError
+
+    @staticmethod
+    def _deviate(noise, *shapes):
+        """Draws of u."""
+        return noise
 
     # ---- what all have -----------------------------------------------------------------------------------------------
 
-    def __init__(self, alpha, mu, sigma):
-        alpha, mu, sigma = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (alpha, mu, sigma)))
+    def __init__(self, alpha, mu, sigma, *shapes):
+        arrays = (np.asarray(a, np.float64) for a in (alpha, mu, sigma, *shapes))
+        alpha, mu, sigma, *self.own = np.broadcast_arrays(*arrays)
         self.alpha = alpha / alpha.sum(axis=-1, keepdims=True)
         self.mu, self.sigma = mu, sigma
 
     @classmethod
     def of_outputs(cls, values):
-        """From what the core gives of each conditional, (..., 3 K): alpha, mu, sigma."""
-        return cls(*np.split(np.asarray(values, np.float64), 3, axis=-1))
+        """From what the core gives of each conditional, (..., 3 K): alpha, mu, sigma; behind them the shapes."""
+        return cls(*np.split(np.asarray(values, np.float64), 3 + len(cls.shapes), axis=-1))
+
+    def _parts(self):
+        """alpha, mu, sigma and the shapes."""
+        return (self.alpha, self.mu, self.sigma, *self.own)
 
     def __getitem__(self, index):
         """The distributions at an index of the leading axes."""
-        return type(self)(self.alpha[index], self.mu[index], self.sigma[index])
+        return type(self)(*(part[index] for part in self._parts()))
 
     def _residuals(self, x):
         with np.errstate(over="ignore"):
@@ -98,23 +116,23 @@ class Mixture:
 
     def log_density(self, x):
         """Logarithm of the density at x, in nats: (...)"""
-        return self._log_sum(self._residuals(x), self.alpha, self.sigma)
+        return self._log_sum(self._residuals(x), self.alpha, self.sigma, *self.own)
 
     def cdf(self, x):
         """P(X <= x): (...)  Relative precision in the lower tail; in the upper tail, that of `sf`."""
-        return np.minimum((self.alpha * self._lower(self._residuals(x))).sum(axis=-1), 1.0)
+        return np.minimum((self.alpha * self._lower(self._residuals(x), *self.own)).sum(axis=-1), 1.0)
 
     def sf(self, x):
         """P(X > x): (...)"""
-        return np.minimum((self.alpha * self._lower(-self._residuals(x))).sum(axis=-1), 1.0)
+        return np.minimum((self.alpha * self._lower(-self._residuals(x), *self.own)).sum(axis=-1), 1.0)
 
     def log_cdf(self, x):
         """log P(X <= x): (...)  Finite however far x is in the lower tail."""
-        return _log_mean_exp(self.alpha, self._log_lower(self._residuals(x)))
+        return _log_mean_exp(self.alpha, self._log_lower(self._residuals(x), *self.own))
 
     def log_sf(self, x):
         """log P(X > x): (...)  Finite however far x is in the upper tail."""
-        return _log_mean_exp(self.alpha, self._log_lower(-self._residuals(x)))
+        return _log_mean_exp(self.alpha, self._log_lower(-self._residuals(x), *self.own))
 
     def normal_score(self, x):
         """Phi^-1(P(X <= x)), the value of a standard normal with the same probability below it: (...)
@@ -122,12 +140,13 @@ class Mixture:
         Precise in both tails, to abs(score) of 1e8 and beyond.
         """
         u = self._residuals(x)
-        lower, upper = ((self.alpha * self._lower(sign * u)).sum(axis=-1) for sign in (1, -1))
+        lower, upper = ((self.alpha * self._lower(sign * u, *self.own)).sum(axis=-1) for sign in (1, -1))
         sign, tail = np.where(lower <= upper, 1.0, -1.0), np.minimum(lower, upper)
         score = np.asarray(ndtri(tail))
         far = tail < UNDERFLOW
         if far.any():
-            score[far] = ndtri_exp(_log_mean_exp(self.alpha[far], self._log_lower(sign[far][:, None] * u[far])))
+            lower = self._log_lower(sign[far][:, None] * u[far], *(part[far] for part in self.own))
+            score[far] = ndtri_exp(_log_mean_exp(self.alpha[far], lower))
         return sign * score
 
     def ppf(self, q):
@@ -147,7 +166,7 @@ class Mixture:
         x = z.copy()
         finite = np.isfinite(z)
         each = (*z.shape, self.mu.shape[-1])
-        parts = (np.broadcast_to(part, each)[finite] for part in (self.alpha, self.mu, self.sigma))
+        parts = (np.broadcast_to(part, each)[finite] for part in self._parts())
         x[finite] = self._solve(z[finite], *parts)
         return x
 
@@ -156,8 +175,8 @@ class Mixture:
         cumulative = np.cumsum(self.alpha, axis=-1)
         uniform = generator.random(cumulative.shape[:-1]) * cumulative[..., -1]
         k = np.minimum((cumulative <= uniform[..., None]).sum(axis=-1), self.alpha.shape[-1] - 1)[..., None]
-        mu, sigma = (np.take_along_axis(part, k, axis=-1)[..., 0] for part in (self.mu, self.sigma))
-        return mu + sigma * self.noise(generator, mu.shape)
+        mu, sigma, *own = (np.take_along_axis(part, k, axis=-1)[..., 0] for part in self._parts()[1:])
+        return mu + sigma * self._deviate(self.noise(generator, mu.shape), *own)
 
     def mean(self):
         """(...)"""
@@ -166,7 +185,7 @@ class Mixture:
     def var(self):
         """(...)"""
         centred = self.mu - self.mean()[..., None]
-        return (self.alpha * (self.unit_variance * self.sigma**2 + centred**2)).sum(axis=-1)
+        return (self.alpha * (self.unit_variance(*self.own) * self.sigma**2 + centred**2)).sum(axis=-1)
 
     def crps(self, x):
         """Continuous ranked probability score at x, the integral over s of (P(X <= s) - 1{x <= s})^2: (...)
@@ -176,51 +195,54 @@ class Mixture:
         ensemble verification, 2006.
         """
         distance = np.asarray(x, np.float64)[..., None] - self.mu
-        score = (self.alpha * self._mean_absolute(distance, self.sigma)).sum(axis=-1)
+        score = (self.alpha * self._mean_absolute(distance, self.sigma, *self.own)).sum(axis=-1)
         for k in range(self.mu.shape[-1]):  # one at a time: K, not K^2 numbers for each x; every pair once
             m = self.mu[..., k:] - self.mu[..., k, None]
-            between = self.alpha[..., k:] * self._mean_difference(m, self.sigma[..., k:], self.sigma[..., k, None])
+            of_both = (
+                part[..., rest] for rest in (slice(k, None), slice(k, k + 1)) for part in (self.sigma, *self.own)
+            )
+            between = self.alpha[..., k:] * self._mean_difference(m, *of_both)
             score = score - self.alpha[..., k] * (0.5 * between[..., 0] + between[..., 1:].sum(axis=-1))
         return score
 
     # ---- quantiles ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def _log_sum(cls, u, alpha, sigma):
+    def _log_sum(cls, u, alpha, sigma, *own):
         """log sum_k alpha_k f(u_k) / sigma_k"""
         with np.errstate(over="ignore"):
-            return _log_mean_exp(alpha, cls._log_kernel(u) - np.log(sigma) - cls._log_constant)
+            return _log_mean_exp(alpha, cls._log_kernel(u, *own) - np.log(sigma) - cls._log_constant)
 
     @classmethod
-    def _score_and_slope(cls, x, alpha, mu, sigma):
+    def _score_and_slope(cls, x, alpha, mu, sigma, *own):
         """G(x) = Phi^-1(F(x)) and G'(x), precise where F(x) is not close to 1: each (n,)"""
         with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
             u = (x[:, None] - mu) / sigma
-            F = np.minimum((alpha * cls._lower(u)).sum(axis=1), 1.0)
-            density = (alpha * np.exp(cls._log_kernel(u)) / sigma).sum(axis=1)
+            F = np.minimum((alpha * cls._lower(u, *own)).sum(axis=1), 1.0)
+            density = (alpha * np.exp(cls._log_kernel(u, *own)) / sigma).sum(axis=1)
             G = ndtri(F)
             # G' = F' / phi(G), phi = Phi'; of Gaussians the constants of both densities cancel
             slope = density * np.exp(0.5 * G * G) * np.exp(LOG_SQRT_2PI - cls._log_constant)
             far = F < UNDERFLOW
             if far.any():
-                u, alpha, sigma = u[far], alpha[far], sigma[far]
-                G[far] = ndtri_exp(_log_mean_exp(alpha, cls._log_lower(u)))
-                slope[far] = np.exp(cls._log_sum(u, alpha, sigma) + 0.5 * G[far] ** 2 + LOG_SQRT_2PI)
+                u, alpha, sigma, *own = (part[far] for part in (u, alpha, sigma, *own))
+                G[far] = ndtri_exp(_log_mean_exp(alpha, cls._log_lower(u, *own)))
+                slope[far] = np.exp(cls._log_sum(u, alpha, sigma, *own) + 0.5 * G[far] ** 2 + LOG_SQRT_2PI)
         return G, slope
 
     @classmethod
-    def _solve(cls, z, alpha, mu, sigma):
-        """The x with F(x) = Phi(z), z finite: (n,) from (n,) and three of (n, K)"""
+    def _solve(cls, z, alpha, mu, sigma, *own):
+        """The x with F(x) = Phi(z), z finite: (n,) from (n,) and the parts, each (n, K)"""
         sign = np.where(z > 0, -1.0, 1.0)  # mirrored, every root is in the lower half, where F is precise
         z, mu = sign * z, sign[:, None] * mu
-        unit = cls._quantile(z)
-        quantiles = mu + sigma * unit[:, None]  # of the components: the mixture's lies between them
+        unit = cls._quantile(z) if not own else cls._quantile(*np.broadcast_arrays(z[:, None], *own))
+        quantiles = mu + sigma * (unit if own else unit[:, None])  # of the components: the mixture's lies between them
         low = np.where(alpha > 0, quantiles, np.inf).min(axis=1, initial=np.inf)
         high = np.where(alpha > 0, quantiles, -np.inf).max(axis=1, initial=-np.inf)
         # Start from one component of the same mean and spread.
         mean = (alpha * mu).sum(axis=1)
         deviation = np.sqrt((alpha * (sigma**2 + (mu - mean[:, None]) ** 2)).sum(axis=1))
-        x = np.clip(mean + unit * deviation, low, high)
+        x = high.copy() if own else np.clip(mean + unit * deviation, low, high)  # heavy tails: where log F is steep
         found = x.copy()
         tolerance = PRECISION * np.maximum(1.0, -z)
         before = high - low  # length of the step before
@@ -228,7 +250,7 @@ class Mixture:
         for _ in range(MOST_STEPS):
             if not left.size:
                 break
-            G, slope = cls._score_and_slope(x, alpha, mu, sigma)
+            G, slope = cls._score_and_slope(x, alpha, mu, sigma, *own)
             error = G - z
             low, high = np.where(error < 0, x, low), np.where(error > 0, x, high)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -245,7 +267,7 @@ class Mixture:
             before = np.abs(following - x)
             on = ~done
             left, x, z, low, high, before = left[on], following[on], z[on], low[on], high[on], before[on]
-            alpha, mu, sigma, tolerance = alpha[on], mu[on], sigma[on], tolerance[on]
+            alpha, mu, sigma, tolerance, *own = (part[on] for part in (alpha, mu, sigma, tolerance, *own))
         return sign * found
 
 
@@ -269,9 +291,12 @@ class MixtureOfGaussians(Mixture):
     1e-09
     """
 
-    unit_variance = 1.0
     _log_constant = LOG_SQRT_2PI
     _lower, _log_lower = staticmethod(ndtr), staticmethod(log_ndtr)
+
+    @staticmethod
+    def unit_variance():
+        return 1.0
 
     @staticmethod
     def _log_kernel(u):
@@ -316,8 +341,11 @@ class MixtureOfLaplaces(Mixture):
     (0.5, 18.0)
     """
 
-    unit_variance = 2.0
     _log_constant = np.log(2)
+
+    @staticmethod
+    def unit_variance():
+        return 2.0
 
     @staticmethod
     def _log_kernel(u):
@@ -377,9 +405,11 @@ class MixtureOfLogistics(Mixture):
     (0.5, 3.289868)
     """
 
-    unit_variance = np.pi**2 / 3
-    _log_constant = 0.0
     _lower, _log_lower = staticmethod(expit), staticmethod(log_expit)
+
+    @staticmethod
+    def unit_variance():
+        return np.pi**2 / 3
 
     @staticmethod
     def _log_kernel(u):
@@ -417,6 +447,98 @@ class MixtureOfLogistics(Mixture):
         return first - second
 
 
+class MixtureOfStudents(Mixture):
+    """The distributions sum_k alpha_k t(mu_k, sigma_k, nu_k), Student's, one for each entry of the leading axes.
+
+    sigma is the scale, not the standard deviation, which is sigma (nu / (nu - 2))^(1/2) for nu > 2 and else infinite.
+    Exact up to rounding in float64, but `crps`: what it says of two components is a quadrature, right to 1e-5 of itself for
+    nu >= 1.5, and slow.  A quantile that float64 does not hold is infinite.  What takes x or q broadcasts it with the leading axes.
+
+    Parameters
+    ----------
+    alpha, mu, sigma, nu : array-like of shape (..., K)
+        Weights >= 0 (divided by their sum), means, scales > 0 (`scale` of scipy.stats.t), degrees of freedom > 1.
+
+    Examples
+    --------
+    >>> from rnnrnade.distributions import MixtureOfStudents
+    >>> mixture = MixtureOfStudents([1.0], [0.0], [1.0], [4.0])
+    >>> float(mixture.cdf(0.0)), float(mixture.var())
+    (0.5, 2.0)
+    """
+
+    shapes = ("nu",)
+
+    @property
+    def nu(self):
+        return self.own[0]
+
+    @staticmethod
+    def unit_variance(nu):
+        with np.errstate(divide="ignore"):
+            return np.where(nu > 2, nu / np.maximum(nu - 2, 0), np.inf)
+
+    @staticmethod
+    def _log_kernel(u, nu):
+        return student("log_f", u, nu)
+
+    @staticmethod
+    def _lower(u, nu):
+        return student("cdf", u, nu)
+
+    @staticmethod
+    def _log_lower(u, nu):
+        return student("log_cdf", u, nu)
+
+    @staticmethod
+    def _quantile(z, nu):
+        return student("quantile", z, nu)
+
+    @classmethod
+    def _mean_absolute(cls, m, s, nu):
+        u = np.abs(m) / s
+        # u (2 F(u) - 1) + 2 f(u) (nu + u^2) / (nu - 1), without what cancels far out
+        rest = 2 * np.exp(cls._log_kernel(u, nu)) * (nu + u * u) / (nu - 1) - 2 * u * cls._lower(-u, nu)
+        return np.abs(m) + s * rest
+
+    # The mean over U' of the one above, by the trapezoid rule in x, U' = sinh(y), y = pi / 2 sinh(x), whose terms fall as
+    # exp(-(nu' - 1) |y|).
+    _nodes = np.linspace(-4.5, 4.5, 121)
+
+    @classmethod
+    def _mean_difference(cls, m, s, nu, t, nu_t):
+        m, s, nu, t, nu_t = np.broadcast_arrays(m, s, nu, t, nu_t)
+        wide = s >= t  # the wider one makes the kink of the other smooth
+        s, t = np.where(wide, s, t), np.where(wide, t, s)
+        nu, nu_t = np.where(wide, nu, nu_t), np.where(wide, nu_t, nu)
+        total, weights = 0.0, 0.0
+        for x in cls._nodes:
+            y = 0.5 * np.pi * np.sinh(x)
+            weight = np.exp(cls._log_kernel(np.sinh(y), nu_t)) * np.cosh(y) * np.cosh(x)
+            total = total + weight * cls._mean_absolute(m - t * np.sinh(y), s, nu)
+            weights = weights + weight
+        return total / weights
+
+    @staticmethod
+    def noise(generator, shape, dtype=np.float64):
+        """Two standard normals for each draw: (*shape, 2)."""
+        return filled(generator.standard_normal, (*shape, 2), dtype)
+
+    @staticmethod
+    def _deviate(noise, nu):
+        """R. W. Bailey, Polar generation of random variates with the t-distribution, 1994."""
+        first, second = noise[..., 0], noise[..., 1]
+        return first * np.sqrt(exprel((first**2 + second**2) / nu))
+
+
+def student(function, u, nu):
+    """A function of the Student family at u, of any shape that nu broadcasts with: see `_core.student`."""
+    u, nu = (np.ascontiguousarray(a, np.float64) for a in np.broadcast_arrays(u, nu))
+    found = np.empty(u.shape)
+    _core.student(function, u.ravel(), nu.ravel(), found.reshape(-1))
+    return found
+
+
 class Bernoulli:
     """The distributions of 0 and 1 with P(X = 1) = p, one for each entry of p.
 
@@ -426,6 +548,7 @@ class Bernoulli:
     """
 
     continuous = False
+    shapes = ()
 
     def __init__(self, p):
         self.p = np.asarray(p, np.float64)

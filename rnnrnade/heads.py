@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _core
-from .distributions import Bernoulli, Mixture, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics, filled
+from .distributions import (
+    Bernoulli,
+    Mixture,
+    MixtureOfGaussians,
+    MixtureOfLaplaces,
+    MixtureOfLogistics,
+    MixtureOfStudents,
+    filled,
+)
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,20 @@ class Head:
         return tuple(name for name, (_, _, W) in self.outputs.items() if W is not None)
 
     @property
-    def deviation(self):
+    def shapes(self):
+        """Names of the parameters of each component that no net drives, in their order."""
+        return self.distribution.shapes
+
+    def deviation(self, *shapes):
         """The standard deviation of a component of scale 1."""
-        return float(np.sqrt(self.distribution.unit_variance))
+        return np.sqrt(self.distribution.unit_variance(*shapes))
 
     def numbers(self, generator, shape, dtype):
-        """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any."""
+        """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any; where a
+        draw takes more than one number they lie side by side in the last axis."""
         uniform = filled(generator.random, shape, dtype)
         noise = self.distribution.noise(generator, shape, dtype)
-        return uniform, uniform if noise is None else noise
+        return uniform, uniform if noise is None else noise.reshape(*shape[:-1], -1)
 
 
 MIXTURE = {
@@ -72,6 +85,7 @@ HEADS = {
         Head("gaussian", MIXTURE, MixtureOfGaussians),
         Head("laplace", MIXTURE, MixtureOfLaplaces),
         Head("logistic", MIXTURE, MixtureOfLogistics),
+        Head("student", MIXTURE | {"nu": (None, "b_nu", None)}, MixtureOfStudents),
         Head("bernoulli", {"bias": ("V", "b", "W_b")}, Bernoulli, support="binary"),
     )
 }

@@ -301,6 +301,10 @@ class Layout:
     def sigma(self):
         return self.first("sigma")
 
+    @property
+    def nu(self):
+        return self.first("nu")
+
     def first(self, quantity):
         """The raw output at which a quantity begins (0 for one that the head does not have)."""
         return self.quantities.index(quantity) * self.K if quantity in self.quantities else 0
@@ -362,8 +366,8 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     """A flat vector to start training from.
 
     Every conditional starts close to a standard normal (mixtures of any family: components spread about 0 with total
-    variance 1), or with `freedom`, one for all or (D,), of Gaussian components close to a Student t of variance 1, so
-    that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights into
+    variance 1), or with `freedom`, one for all or (D,), of Gaussian components close to a Student t of variance 1, of
+    Student components with these degrees of freedom (> 2; without it 10), so that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights into
     hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gates of an
     LSTM start open, with bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
@@ -381,7 +385,8 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
             values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
         values[name_W] = normal(*shape_W[name in layout.frame.once :], scale=0.1 * max(R, 1) ** -0.5)
     if head.mixture:
-        weight, mu, scale = layout.frame.first_components(layout, generator, freedom)
+        weight, mu, scale, *shapes = layout.frame.first_components(layout, generator, freedom)
+        values |= {f"b_{name}": np.log(shape - 1) for name, shape in zip(head.shapes, shapes, strict=True)}  # nu
         values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
         values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
     if R:

@@ -135,7 +135,8 @@ components : {"dimension", "frame"}, default="dimension"
 {density}""",
     "family": """
 conditional : {CONDITIONALS}, default="gaussian"
-    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.""".replace(
+    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.  Those of
+    "student" have degrees of freedom nu = 1 + exp(b_nu), b_nu (D, K) learned, the same for all frames.""".replace(
         "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
     ),
     "density": """

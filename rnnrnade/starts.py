@@ -7,6 +7,7 @@ import numpy as np
 from .auto import FREEDOM, Candidate, degrees_of_freedom
 from .checks import OutOfRange
 from .density import Density
+from .heads import HEADS
 from .training import Data, Trainer, gain, lowest
 
 NEARLY_NORMAL = 40.0  # degrees of freedom
@@ -54,8 +55,10 @@ class Start:
         except OutOfRange as error:
             raise train.refusal(error) from None
         tails = [np.inf]
-        if heavy_tails and layout.head == "gaussian":
+        if heavy_tails and layout.head in ("gaussian", "student"):
             tails = [degrees_of_freedom(left_out)] if held is None else tails_of(front.map, layout.D)
+        if HEADS[layout.head].shapes:  # infinity is no place to start from
+            tails = [np.minimum(freedom, NEARLY_NORMAL) for freedom in tails] if heavy_tails else tails
         state, starts = generator.bit_generator.state, []
         for freedom in tails:  # with the same weights
             generator.bit_generator.state = state

@@ -186,6 +186,8 @@ def random_parameters(
             p[f"b_{q}"] = normal(D, K, scale=scale)
             if q in context:
                 p[f"W_{q}"] = normal(D, K, R, scale=scale * max(R, 1) ** -0.5)
+        if head == "student":
+            p["b_nu"] = normal(D, K, scale=1.5, shift=1.0)  # nu from near 1 to a hundred
     else:
         p["V"] = normal(D, H, scale=max(H, 1) ** -0.5)
         p["b"] = normal(D)
@@ -513,9 +515,9 @@ def integral_transforms(model, X):
     """The conditional distribution functions at X, one array or a list of them: the same form."""
     if isinstance(X, list):
         return [integral_transforms(model, x) for x in X]
-    alpha, mu, sigma = model.predict_params(X)
+    alpha, mu, sigma, *shapes = model.predict_params(X)
     assert_near(alpha.sum(-1), np.ones(X.shape), 1e-6)
-    return (alpha * reference.HEADS[model.conditional].cdf((X[..., None] - mu) / sigma)).sum(-1)
+    return (alpha * reference.HEADS[model.conditional].cdf((X[..., None] - mu) / sigma, *shapes)).sum(-1)
 
 
 # ---- derivatives -------------------------------------------------------------------------------------------

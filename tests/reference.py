@@ -10,6 +10,7 @@ equations:
     (4)  h_d = s(rho_d a_d)                                                            s: the activation
     (5)  z^q_d = V^q_d' h_d + b^q_d + W^q_d r^{t-1}
     (6)  mixture:   alpha = softmax(z^alpha),  mu = z^mu,  sigma = min_scale + exp(z^sigma)
+         Student:   nu = 1 + exp(z^nu), too, z^nu = b^nu
          Bernoulli: p(x_d = 1) = sigmoid(z)
     (7)  mixture:   log p(x_d | .) = logsumexp_k( log alpha_k + log f((x_d - mu_k) / sigma_k) - log sigma_k )
                     f: the density of its family
@@ -34,6 +35,7 @@ the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, an
 import math
 
 import numpy as np
+from scipy.special import digamma, loggamma, stdtr
 
 LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
 
@@ -168,7 +170,9 @@ CELLS = {
 
 
 class Mixture:
-    """K components of one family: K-vectors z = (z^alpha, z^mu, z^sigma). A family is functions of u."""
+    """K components of one family: K-vectors z = (z^alpha, z^mu, z^sigma). A family is functions of u.
+
+    One with a shape, a parameter of each component, has an output more that no net drives, and takes it behind u."""
 
     mixture = True
     # (V^q, b^q, W^q) for each q, and the name of W^q in `context`
@@ -179,17 +183,31 @@ class Mixture:
     )
     context = ("alpha", "mu", "sigma")
 
+    @classmethod
+    def link(cls, z, min_scale):  # (6)
+        z_alpha, z_mu, z_sigma, *_ = z
+        return np.exp(z_alpha - logsumexp(z_alpha)), z_mu, min_scale + np.exp(z_sigma), *cls.shapes(z)
+
     @staticmethod
-    def link(z, min_scale):  # (6)
-        z_alpha, z_mu, z_sigma = z
-        return np.exp(z_alpha - logsumexp(z_alpha)), z_mu, min_scale + np.exp(z_sigma)
+    def shapes(z):
+        return ()
+
+    @staticmethod
+    def shape_slopes(z, u):
+        """d log f / dz of the outputs that the shapes are made of"""
+        return ()
+
+    @staticmethod
+    def deviate(noise, *shapes):
+        """A draw of u from what `noise` gives for it"""
+        return noise
 
     @classmethod
     def log_terms(cls, x, z, min_scale):
         """log alpha_k f(u_k) / sigma_k, shape (K,)"""
-        z_alpha, mu, z_sigma = z
+        z_alpha, mu, z_sigma, *_ = z
         sigma = min_scale + np.exp(z_sigma)
-        return z_alpha - logsumexp(z_alpha) + cls.log_f((x - mu) / sigma) - np.log(sigma)
+        return z_alpha - logsumexp(z_alpha) + cls.log_f((x - mu) / sigma, *cls.shapes(z)) - np.log(sigma)
 
     @classmethod
     def log_density(cls, x, z, min_scale):  # (7)
@@ -198,20 +216,22 @@ class Mixture:
     @classmethod
     def gradient(cls, x, z, min_scale):
         """d log p(x) / dz, a list in the order of z."""
-        alpha, mu, sigma = cls.link(z, min_scale)
+        alpha, mu, sigma, *shapes = cls.link(z, min_scale)
         terms = cls.log_terms(x, z, min_scale)
         pi = np.exp(terms - logsumexp(terms))
         u = (x - mu) / sigma
-        s = cls.minus_slope(u)
-        return [pi - alpha, pi * s / sigma, pi * (s * u - 1.0) * np.exp(z[2]) / sigma]
+        s = cls.minus_slope(u, *shapes)
+        by_shape = [pi * slope for slope in cls.shape_slopes(z, u)]
+        return [pi - alpha, pi * s / sigma, pi * (s * u - 1.0) * np.exp(z[2]) / sigma, *by_shape]
 
     @classmethod
     def draw(cls, z, min_scale, u, g):
-        """mu_k + sigma_k g, k the first whose cumulative alpha exceeds u (or the last, after rounding); g is noise."""
-        alpha, mu, sigma = cls.link(z, min_scale)
+        """mu_k + sigma_k times what the noise g makes, k the first whose cumulative alpha exceeds u (or the last, after
+        rounding)."""
+        alpha, mu, sigma, *shapes = cls.link(z, min_scale)
         above = np.flatnonzero(np.cumsum(alpha) > u)
         k = above[0] if above.size else alpha.size - 1
-        return mu[k] + sigma[k] * g
+        return mu[k] + sigma[k] * cls.deviate(g, *(shape[k] for shape in shapes))
 
 
 class Gaussian(Mixture):
@@ -277,6 +297,48 @@ class Logistic(Mixture):
         return generator.logistic(size=shape)
 
 
+class Student(Mixture):
+    """f(u) = Gamma((nu + 1) / 2) / (Gamma(nu / 2) (nu pi)^(1/2)) (1 + u^2 / nu)^(-(nu + 1) / 2),  nu = 1 + exp(z^nu)"""
+
+    outputs = (*Mixture.outputs, (None, "b_nu", None))  # no net drives z^nu
+
+    @staticmethod
+    def shapes(z):
+        return (1.0 + np.exp(z[3]),)
+
+    @staticmethod
+    def log_f(u, nu):
+        constant = loggamma((nu + 1.0) / 2.0) - loggamma(nu / 2.0) - 0.5 * np.log(nu * np.pi)
+        return constant - (nu + 1.0) / 2.0 * np.log(1.0 + u * u / nu)
+
+    @staticmethod
+    def minus_slope(u, nu):
+        return (nu + 1.0) * u / (nu + u * u)
+
+    @staticmethod
+    def shape_slopes(z, u):
+        nu, t = 1.0 + np.exp(z[3]), u * u
+        by_nu = 0.5 * (digamma((nu + 1.0) / 2.0) - digamma(nu / 2.0) - 1.0 / nu)
+        by_nu = by_nu - 0.5 * np.log(1.0 + t / nu) + 0.5 * (nu + 1.0) * t / (nu * (nu + t))
+        return (by_nu * (nu - 1.0),)
+
+    @staticmethod
+    def cdf(u, nu):
+        return stdtr(nu, u)
+
+    @staticmethod
+    def noise(generator, shape):
+        """Two standard normals for each draw: (*shape, 2)"""
+        return generator.standard_normal((*shape, 2))
+
+    @staticmethod
+    def deviate(noise, nu):
+        """g (nu (exp((g^2 + g'^2) / nu) - 1) / (g^2 + g'^2))^(1/2)"""
+        first, second = noise
+        square = first * first + second * second
+        return first * np.sqrt(nu * np.expm1(square / nu) / square)
+
+
 class Bernoulli:
     """p(x = 1) = sigmoid(z), x in {0, 1}: log p = x log s(z) + (1 - x) log s(-z)."""
 
@@ -306,7 +368,13 @@ class Bernoulli:
         return np.zeros(shape)
 
 
-HEADS = {"gaussian": Gaussian, "laplace": Laplace, "logistic": Logistic, "bernoulli": Bernoulli}
+HEADS = {
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "logistic": Logistic,
+    "student": Student,
+    "bernoulli": Bernoulli,
+}
 
 # ---- the model ---------------------------------------------------------------------------------------------
 
@@ -328,7 +396,8 @@ def _prepared(parameters, head):
     p.setdefault("rho", np.ones(D))
     p.setdefault("r0", np.zeros(0))
     for V, b, _ in HEADS[head].outputs if not _shared(p) else ():
-        p.setdefault(V, np.zeros((D, H, *p[b].shape[1:])))
+        if V is not None:
+            p.setdefault(V, np.zeros((D, H, *p[b].shape[1:])))
     return p
 
 
@@ -376,20 +445,21 @@ def _first(p, r):
 def _raw_outputs(p, d, h, r, head):
     z = []
     for V, b, W in HEADS[head].outputs:  # (5)
-        z.append(np.dot(h, p[V][d]) + p[b][d] + (np.dot(p[W][d], r) if W in p else 0.0))
+        driven = 0.0 if V is None else np.dot(h, p[V][d])
+        z.append(driven + p[b][d] + (np.dot(p[W][d], r) if W in p else 0.0))
     return z
 
 
-def _shared_outputs(p, r):
-    """l_1 (K,), z^mu and z^sigma, each (D, K)."""
-    return [p[f"b_{q}"] + (np.dot(p[f"W_{q}"], r) if f"W_{q}" in p else 0.0) for q in ("alpha", "mu", "sigma")]
+def _shared_outputs(p, r, head):
+    """l_1 (K,), z^mu, z^sigma and those of shapes, each (D, K)."""
+    return [p[b] + (np.dot(p[W], r) if W in p else 0.0) for _, b, W in HEADS[head].outputs]
 
 
 def _shared_frame(p, r, value, head, min_scale):
     """The same with components for the whole frame."""
-    log_weight, mu, sigma = _shared_outputs(p, r)  # (8), (9)
-    for d in range(len(mu)):
-        z = [log_weight - logsumexp(log_weight), mu[d], sigma[d]]
+    log_weight, *own = _shared_outputs(p, r, head)  # (8), (9)
+    for d in range(len(own[0])):
+        z = [log_weight - logsumexp(log_weight), *(z_q[d] for z_q in own)]
         log_weight = HEADS[head].log_terms(value(d, z), z, min_scale)  # (8)
 
 
@@ -519,7 +589,7 @@ def log_density(parameters, sequences, **choices):
 def conditionals(
     parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0, conditioner="nade"
 ):
-    """alpha, mu, sigma, each (T, D, K); Bernoulli: p, (T, D)                                           (6)"""
+    """alpha, mu, sigma and the shapes, each (T, D, K); Bernoulli: p, (T, D)                            (6)"""
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
     r = _conditions(p, _states(p, x, cell), None)
@@ -549,7 +619,8 @@ def draw(
     min_scale=0.0,
     conditioner="nade",
 ):
-    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).
+    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).  Noise may have
+    an axis more, of the numbers that a draw takes.
 
     With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
     """
@@ -571,13 +642,16 @@ def draw(
 def _shared_frame_backward(p, g, x, r, head, min_scale):
     """With pi, the responsibilities of the components for the whole frame: dz^alpha = pi - alpha,
     dz^mu_d = pi s / sigma, dz^sigma_d = pi (s u - 1) exp(z^sigma) / sigma."""
-    z_alpha, z_mu, z_sigma = _shared_outputs(p, r)
+    z_alpha, z_mu, z_sigma, *_ = z = _shared_outputs(p, r, head)
+    shapes = HEADS[head].shapes(z)
     sigma = min_scale + np.exp(z_sigma)
     u = (x[:, None] - z_mu) / sigma
-    terms = z_alpha - logsumexp(z_alpha) + (HEADS[head].log_f(u) - np.log(sigma)).sum(axis=0)
-    pi, s = np.exp(terms - logsumexp(terms)), HEADS[head].minus_slope(u)
+    terms = z_alpha - logsumexp(z_alpha) + (HEADS[head].log_f(u, *shapes) - np.log(sigma)).sum(axis=0)
+    pi, s = np.exp(terms - logsumexp(terms)), HEADS[head].minus_slope(u, *shapes)
     dz = {"alpha": pi - np.exp(z_alpha - logsumexp(z_alpha))}
     dz["mu"], dz["sigma"] = pi * s / sigma, pi * (s * u - 1.0) * np.exp(z_sigma) / sigma
+    for slope in HEADS[head].shape_slopes(z, u):
+        dz["nu"] = pi * slope
     dr = np.zeros_like(r)
     for q, dz_q in dz.items():
         g[f"b_{q}"] += dz_q
@@ -604,9 +678,10 @@ def _nade_backward(p, g, x, r, head, activation, min_scale):
         log_p += HEADS[head].log_density(x[d], z, min_scale)
         dh = np.zeros_like(h)
         for (V, b, W), dz in zip(HEADS[head].outputs, HEADS[head].gradient(x[d], z, min_scale), strict=True):
-            g[V][d] += np.multiply.outer(h, dz)  # undoes (5)
-            g[b][d] += dz
-            dh = dh + np.dot(p[V][d], dz)
+            g[b][d] += dz  # undoes (5)
+            if V is not None:
+                g[V][d] += np.multiply.outer(h, dz)
+                dh = dh + np.dot(p[V][d], dz)
             if W in p:
                 g[W][d] += np.multiply.outer(dz, r)
                 dr = dr + np.dot(dz, p[W][d])

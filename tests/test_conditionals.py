@@ -25,7 +25,13 @@ from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
 from rnnrnade import RNADE, Linear, _core, distributions
-from rnnrnade.distributions import Bernoulli, MixtureOfGaussians, MixtureOfLaplaces, MixtureOfLogistics
+from rnnrnade.distributions import (
+    Bernoulli,
+    MixtureOfGaussians,
+    MixtureOfLaplaces,
+    MixtureOfLogistics,
+    MixtureOfStudents,
+)
 from rnnrnade.heads import HEADS
 
 ROUND_TRIP = {FLOAT64: 1e-8, FLOAT32: 1e-4}
@@ -45,6 +51,16 @@ FAMILIES = {
         lambda u, m: m.exp(-abs(u)) / (1 + m.exp(-abs(u))) ** 2,
         lambda u, m: 1 / (1 + m.exp(-u)),
     ),
+    "student": (
+        MixtureOfStudents,
+        stats.t,
+        lambda u, m, nu: (1 + u * u / nu) ** (-(nu + 1) / 2) / (m.sqrt(nu) * m.beta(nu / 2, m.mpf(1) / 2)),
+        lambda u, m, nu: (
+            m.betainc(nu / 2, m.mpf(1) / 2, 0, nu / (nu + u * u), regularized=True) / 2
+            if u < 0
+            else 1 - m.betainc(nu / 2, m.mpf(1) / 2, 0, nu / (nu + u * u), regularized=True) / 2
+        ),
+    ),
 }
 every_family = pytest.mark.parametrize("family", FAMILIES)
 few_or_many = pytest.mark.parametrize("n", [2000, pytest.param(200_000, marks=pytest.mark.full)])
@@ -57,13 +73,28 @@ def test_every_family_is_here():
     }
 
 
-def mixtures(n, K, seed=0, family="gaussian"):
-    """n mixtures of very different weights, distances and widths."""
+def shapes_of(family, shape, least=2.5, seed=0):
+    """Shapes for a family that has any; degrees of freedom from `least` on."""
+    if not FAMILIES[family][0].shapes:
+        return ()
+    return (least + np.exp(2 * np.random.default_rng(seed).standard_normal(shape)),)
+
+
+def mixtures(n, K, seed=0, family="gaussian", least=2.5):
+    """n mixtures of very different weights, distances, widths and shapes."""
     generator = np.random.default_rng(seed)
     mu = generator.standard_normal((n, K)) * generator.choice([0.1, 1.0, 10.0, 100.0], (n, 1))
     return FAMILIES[family][0](
-        generator.dirichlet(np.full(K, 0.5), n), mu, np.exp(2 * generator.standard_normal((n, K)))
+        generator.dirichlet(np.full(K, 0.5), n),
+        mu,
+        np.exp(2 * generator.standard_normal((n, K))),
+        *shapes_of(family, (n, K), least, seed),
     )
+
+
+def held(family, z):
+    """Normal scores; where tails are heavy, those whose quantiles float64 holds."""
+    return np.clip(z, -37, 37) if FAMILIES[family][0].shapes else z
 
 
 # ---- mixtures ------------------------------------------------------------------------------------------------------
@@ -73,7 +104,9 @@ def mixtures(n, K, seed=0, family="gaussian"):
 def test_components_are_those_of_scipy(family):
     generator = np.random.default_rng(6)
     mu, sigma, x = generator.normal(size=50), np.exp(generator.normal(size=50)), 5 * generator.normal(size=50)
-    one, same = FAMILIES[family][0](np.ones((50, 1)), mu[:, None], sigma[:, None]), FAMILIES[family][1](mu, sigma)
+    shapes = shapes_of(family, 50, least=6.0)
+    one = FAMILIES[family][0](np.ones((50, 1)), mu[:, None], sigma[:, None], *(a[:, None] for a in shapes))
+    same = FAMILIES[family][1](*shapes, mu, sigma)
     for ours, theirs in (
         ("log_density", "logpdf"), ("cdf", "cdf"), ("sf", "sf"), ("log_cdf", "logcdf"), ("log_sf", "logsf"),
     ):  # fmt: skip
@@ -84,8 +117,10 @@ def test_components_are_those_of_scipy(family):
     assert_near(one.crps(x), [crps_by_quadrature(one[i], x[i]) for i in range(50)], 1e-9)
     for dtype in DTYPES:
         noise = FAMILIES[family][0].noise(np.random.default_rng(0), (4000,), np.dtype(dtype))
-        assert noise.dtype == dtype and kstest(noise, FAMILIES[family][1].cdf).pvalue > 0.001
-        assert abs(noise.var() / FAMILIES[family][0].unit_variance - 1) < 0.2
+        first = [a[0] for a in shapes]
+        u = FAMILIES[family][0]._deviate(noise, *first)
+        assert noise.dtype == dtype and kstest(u, FAMILIES[family][1](*first).cdf).pvalue > 0.001
+        assert abs(u.var() / FAMILIES[family][0].unit_variance(*first) - 1) < 0.2
 
 
 def crps_by_quadrature(one, x):
@@ -112,21 +147,22 @@ def test_quantiles_invert_the_distribution_function(family, K, n):
         assert np.abs(mixture.cdf(x) - u).max() <= 1e-8 * u.max()
     tiny = 10.0 ** generator.uniform(-300, -1, n)
     assert np.abs(mixture.cdf(mixture.ppf(tiny)) / tiny - 1).max() <= 1e-8  # to relative precision in the lower tail
-    z = generator.standard_normal(n) * np.exp(2 * generator.standard_normal(n))  # far beyond what u can say
+    z = held(family, generator.standard_normal(n) * np.exp(2 * generator.standard_normal(n)))  # beyond what u can say
     assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
 
 
 @every_family
 def test_quantiles_of_the_ends_and_of_gaps(family):
     Mixture = FAMILIES[family][0]
-    mixture = Mixture([0.5, 0.0, 0.5], [-100.0, 0.0, 100.0], [1.0, 1.0, 1.0])
+    shapes = [3.0] * len(Mixture.shapes)
+    mixture = Mixture([0.5, 0.0, 0.5], [-100.0, 0.0, 100.0], [1.0, 1.0, 1.0], *shapes)
     assert_same_bits(mixture.ppf([0.0, 1.0]), np.array([-np.inf, np.inf]))
     for u in (0.5, 0.5 - 1e-15, 0.5 + 1e-15, 0.25, 5e-324, 1e-310, 1 - 2**-53):
         assert abs(mixture.cdf(mixture.ppf(u)) - u) <= 1e-10
-    spike = Mixture([0.999, 0.001], [1.0, 0.0], [1e-6, 1e3])
+    spike = Mixture([0.999, 0.001], [1.0, 0.0], [1e-6, 1e3], *shapes)
     u = np.linspace(0, 1, 1001)[1:-1]
     assert np.abs(spike.cdf(spike.ppf(u)) - u).max() <= 1e-9  # neighbouring numbers around 1 are 1e-10 of F apart
-    far = Mixture([0.3, 0.7], [0.0, 1e-3], [1e-12, 1e12])
+    far = Mixture([0.3, 0.7], [0.0, 1e-3], [1e-12, 1e12], *shapes)
     assert np.abs(far.cdf(far.ppf(u)) - u).max() <= 1e-10
 
 
@@ -137,7 +173,7 @@ def test_a_quantile_takes_few_steps(family, monkeypatch):
     generator = np.random.default_rng(1)
     for K in (2, 5, 20):
         mixture = mixtures(3000, K, family=family)
-        for z in (generator.standard_normal(3000), 100 * generator.standard_normal(3000)):
+        for z in (generator.standard_normal(3000), held(family, 100 * generator.standard_normal(3000))):
             assert_near(mixture.normal_score(mixture.from_normal_score(z)), z, 1e-10)
 
 
@@ -150,10 +186,10 @@ def test_distribution_functions_are_those_of_high_precision(family):
     x = mixture.mean() + generator.standard_normal(40) * generator.choice([1.0, 30.0, 1e4], 40) * np.sqrt(mixture.var())
     with mpmath.workdps(60):
         for i in range(40):
-            parts = [[mpmath.mpf(float(v)) for v in a[i]] for a in (mixture.alpha, mixture.mu, mixture.sigma)]
-            terms = [(a, (mpmath.mpf(float(x[i])) - m) / s, s) for a, m, s in zip(*parts, strict=True)]
-            lower, upper = (mpmath.fsum(a * F(sign * u, mpmath) for a, u, _ in terms) for sign in (1, -1))
-            density = mpmath.fsum(a * f(u, mpmath) / s for a, u, s in terms)
+            parts = [[mpmath.mpf(float(v)) for v in a[i]] for a in mixture._parts()]
+            terms = [(a, (mpmath.mpf(float(x[i])) - m) / s, s, *own) for a, m, s, *own in zip(*parts, strict=True)]
+            lower, upper = (mpmath.fsum(a * F(sign * u, mpmath, *own) for a, u, _, *own in terms) for sign in (1, -1))
+            density = mpmath.fsum(a * f(u, mpmath, *own) / s for a, u, s, *own in terms)
             one = mixture[i]
             for found, exact in ((one.log_cdf, lower), (one.log_sf, upper), (one.log_density, density)):
                 assert_near(found(x[i]), float(mpmath.log(exact)), 1e-12)
@@ -183,6 +219,7 @@ MEAN_DIFFERENCES = {
     "gaussian": (lambda m, s, t, mp: folded_normal(m, mp.hypot(s, t), mp), 1e-14),
     "laplace": (lambda m, s, t, mp: mean_difference_of_laplaces(m, s, t, mp), 1e-14),
     "logistic": (lambda m, s, t, mp: mean_difference_of_logistics(m, s, t, mp), 1e-10),
+    "student": (lambda m, s, t, mp: mean_difference_of_students(m, s, t, mp), 1e-5),
 }
 
 
@@ -209,6 +246,20 @@ def mean_difference_of_logistics(m, s, t, mp):
         return mp.quad(term, sorted(edges + ([m / t] if abs(m / t) < 99 else [])))
 
 
+def mean_difference_of_students(m, s, t, mp):
+    """With 3 degrees of freedom: the mean of E|m - t U' + s U| over U', in closed form but for one integral."""
+    root = mp.sqrt(3)
+    s, t = max(s, t), min(s, t)
+
+    def term(y):  # u = 3^(1/2) tan(y), of which the density is 2 / pi cos(y)^2 by y
+        v = (m - t * root * mp.tan(y)) / s / root
+        absolute = 2 * root / mp.pi * (1 / (1 + v * v) + v * (v / (1 + v * v) + mp.atan(v)))
+        return s * absolute * 2 / mp.pi * mp.cos(y) ** 2
+
+    with mp.workdps(20):
+        return mp.quad(term, [-mp.pi / 2, *sorted({-0.5, 0, 0.5, mp.atan(m / t / root)}), mp.pi / 2])
+
+
 @every_family
 def test_mean_differences_of_components_are_those_of_high_precision(family):
     mpmath = pytest.importorskip("mpmath")
@@ -218,7 +269,9 @@ def test_mean_differences_of_components_are_those_of_high_precision(family):
             s, t = 2.0 * ratio, 2.0
             expected = exact(*(mpmath.mpf(v) for v in (m, s, t)), mpmath)
             for signed, scales in itertools.product((m, -m), ((s, t), (t, s))):
-                found = FAMILIES[family][0]._mean_difference(*(np.array([v]) for v in (signed, *scales)))
+                shapes = [3.0] * len(FAMILIES[family][0].shapes)
+                given = (signed, scales[0], *shapes, scales[1], *shapes)
+                found = FAMILIES[family][0]._mean_difference(*(np.array([v]) for v in given))
                 assert abs(found[0] / expected - 1) < tolerance, (signed, scales)
 
 
@@ -227,8 +280,8 @@ def test_crps_of_one_component_is_that_of_scoringrules(family):
     scoringrules = pytest.importorskip("scoringrules")
     one = mixtures(200, 1, family=family)
     x = one.mu[:, 0] + 3 * np.random.default_rng(4).standard_normal(200) * one.sigma[:, 0]
-    crps = getattr(scoringrules, "crps_normal" if family == "gaussian" else f"crps_{family}")
-    assert_near(one.crps(x), crps(x, one.mu[:, 0], one.sigma[:, 0]), 1e-9)
+    crps = getattr(scoringrules, {"gaussian": "crps_normal", "student": "crps_t"}.get(family, f"crps_{family}"))
+    assert_near(one.crps(x), crps(x, *(part[:, 0] for part in (*one.own, one.mu, one.sigma))), 1e-9)
 
 
 @few_or_many
@@ -243,7 +296,8 @@ def test_crps_is_that_of_scoringrules(K, n):
 
 @every_family
 def test_crps_and_moments_are_their_integrals(family):
-    mixture = FAMILIES[family][0]([2.0, 1.0, 1.0], [-1.0, 0.5, 3.0], [0.5, 1.0, 0.3])
+    shapes = [20.0] * len(FAMILIES[family][0].shapes)
+    mixture = FAMILIES[family][0]([2.0, 1.0, 1.0], [-1.0, 0.5, 3.0], [0.5, 1.0, 0.3], *shapes)
     for x in (-4.0, 0.2, 2.9, 7.0):
         assert abs(mixture.crps(x) - crps_by_quadrature(mixture, x)) < 1e-9
     moments = [
@@ -261,7 +315,7 @@ def test_crps_and_moments_are_their_integrals(family):
 @every_family
 def test_a_change_of_units_of_a_mixture(family):
     mixture = mixtures(500, 3, family=family)
-    other = FAMILIES[family][0](mixture.alpha, 4 * mixture.mu + 1, 4 * mixture.sigma)
+    other = FAMILIES[family][0](mixture.alpha, 4 * mixture.mu + 1, 4 * mixture.sigma, *mixture.own)
     x, q = np.random.default_rng(0).standard_normal(500), np.linspace(0.001, 0.999, 500)
     assert_near(other.cdf(4 * x + 1), mixture.cdf(x), 1e-11)
     assert_near(other.crps(4 * x + 1), 4 * mixture.crps(x), 1e-12)
@@ -383,9 +437,11 @@ def test_frames_of_normals_are_the_quantiles_of_the_mixtures(family, K, n):
     parameters = {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D), "b_alpha": log_alpha}
     parameters |= {f"V_{q}": np.zeros((D, 0, K)) for q in ("alpha", "mu", "sigma")}
     parameters |= {"b_mu": known.mu, "b_sigma": np.log(known.sigma)}
+    parameters |= {f"b_{name}": np.log(own - 1) for name, own in zip(known.shapes, known.own, strict=True)}
     model = RNADE.from_parameters(parameters, conditional=family)
     generator = np.random.default_rng(2)
     Z = generator.standard_normal((n // D, D)) * 10.0 ** generator.choice([0, 0, 1, 2, 4, 6], (n // D, 1))
+    Z = held(family, Z)
     found = model.from_normal(Z)
     mixture = FAMILIES[family][0](*model.predict_params(Z))
     assert_near(mixture.normal_score(found), Z, 1e-10)

@@ -68,6 +68,7 @@ def calls(dtype, R=3, cell="lstm"):
             "scale": np.zeros((6, 2)),
         },
         "apply": {"function": "exp", "x": zeros(PAD), "out": zeros(PAD)},
+        "student": {"function": "cdf", "u": np.zeros(4), "nu": np.full(4, 3.0), "out": np.zeros(4)},
     }  # fmt: skip
     for name in ("forward", "gradient", "states", "sample", "from_normal", "score_frame"):
         found[name] = {"network": model.network} | found[name]
@@ -259,6 +260,7 @@ def test_other_values_are_refused():
         refused("states", found["states"] | {"rows": np.array([1, row])}, "rows must be among the frames 0 ... 7")
     refused("adam", found["adam"] | {"step": 0}, "step must be at least 1")
     refused("apply", found["apply"] | {"function": "foo"}, "function must be one of exp, expm1, log")
+    refused("student", found["student"] | {"function": "pdf"}, "function must be one of log_f, cdf")
     for sizes in ({"D": 0}, {"H": -1}):
         layout = model_of("float64").layout
         for name, value in sizes.items():

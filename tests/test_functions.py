@@ -85,15 +85,50 @@ def test_far_arguments_stay_finite(row, dtype):
 
 @pytest.mark.parametrize("family", MIXTURES)
 def test_families_of_the_core_in_double_precision(family):
-    same = getattr(stats, {"gaussian": "norm"}.get(family, family))
+    same = {"gaussian": stats.norm, "student": stats.t(10)}.get(family) or getattr(stats, family)
+    shapes = reference.HEADS[family].shapes((0, 0, 0, np.log(9)))
     for u in (-30.0, -3.3, -1.0, -1e-9, 0.0, 1e-9, 0.7, 1.0, 5.0, 30.0):
-        found = _core.of_family(family, u)
+        found = _core.of_family(family, u, np.log(9))
         assert_near(found["log_f"], same.logpdf(u), 1e-15)
         assert found["f"] == pytest.approx(same.pdf(u), rel=1e-14, abs=0)
-        assert found["minus_slope"] == pytest.approx(reference.HEADS[family].minus_slope(u), rel=1e-15)
+        assert found["minus_slope"] == pytest.approx(reference.HEADS[family].minus_slope(u, *shapes), rel=1e-15)
         assert found["cdf"] == pytest.approx(same.cdf(u), rel=1e-13, abs=0)
         assert found["log_cdf"] == pytest.approx(same.logcdf(u), rel=1e-13, abs=0)
         assert found["rate"] == pytest.approx(np.exp(same.logpdf(u) - same.logcdf(u)), rel=1e-13, abs=0)
         assert_near(same.logcdf(found["quantile"]), stats.norm.logcdf(-abs(u)), 1e-14)
     with pytest.raises(ValueError, match="name must be one of gaussian"):
         _core.of_family("cauchy", 0.0)
+
+
+FREEDOM = (1 + 1e-9, 1.01, 1.5, 3.0, 10.0, 29.0, 31.0, 1e3, 9e3, 2e4, 1e6, 1e12)
+
+
+@pytest.mark.parametrize("nu", FREEDOM)
+def test_the_student_family_from_cauchy_to_normal(nu):
+    """Against 40 digits: nothing is lost where log Gamma is large, nor near nu = 1."""
+    mpmath = pytest.importorskip("mpmath")
+    z = np.log(nu - 1)
+    with mpmath.workdps(40):
+        nu_z = lambda z: 1 + mpmath.exp(z)  # noqa: E731
+        for u in (-1e8, -100.0, -5.0, -1.8, -1.7, -0.3, -1e-9, 0.0, 2.0):
+            found, square = _core.of_family("student", u, z), mpmath.mpf(u) ** 2
+
+            def log_f(z, square=square):
+                n = nu_z(z)
+                constant = mpmath.loggamma((n + 1) / 2) - mpmath.loggamma(n / 2) - mpmath.log(mpmath.pi * n) / 2
+                return constant - (n + 1) / 2 * mpmath.log1p(square / n)
+
+            assert_near(found["log_f"], float(log_f(mpmath.mpf(z))), 2e-15)
+            assert_near(found["shape_slope"], float(mpmath.diff(log_f, mpmath.mpf(z))), 1e-14 * max(1, nu**0.5))
+            if nu < 1e5 and u < 0:
+                n = nu_z(mpmath.mpf(z))
+                lower = mpmath.betainc(n / 2, mpmath.mpf(1) / 2, 0, n / (n + square), regularized=True) / 2
+                assert abs(found["log_cdf"] / mpmath.log(lower) - 1) < max(1e-13, 1e-15 * nu)
+                assert abs(found["cdf"] - lower) < max(1e-15, 1e-16 * nu)
+                assert abs(found["rate"] * lower / mpmath.exp(log_f(mpmath.mpf(z))) - 1) < max(2e-13, 1e-14 * nu)
+            if abs(u) < 30:  # those of float64
+                below = _core.of_family("student", found["quantile"], z)["log_cdf"]
+                assert_near(below, stats.norm.logcdf(-abs(u)), 1e-13)
+        if nu == 1e12:
+            for u in (-30.0, -3.0, -1e-3):
+                assert _core.of_family("student", u, z)["log_cdf"] == pytest.approx(stats.norm.logcdf(u), rel=1e-9)

@@ -43,7 +43,7 @@ def test_a_draw_takes_its_uniforms_first_and_then_the_noise_of_its_family(dtype)
             assert_same_bits(noise, again.standard_normal((3, 4), dtype))
         if head.binary:
             assert noise is uniform
-        assert noise.dtype == dtype and noise.shape == (3, 4)
+        assert noise.dtype == dtype and noise.shape == (3, 8 if head.shapes else 4)
 
 
 class Zeros:
@@ -69,7 +69,8 @@ def test_noise_is_finite(head, dtype):
 def test_every_conditional_starts_with_mean_0_and_variance_1(head, K):
     layout = Layout(head, D=2, H=3, K=K, min_scale=1e-3)
     p = layout.views(initial_parameters(layout, np.random.default_rng(0), np.float64))
-    mixture = HEADS[head].distribution(np.exp(p["b_alpha"]), p["b_mu"], 1e-3 + np.exp(p["b_sigma"]))
+    shapes = [1 + np.exp(p[f"b_{name}"]) for name in HEADS[head].shapes]
+    mixture = HEADS[head].distribution(np.exp(p["b_alpha"]), p["b_mu"], 1e-3 + np.exp(p["b_sigma"]), *shapes)
     assert_near(mixture.mean(), np.zeros(2), 1e-14)
     assert_near(mixture.var(), np.ones(2), 1e-12)
 

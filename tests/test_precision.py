@@ -16,8 +16,21 @@ FAMILIES = {
     "gaussian": (lambda u: -u * u / 2, lambda: mpmath.log(2 * mpmath.pi) / 2),
     "laplace": (lambda u: -abs(u), lambda: mpmath.log(2)),
     "logistic": (lambda u: -abs(u) - 2 * mpmath.log1p(mpmath.exp(-abs(u))), lambda: 0),
+    "student": (
+        lambda u: -(freedom() + 1) / 2 * mpmath.log1p(u * u / freedom()),
+        lambda: (
+            mpmath.log(mpmath.pi * freedom()) / 2
+            + mpmath.loggamma(freedom() / 2)
+            - mpmath.loggamma((freedom() + 1) / 2)
+        ),
+    ),
 }
+B_NU = 1.25  # of all Student components
 every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def freedom():
+    return 1 + mpmath.exp(B_NU)
 
 
 def test_every_family_is_here():
@@ -48,6 +61,8 @@ def model_of(alpha, mu, sigma, min_scale, family):
     parameters = {"W": np.zeros((0, n)), "c": np.zeros(0), "rho": np.ones(n)}
     for name, b in (("alpha", alpha), ("mu", mu), ("sigma", sigma)):
         parameters |= {f"V_{name}": np.zeros((n, 0, K)), f"b_{name}": b}
+    if family == "student":
+        parameters["b_nu"] = np.full_like(alpha, B_NU)
     return RNADE.from_parameters(parameters, min_scale=min_scale, conditional=family, dtype=str(alpha.dtype))
 
 

@@ -23,7 +23,12 @@ from helpers import (
 from scipy import stats
 from scipy.stats import kstest
 
-SCIPY = {"gaussian": stats.norm, "laplace": stats.laplace, "logistic": stats.logistic}  # the same families
+SCIPY = {
+    "gaussian": stats.norm,
+    "laplace": stats.laplace,
+    "logistic": stats.logistic,
+    "student": stats.t,
+}  # the same families
 TINY = [
     Case(
         D=D,
@@ -120,19 +125,22 @@ def test_probabilities_of_binary_frames_add_up_to_one():
 def test_conditionals_give_the_log_density(head):
     case = Case(D=3, H=4, K=3, R=2, lengths=(6,), head=head, min_scale=0.1)
     parameters, (x,) = case.make()
-    alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
-    assert alpha.shape == mu.shape == sigma.shape == (6, 3, 3)
-    density = alpha * SCIPY[head].pdf(x[..., None], mu, sigma)
+    alpha, mu, sigma, *shapes = reference.conditionals(parameters, x, **case.choices)
+    assert {a.shape for a in (alpha, mu, sigma, *shapes)} == {(6, 3, 3)}
+    density = alpha * SCIPY[head].pdf(x[..., None], *shapes, mu, sigma)
     assert_near(np.log(density.sum(-1)), reference.log_density_dims(parameters, x, **case.choices), 1e-13)
 
 
 @pytest.mark.parametrize("head", MIXTURES)
 def test_functions_of_the_families(head):
     family, u = reference.HEADS[head], np.linspace(-7, 7, 57) + 0.01
-    assert_near(np.exp(family.log_f(u)), SCIPY[head].pdf(u), 1e-14)
-    assert_near(family.cdf(u), SCIPY[head].cdf(u), 1e-15)
-    assert_near(family.minus_slope(u), -np.imag(family.log_f(u + 1j * STEP)) / STEP, 1e-14)
-    assert kstest(family.noise(np.random.default_rng(0), 1000), SCIPY[head].cdf).pvalue > 0.01
+    shapes = family.shapes((0.0, 0.0, 0.0, 1.2))
+    same = SCIPY[head](*shapes)
+    assert_near(np.exp(family.log_f(u, *shapes)), same.pdf(u), 1e-14)
+    assert_near(family.cdf(u, *shapes), same.cdf(u), 1e-15)
+    assert_near(family.minus_slope(u, *shapes), -np.imag(family.log_f(u + 1j * STEP, *shapes)) / STEP, 1e-14)
+    draws = [family.deviate(noise, *shapes) for noise in family.noise(np.random.default_rng(0), (1000,))]
+    assert kstest(draws, same.cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("head", MIXTURES)
@@ -143,8 +151,8 @@ def test_draws_have_uniform_probability_integral_transforms(head):
     shape = (400, 2)
     noise = reference.HEADS[head].noise(generator, shape)
     x = reference.draw(parameters, 400, generator.random(shape), noise, **case.choices)
-    alpha, mu, sigma = reference.conditionals(parameters, x, **case.choices)
-    pit = (alpha * SCIPY[head].cdf(x[..., None], mu, sigma)).sum(-1)
+    alpha, mu, sigma, *shapes = reference.conditionals(parameters, x, **case.choices)
+    pit = (alpha * SCIPY[head].cdf(x[..., None], *shapes, mu, sigma)).sum(-1)
     assert kstest(pit.ravel(), "uniform").pvalue > 0.01
 
 

@@ -70,6 +70,7 @@ cdef void draw_outputs(const Net* net, real* z, real* own, const real* x, const 
 cdef double far_dimension(const Net* net, double* space, const real* z, const real* x, Py_ssize_t d) noexcept nogil:
     """(7) of dimension d of one frame whose x_d the kernels have found too far from all components, in double precision.
     z: (D, P).  x: (D,).  space: (K)."""
+    cdef outputs of_d = outputs_at(net, d)
     if net.conditioner == SHARED_MIXTURE:
         return shared_far(net, space, z, x, 1, d)
-    return far_log_density(net, z + d * net.P, 1, x[d])
+    return far_log_density(&of_d, z + d * net.P, 1, x[d])

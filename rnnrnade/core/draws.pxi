@@ -21,12 +21,12 @@ cdef struct Draw:
     # Where the arrays of a panel begin in its piece of `size` reals; B lanes, W or 1.
     Py_ssize_t x                    # (D, B)
     Py_ssize_t uniform              # (D, B)
-    Py_ssize_t noise                # (D, B)
+    Py_ssize_t noise                # (D, noises, B)
     Py_ssize_t context              # (C, B)
     Py_ssize_t own                  # draw_size
     Py_ssize_t z                    # (D, P, B)
     Py_ssize_t scratch              # (P, W)
-    Py_ssize_t one                  # (P + 3, W)            z_d, x_d, uniform, noise of one sequence, in the first lane
+    Py_ssize_t one                  # (P + 2 + noises, W)   z_d, x_d, uniform, noise of one sequence, in the first lane
     Py_ssize_t step                 # advance_space
     Py_ssize_t size, B
 
@@ -37,12 +37,12 @@ cdef Draw draw_layout(const Net* net, Py_ssize_t W, Py_ssize_t B) noexcept nogil
     at.x = 0
     at.uniform = at.x + net.D * B
     at.noise = at.uniform + net.D * B
-    at.context = at.noise + net.D * B
+    at.context = at.noise + net.D * net.noises * B
     at.own = at.context + net.C * B
     at.z = at.own + draw_size(net, B)
     at.scratch = at.z + net.D * net.P * B
     at.one = at.scratch + net.P * W
-    at.step = at.one + (net.P + 3) * W
+    at.step = at.one + (net.P + 2 + net.noises) * W
     at.size = pieces(at.step + advance_space(net, B), 64) * 64
     return at
 
@@ -65,14 +65,14 @@ cdef inline const real* context_of(const Draw* at, const real* panel, const real
 
 cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real* uniform, const real* noise,
                         Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The random numbers of a frame.  uniform, noise: rows T * D apart."""
-    cdef Py_ssize_t D = net.D
+    """The random numbers of a frame.  uniform, noise: rows T * D and T * D * noises apart."""
+    cdef Py_ssize_t D = net.D, n = net.D * net.noises
     if at.B == 1:
         memcpy(panel + at.uniform, uniform, D * sizeof(real))
-        memcpy(panel + at.noise, noise, D * sizeof(real))
+        memcpy(panel + at.noise, noise, n * sizeof(real))
         return
     pack(net.row, panel + at.uniform, uniform, T * D, valid, D)
-    pack(net.row, panel + at.noise, noise, T * D, valid, D)
+    pack(net.row, panel + at.noise, noise, T * n, valid, n)
 
 
 # The conditioner's part of a frame: all that a draw, a quantile and a stream take from it.
@@ -121,22 +121,25 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
                      Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
     """x_d of some blocks of dimensions, each given those before it; after the last the frame goes to out, rows T * D
     apart."""
-    cdef Py_ssize_t d, P = net.P, B = at.B, W = width_of(net.row, theta)
+    cdef Py_ssize_t d, i, P = net.P, B = at.B, n = net.noises, W = width_of(net.row, theta)
+    cdef outputs of_d
     cdef real *x = panel + at.x
     cdef real *uniform = panel + at.uniform
     cdef real *noise = panel + at.noise
     cdef real *scratch = panel + at.scratch
     cdef real *x_d = panel + at.one + P * W
     cdef real *z_d
-    memset(panel + at.one, 0, (P + 3) * W * sizeof(real))
+    memset(panel + at.one, 0, (P + 2 + n) * W * sizeof(real))
     for d in range(begin * net.in_block, min(end * net.in_block, net.D)):
         z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
+        of_d = outputs_at(net, d)
         if B > 1:
-            head_draw(net.row, net.head, x + d * B, scratch, z_d, uniform + d * B, noise + d * B, &net.at, valid)
+            head_draw(net.row, net.head, x + d * B, scratch, z_d, uniform + d * B, noise + d * n * B, &of_d, valid)
             continue
         x_d[W] = uniform[d]
-        x_d[2 * W] = noise[d]
-        head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &net.at, 1)
+        for i in range(n):
+            x_d[(2 + i) * W] = noise[d * n + i]
+        head_draw(net.row, net.head, x_d, scratch, z_d, x_d + W, x_d + 2 * W, &of_d, 1)
         x[d] = x_d[0]
     if end * net.in_block >= net.D:
         frame_rows(net, at, out, panel, T, valid)
@@ -152,13 +155,13 @@ cdef void frame_end(const Net* net, const Draw* at, const real* out, real* panel
 cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
                        const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid,
                        Watch* watch) noexcept nogil:
-    """All frames of one panel.  x, uniform, noise: (valid, T, D)."""
+    """All frames of one panel.  x, uniform: (valid, T, D); noise: (valid, T, D noises)."""
     cdef Py_ssize_t t, block
     frame_past(net, at, panel, state, valid)
     for t in range(T):
         if interrupted(watch):
             return
-        frame_numbers(net, at, panel, uniform + t * net.D, noise + t * net.D, T, valid)
+        frame_numbers(net, at, panel, uniform + t * net.D, noise + t * net.D * net.noises, T, valid)
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
@@ -207,7 +210,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                             if block < n_blocks:
                                 frame_context(net, &at, panels + p * at.size, state + first * Sp, theta, block, n)
                         elif stage < 0:
-                            frame_numbers(net, &at, panels + p * at.size, uniform + k, noise + k, T, n)
+                            frame_numbers(net, &at, panels + p * at.size, uniform + k, noise + k * net.noises, T, n)
                             frame_begin(net, &at, panels + p * at.size, state + first * Sp, theta)
                         else:
                             frame_draw(net, &at, x + k, panels + p * at.size, theta, stage * of_stage,
@@ -233,6 +236,6 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                 first = N * p // n_panels
                 n = N * (p + 1) // n_panels - first
                 panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
-                             uniform + first * T * D, noise + first * T * D, T, n, watch)
+                             uniform + first * T * D, noise + first * T * D * net.noises, T, n, watch)
         set_float_mode(mode)
     return memory.leave()

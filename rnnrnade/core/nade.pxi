@@ -168,6 +168,7 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
     cdef Py_ssize_t H = net.H, P = net.P, W = width_of(net.row, theta)
     cdef Py_ssize_t d, e, l, j, d0 = block * net.in_block, n = min(net.in_block, net.D - d0)
     cdef Py_ssize_t slot = block % at.span * net.in_block     # of the first dimension among those that are kept
+    cdef outputs of_d
     cdef real *a = space                                      # (block, H, W)
     cdef real *h = a + net.in_block * H * W                   # (block, H, W)
     cdef real *scratch = h + net.in_block * H * W             # (P, W)
@@ -184,7 +185,8 @@ cdef void block_backward(const Net* net, const Panel* at, double* sums, real* pa
                            W)
         for j in range(at.strips):
             unpack(net.row, h_rows + (e * at.strips + j) * W * W, W, W, h + (e * H + j * W) * W, min(W, H - j * W))
-        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &net.at)
+        of_d = outputs_at(net, d0 + e)
+        head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, x + e * W, panel + at.weight, &of_d)
         for l in range(W):
             sums[l] += log_density[l]
     for e in range(n - 1, -1, -1):

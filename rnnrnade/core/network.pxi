@@ -44,6 +44,7 @@ cdef struct Net:
     Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
     Layer* layers                 # (L), the bottom one first
     int head, activation, cell, conditioner
+    int noises                    # standard numbers that a draw takes
     bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
     bint hidden_context
     const Dense* dense            # (n_dense)             MADE
@@ -86,8 +87,9 @@ cdef class Network:
             raise ValueError(f"layout must have components that a frame can share. Got {layout}.")
         net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
-        net.at.alpha, net.at.mu, net.at.sigma = layout.alpha, layout.mu, layout.sigma
+        net.at.alpha, net.at.mu, net.at.sigma, net.at.nu = layout.alpha, layout.mu, layout.sigma, layout.nu
         net.at.family = net.head
+        net.noises = 2 if net.head < N_FAMILIES and families[net.head].shape != NULL else 1
         offsets = layout.offsets
         net.W, net.c, net.rho, net.V, net.b = (offsets.get(name, 0) for name in ("W", "c", "rho", "V", "b"))
         net.U, net.W_c = (offsets.get(name, 0) for name in ("U", "W_c"))

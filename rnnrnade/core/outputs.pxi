@@ -50,15 +50,17 @@ cdef void block_log_density(const Net* net, double* frames, double* dims, real* 
     cdef Py_ssize_t d, e, l, k, D = net.D, P = net.P, W = width_of(net.row, theta)
     cdef double sums[MAX_WIDTH]
     cdef double value
+    cdef outputs of_d
     memset(sums, 0, sizeof(sums))
     for d in range(d0, min(D, d0 + net.in_block)):
         e = d - d0
+        of_d = outputs_at(net, d)
         if parameters != NULL:
-            head_link(net.row, net.head, scratch, z + e * P * W, &net.at)
+            head_link(net.row, net.head, scratch, z + e * P * W, &of_d)
             for l in range(valid):
                 for k in range(P):
                     parameters[((at + l) * D + d) * P + k] = scratch[k * W + l]
-        head_log_density(net.row, net.head, log_density + e * W, scratch, z + e * P * W, x_p + d * W, &net.at)
+        head_log_density(net.row, net.head, log_density + e * W, scratch, z + e * P * W, x_p + d * W, &of_d)
         for l in range(valid):
             sums[l] += log_density[e * W + l]
             if dims != NULL:
@@ -69,7 +71,8 @@ cdef void block_log_density(const Net* net, double* frames, double* dims, real* 
             for d in range(d0, min(D, d0 + net.in_block)):
                 value = log_density[(d - d0) * W + l]
                 if value < beyond(theta):
-                    value = far_log_density(net, z + (d - d0) * P * W + l, W, x_p[d * W + l])
+                    of_d = outputs_at(net, d)
+                    value = far_log_density(&of_d, z + (d - d0) * P * W + l, W, x_p[d * W + l])
                 sums[l] += value
                 if dims != NULL:
                     dims[(at + l) * D + d] = value

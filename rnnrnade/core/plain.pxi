@@ -135,7 +135,7 @@ cdef inline double mixture_term(const real* z, real x, const outputs* at, Py_ssi
     if not prior:
         sigma = at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH])
         u = (x - z[(at.mu + k) * WIDTH]) / sigma
-        term += families[at.family].log_kernel(u) - log(sigma)
+        term += families[at.family].log_kernel(u, shape_at(at, k)) - log(sigma)
     return term
 
 
@@ -169,10 +169,12 @@ cdef void plain_mixture_gradient(real* log_density, real* scratch, real* z, cons
             e = bounded_exp(z_sigma[0])
             sigma = at.min_scale + e
             u = (x[l] - z_mu[0]) / sigma
-            s = families[at.family].minus_slope(u)
+            s = families[at.family].minus_slope(u, shape_at(at, k))
             z_alpha[0] = <real>(weight[l] * (pi - alpha))                  # dz^alpha = pi - alpha
             z_mu[0] = <real>(weight[l] * pi * s / sigma)                   # dz^mu = pi s / sigma
             z_sigma[0] = <real>(weight[l] * pi * (s * u - 1) * e / sigma)  # dz^sigma = pi (s u - 1) e / sigma
+            if at.shapes != NULL:
+                z[(at.nu + k) * WIDTH + l] = <real>(weight[l] * pi * families[at.family].shape_slope(u, shape_at(at, k)))
 
 
 cdef void plain_mixture_posterior(real* log_density, real* after, real* z, const real* x,
@@ -200,15 +202,17 @@ cdef void plain_mixture_component_gradient(real* z, const real* x, const real* p
             e = bounded_exp(z_sigma[0])
             sigma = at.min_scale + e
             u = (x[l] - z_mu[0]) / sigma
-            s = families[at.family].minus_slope(u)
+            s = families[at.family].minus_slope(u, shape_at(at, k))
             z_mu[0] = <real>(pi[k * WIDTH + l] * s / sigma)                    # dz^mu = pi s / sigma
             z_sigma[0] = <real>(pi[k * WIDTH + l] * (s * u - 1) * e / sigma)   # dz^sigma = pi (s u - 1) e / sigma
+            if at.shapes != NULL:
+                z[(at.nu + k) * WIDTH + l] = <real>(pi[k * WIDTH + l] * families[at.family].shape_slope(u, shape_at(at, k)))
 
 
 cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* uniform, const real* noise,
                              const outputs* at, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t k = 0, l
-    cdef double m0, s0, cumulative
+    cdef double m0, s0, cumulative, u
     for l in range(lanes):
         s0 = mixture_terms(&m0, z + l, 0, at, True, 0)
         cumulative = 0
@@ -216,8 +220,11 @@ cdef void plain_mixture_draw(real* x, real* scratch, const real* z, const real* 
             cumulative += exp(z[(at.alpha + k) * WIDTH + l] - m0)
             if cumulative > uniform[l] * s0 or k == at.K - 1:
                 break
+        u = noise[l]
+        if at.shapes != NULL:
+            u = families[at.family].deviate(u, noise[WIDTH + l], at.shapes[k].nu)
         x[l] = <real>(z[(at.mu + k) * WIDTH + l]
-                      + (at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l])) * noise[l])
+                      + (at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l])) * u)
 
 
 cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at) noexcept nogil:
@@ -229,6 +236,8 @@ cdef void plain_mixture_link(real* parameters, const real* z, const outputs* at)
             parameters[k * WIDTH + l] = <real>(exp(z[(at.alpha + k) * WIDTH + l] - m0) / s0)
             parameters[(at.K + k) * WIDTH + l] = z[(at.mu + k) * WIDTH + l]
             parameters[(2 * at.K + k) * WIDTH + l] = <real>(at.min_scale + bounded_exp(z[(at.sigma + k) * WIDTH + l]))
+            if at.shapes != NULL:
+                parameters[(3 * at.K + k) * WIDTH + l] = <real>at.shapes[k].nu
 
 
 # ---- Bernoulli: p(x = 1) = sigmoid(z) ----------------------------------------------------------------------------

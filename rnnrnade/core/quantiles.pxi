@@ -10,47 +10,49 @@ cdef:
     double COST_OF_ROOT = 400       # of a component, in multiply-adds
 
 
-cdef double log_cdf(double* slope, const Family* f, const real* of_lane, Py_ssize_t W, Py_ssize_t K, double sign,
+cdef double log_cdf(double* slope, const Family* f, const outputs* at, const real* of_lane, Py_ssize_t W, double sign,
                     double e) noexcept nogil:
     """log sum_k alpha_k F(u_k), u_k = (e - sign mu_k) / sigma_k, and its derivative by e.  of_lane: alpha, mu, sigma,
     W apart."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, K = at.K
     cdef double F = 0, density = 0, top = -INFINITY, alpha, sigma, u, term
     for k in range(K):
         alpha, sigma = of_lane[k * W], of_lane[(2 * K + k) * W]
         u = (e - sign * of_lane[(K + k) * W]) / sigma
-        F += alpha * f.cdf(u)
-        density += alpha * exp(f.log_kernel(u)) / sigma
+        F += alpha * f.cdf(u, shape_at(at, k))
+        density += alpha * exp(f.log_kernel(u, shape_at(at, k))) / sigma
     if F > UNDERFLOW:
         slope[0] = density / (f.norm * F)
         return log(F)
     for k in range(K):
         alpha, u = of_lane[k * W], (e - sign * of_lane[(K + k) * W]) / of_lane[(2 * K + k) * W]
         if alpha > 0:
-            top = max(top, log(alpha) + f.log_cdf(u))
+            top = max(top, log(alpha) + f.log_cdf(u, shape_at(at, k)))
     F = density = 0
     for k in range(K):
         alpha, sigma = of_lane[k * W], of_lane[(2 * K + k) * W]
         u = (e - sign * of_lane[(K + k) * W]) / sigma
         if alpha > 0:
-            term = exp(log(alpha) + f.log_cdf(u) - top)
+            term = exp(log(alpha) + f.log_cdf(u, shape_at(at, k)) - top)
             F += term
-            density += term / sigma * f.rate(u)
+            density += term / sigma * f.rate(u, shape_at(at, k))
     slope[0] = density / F
     return top + log(F)
 
 
-cdef double quantile(const Family* f, const real* of_lane, Py_ssize_t W, Py_ssize_t K, double score) noexcept nogil:
+cdef double quantile(const Family* f, const outputs* at, const real* of_lane, Py_ssize_t W, double score) noexcept nogil:
     """The e with F(e) = Phi(score), score finite: Newton's method on log F between the smallest and the largest quantile
     of the components, with bisection where it would leave them or be slow."""
-    cdef Py_ssize_t k
+    cdef Py_ssize_t k, K = at.K
     cdef int step
-    cdef double sign = -1 if score > 0 else 1, z = sign * score, unit = f.quantile(z)
+    cdef double sign = -1 if score > 0 else 1, z = sign * score, unit = f.quantile(z, shape_at(at, 0))
     cdef double low = INFINITY, high = -INFINITY
     cdef double alpha, mu, sigma, total = 0, mean = 0, square = 0, slope = 0
     cdef double e, target, tolerance, error, newton, before, spacing, following
     for k in range(K):
         alpha, mu, sigma = of_lane[k * W], sign * of_lane[(K + k) * W], of_lane[(2 * K + k) * W]
+        if k > 0 and at.shapes != NULL:
+            unit = f.quantile(z, shape_at(at, k))
         if alpha > 0:
             low, high = min(low, mu + sigma * unit), max(high, mu + sigma * unit)
         total += alpha
@@ -59,11 +61,12 @@ cdef double quantile(const Family* f, const real* of_lane, Py_ssize_t W, Py_ssiz
     mean /= total
     if not low < high:
         return sign * low
-    e = min(max(mean + unit * sqrt(max(square / total - mean * mean, 0.)), low), high)
+    # Of heavy tails from the inside, where log F is steep.
+    e = high if at.shapes != NULL else min(max(mean + unit * sqrt(max(square / total - mean * mean, 0.)), low), high)
     target, tolerance = log_Phi(z) + log(total), PRECISION * max(1., z * z)
     before = high - low
     for step in range(MOST_STEPS):
-        error = log_cdf(&slope, f, of_lane, W, K, sign, e) - target
+        error = log_cdf(&slope, f, at, of_lane, W, sign, e) - target
         if error < 0:
             low = e
         elif error > 0:
@@ -87,15 +90,17 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
     cdef real *x = panel + at.x
     cdef real *parameters = panel + at.scratch
     cdef real *z_d
+    cdef outputs of_d
     memset(panel + at.one, 0, net.P * W * sizeof(real))
     for d in range(D):
         z_d = outputs_in_lanes(net, at, panel, theta, d, valid)
-        head_link(net.row, net.head, parameters, z_d, &net.at)
+        of_d = outputs_at(net, d)
+        head_link(net.row, net.head, parameters, z_d, &of_d)
         if interrupted(watch):
             return
         for l in range(valid):
             i = rows[l] * D + d
-            e[i] = quantile(&families[net.head], parameters + l, W, net.at.K, score[i])
+            e[i] = quantile(&families[net.head], &of_d, parameters + l, W, score[i])
             x[d * B + l] = <real>e[i]
 
 
@@ -132,7 +137,7 @@ cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const r
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
     cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
     cdef Watch* watch = &memory.watch
-    if net.head >= N_FAMILIES or isnan(families[net.head].quantile(-1)):
+    if net.head >= N_FAMILIES or families[net.head].quantile == &unknown:
         raise ValueError("from_normal: this head has no quantiles in the core.")
     n_threads = worth_threads(n_threads, multiply_adds(net, M) + COST_OF_ROOT * M * net.D * net.at.K, n_panels)
     cdef real* panels = <real*>memory.take(n_threads * size * sizeof(real))

@@ -17,8 +17,9 @@ cdef inline real* weights_in(const Net* net, real* z, Py_ssize_t L) noexcept nog
     return z + net.at.alpha * L
 
 
-cdef double far_step(const Net* net, double* l, const real* z, Py_ssize_t L, double x) noexcept nogil:
+cdef double far_step(const Net* net, double* l, const real* z, Py_ssize_t L, Py_ssize_t d, double x) noexcept nogil:
     """(7) and (8) in double precision: log p(x_d | x_<d), and l_d (K) becomes l_{d+1}.  z (P), L apart."""
+    cdef outputs at = outputs_at(net, d)
     cdef Py_ssize_t k, K = net.at.K
     cdef const Family* f = &families[net.head]
     cdef double m = -INFINITY, top = -INFINITY, prior = 0, total = 0
@@ -26,7 +27,7 @@ cdef double far_step(const Net* net, double* l, const real* z, Py_ssize_t L, dou
         m = max(m, l[k])
     for k in range(K):
         prior += exp(l[k] - m)
-        l[k] += log_component(net, f, z[(net.at.mu + k) * L], z[(net.at.sigma + k) * L], x) - m
+        l[k] += log_component(&at, f, k, z[(net.at.mu + k) * L], z[(net.at.sigma + k) * L], x) - m
         top = max(top, l[k])
     if top == -INFINITY:
         return top
@@ -51,7 +52,7 @@ cdef double shared_far(const Net* net, double* l, const real* z, const real* x, 
     for k in range(net.at.K):
         l[k] = z[(net.at.alpha + k) * L]
     for j in range(d + 1):
-        value = far_step(net, l, z + j * net.P * L, L, x[j * L])
+        value = far_step(net, l, z + j * net.P * L, L, j, x[j * L])
     return value
 
 
@@ -66,7 +67,7 @@ cdef double shared_far_lane(const Net* net, double* l, real* z, const real* thet
         l[k] = z[k * W + lane]
     for j in range(d + 1):
         outputs_of_context(net, z, theta, context_p, j, 1, W)
-        value = far_step(net, l, z + lane, W, x_p[j * W + lane])
+        value = far_step(net, l, z + lane, W, j, x_p[j * W + lane])
     return value
 
 
@@ -80,18 +81,20 @@ cdef void shared_block(const Net* net, double* sums, double* dims, real* paramet
     z: (block, P, W).  log_density: (W).  space: (3 P, W), doubles in front."""
     cdef Py_ssize_t d, i, k, D = net.D, P = net.P, K = net.at.K, W = width_of(net.row, theta)
     cdef real *z_d
+    cdef outputs of_d
     cdef double *carry = <double*>space                                        # (K), in (2 P, W)
     cdef double value
     space += 2 * P * W
     for d in range(d0, min(D, d0 + net.in_block)):
         z_d = z + (d - d0) * P * W
+        of_d = outputs_at(net, d)
         memcpy(weights_in(net, z_d, W), l, K * W * sizeof(real))
         if parameters != NULL:
-            head_link(net.row, net.head, space, z_d, &net.at)
+            head_link(net.row, net.head, space, z_d, &of_d)
             for i in range(valid):
                 for k in range(P):
                     parameters[((at + i) * D + d) * P + k] = space[k * W + i]
-        head_posterior(net.row, net.head, log_density, l, z_d, x_p + d * W, &net.at)                 # (7), (8)
+        head_posterior(net.row, net.head, log_density, l, z_d, x_p + d * W, &of_d)                   # (7), (8)
         for i in range(valid):
             value = log_density[i]
             if value < beyond(theta):
@@ -214,6 +217,7 @@ cdef void shared_panels(const Net* net, const SharedPanel* at, double* frames, r
     cdef Py_ssize_t p, d, k, i, d0, n, begin, valid, block, n_blocks = pieces(D, net.in_block)
     cdef double sums[MAX_WIDTH]
     cdef real *panel
+    cdef outputs of_d
     cdef real *log_density = space + P * W
     for p in range(first, end):
         panel = panels + p * at.size
@@ -254,8 +258,9 @@ cdef void shared_panels(const Net* net, const SharedPanel* at, double* frames, r
                 return
             panel = panels + p * at.size
             for d in range(d0, d0 + n):
+                of_d = outputs_at(net, d)
                 head_component_gradient(net.row, net.head, panel + at.dz + d * P * W, panel + at.x + d * W,
-                                        panel + at.l, &net.at)
+                                        panel + at.l, &of_d)
             outputs_of_context_backward(net, panel + at.dcontext, theta, panel + at.dz + d0 * P * W, d0, n)
     if net.C:
         for p in range(first, end):
@@ -271,9 +276,11 @@ cdef inline void shared_block_of_gradient(const Net* net, double* sums, real* l,
                                           const real* x_p, const real* theta, Py_ssize_t d0) noexcept nogil:
     """shared_block without what it gives beside the sums; what the type does not hold stays beyond."""
     cdef Py_ssize_t d, i, W = width_of(net.row, theta)
+    cdef outputs of_d
     for d in range(d0, min(net.D, d0 + net.in_block)):
         memcpy(weights_in(net, z, W), l, net.at.K * W * sizeof(real))
-        head_posterior(net.row, net.head, log_density, l, z, x_p + d * W, &net.at)                   # (7), (8)
+        of_d = outputs_at(net, d)
+        head_posterior(net.row, net.head, log_density, l, z, x_p + d * W, &of_d)                     # (7), (8)
         z += net.P * W
         for i in range(W):
             sums[i] += log_density[i]
@@ -362,14 +369,15 @@ cdef void shared_draw_outputs(const Net* net, real* z, real* own, const real* x,
     cdef real *log_density = x_one + W                        # (W)
     cdef real *l_one = log_density + W                        # (K, W)
     cdef double *carry = <double*>(<uintptr_t>(l_one + K * W + 1) // sizeof(double) * sizeof(double))   # (K)
+    cdef outputs at = outputs_at(net, d - 1 if d > 0 else 0)
     if d > 0 and B > 1:
-        head_posterior(net.row, net.head, log_density, own, z_prev, x + (d - 1) * B, &net.at)
+        head_posterior(net.row, net.head, log_density, own, z_prev, x + (d - 1) * B, &at)
     elif d > 0:
         memset(one, 0, (P + 1) * W * sizeof(real))
         for k in range(P):
             one[k * W] = z_prev[k]
         x_one[0] = x[d - 1]
-        head_posterior(net.row, net.head, log_density, l_one, one, x_one, &net.at)
+        head_posterior(net.row, net.head, log_density, l_one, one, x_one, &at)
         for k in range(K):
             own[k] = l_one[k * W]
     if d > 0:

@@ -5,8 +5,10 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
     """Log-density of one frame x (D,) of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
 
     Its parts are those of a draw.  Since all of x is known, the head takes the dimensions into its lanes, at.size of
-    the panel on: z (P, W), x, log_density (W), doubles (K)."""
+    the panel on: z (P, W), x, log_density (W), doubles (K); one at a time where each has shapes of its own."""
     cdef Py_ssize_t p, d, l, valid, P = net.P, D = net.D, W = width_of(net.row, theta)
+    cdef Py_ssize_t at_once = W if net.at.shapes == NULL else 1
+    cdef outputs of_d
     cdef real *z = panel + at.size
     cdef real *x_d = z + P * W
     cdef real *log_density = x_d + W
@@ -17,13 +19,14 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         frame_context(net, at, panel, state, theta, d, 1)
     for d in range(D):
         frame_outputs(net, at, panel, theta, d, 1)
-    for p in range(pieces(D, W)):
-        d = p * W
-        valid = min(W, D - d)
+    for p in range(pieces(D, at_once)):
+        d = p * at_once
+        valid = min(at_once, D - d)
+        of_d = outputs_at(net, d)
         pack(net.row, z, panel + at.z + d * P, P, valid, P)
         memset(x_d, 0, W * sizeof(real))
         memcpy(x_d, x + d, valid * sizeof(real))
-        head_log_density(net.row, net.head, log_density, panel + at.scratch, z, x_d, &net.at)
+        head_log_density(net.row, net.head, log_density, panel + at.scratch, z, x_d, &of_d)
         for l in range(valid):
             dims[d + l] = log_density[l]
             if log_density[l] < beyond(theta) and net.head < N_FAMILIES:

@@ -33,7 +33,7 @@ static void bernoulli_link(real *parameters, const real *z, const struct outputs
 
 /* ---- the list, in the order of `enum head` ---- */
 #define MIXTURE(NAME, name)                                                \
-    [NAME] = {name##_log_density, name##_gradient, mixture_draw, mixture_link, \
+    [NAME] = {name##_log_density, name##_gradient, name##_draw, name##_link, \
               name##_posterior,   name##_component_gradient},
 #define HEADS         \
     FAMILIES(MIXTURE) \

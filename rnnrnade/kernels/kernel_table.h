@@ -8,11 +8,12 @@ struct TYPED(head_kernels) {
     /* the same bits of log_density, and z <- weight * d log p / d z */
     void (*gradient)(real *log_density, real *scratch, real *z, const real *x, const real *weight,
                      const struct outputs *at);
-    /* x ~ p(. | z), from one uniform on [0, 1) and, of a mixture, one standard number of its family a lane, for the
-       first `lanes` of them at least */
+    /* x ~ p(. | z), from one uniform on [0, 1) and, of a mixture, one standard number of its family a lane (with a
+       shape: two normal ones, W apart), for the first `lanes` of them at least */
     void (*draw)(real *x, real *scratch, const real *z, const real *uniform, const real *noise,
                  const struct outputs *at, ptrdiff_t lanes);
-    /* the parameters of the density in natural order (mixture: alpha, mu, sigma, K rows each; Bernoulli: p) */
+    /* the parameters of the density in natural order (mixture: alpha, mu, sigma and the shape, K rows
+       each; Bernoulli: p) */
     void (*link)(real *parameters, const real *z, const struct outputs *at);
 
     /* Of a mixture, whose components may be those of several numbers (NULL for others); after, pi: (K, W).

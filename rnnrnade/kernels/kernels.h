@@ -30,18 +30,29 @@ enum cell { SIGMOID_CELL, TANH_CELL, GRU_CELL, LSTM_CELL, N_CELLS };
 enum function { EXPONENTIAL, EXPM1, LOGARITHM, SIGMOID, TANH };
 
 /* The heads: the families of components, each with its mixtures (families.h), then those of their own (heads.h). */
-#define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace) EACH(LOGISTIC, logistic)
+#define FAMILIES(EACH) EACH(GAUSSIAN, gaussian) EACH(LAPLACE, laplace) EACH(LOGISTIC, logistic) EACH(STUDENT, student)
+#define SHAPED(EACH) EACH(STUDENT, student) /* those with a shape, a parameter of each component that no net drives */
 #define NUMBERED(NAME, name) NAME,
 enum head { FAMILIES(NUMBERED) N_FAMILIES, BERNOULLI = N_FAMILIES, N_HEADS };
 #undef NUMBERED
 
+/* The shape of one component, and what its density asks of it: computed once a call, in double precision, since no
+   frame changes it (core/families.pxi).  Student: nu = 1 + exp(z^nu). */
+struct shape {
+    double nu, inverse;                      /* nu, 1 / nu */
+    double power;                            /* (nu + 1) / 2 */
+    double log_norm, log_norm_slope;         /* log f(0), and its derivative by nu */
+};
+
 /* What a head needs to know of the P raw outputs: the number of components and the row at which each of its
    quantities begins (the rows that the recurrent state drives stand first, so the order depends on `context`).
-   family: of a mixture, for kernels that are not compiled once for each. */
+   family: of a mixture, for kernels that are not compiled once for each.  shapes (K): of the dimension at hand, or NULL
+   where the family has none. */
 struct outputs {
-    ptrdiff_t K, alpha, mu, sigma;
+    ptrdiff_t K, alpha, mu, sigma, nu;
     double min_scale;
     int family;
+    const struct shape *shapes;
 };
 
 /* One table for each type.  kernel_table.h declares `struct kernels_f32` and `struct kernels_f64`. */
