@@ -86,8 +86,8 @@ class Nade:
         return {"W": normal(H, D, scale=D**-0.5), "c": normal(H, scale=0.5), "rho": np.ones(D)}
 
     def first_components(self, layout, generator, freedom):
-        """(weights, means, scales and shapes), each (D, K), of the mixtures with which training starts; freedom: degrees
-        of freedom of each dimension, (D,), or of all."""
+        """(weights, means, scales and shapes), each (D, K), of the mixtures with which training starts; freedom:
+        degrees of freedom of each dimension, (D,), or of all."""
         D, K, head = layout.D, layout.K, HEADS[layout.head]
         mu = SPREAD * ndtri((np.arange(K) + 0.5) / K)
         shapes = first_shapes(layout, freedom)

@@ -81,7 +81,7 @@ class Mixture:
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Independent draws of u; of a family with shapes, what `_deviate` makes draws of, in a last axis of its own."""
+        """Independent draws of u; of a family with shapes what `_deviate` makes one of, in a last axis."""
         raise NotImplementedError
 
     @staticmethod
@@ -451,8 +451,9 @@ class MixtureOfStudents(Mixture):
     """The distributions sum_k alpha_k t(mu_k, sigma_k, nu_k), Student's, one for each entry of the leading axes.
 
     sigma is the scale, not the standard deviation, which is sigma (nu / (nu - 2))^(1/2) for nu > 2 and else infinite.
-    Exact up to rounding in float64, but `crps`: what it says of two components is a quadrature, right to 1e-5 of itself for
-    nu >= 1.5, and slow.  A quantile that float64 does not hold is infinite.  What takes x or q broadcasts it with the leading axes.
+    Exact up to rounding in float64, but `crps`: what it says of two components is a quadrature, right to 1e-5 of itself
+    for nu >= 1.5, and slow.  A quantile that float64 does not hold is infinite.  What takes x or q broadcasts it with
+    the leading axes.
 
     Parameters
     ----------
@@ -498,11 +499,12 @@ class MixtureOfStudents(Mixture):
     def _mean_absolute(cls, m, s, nu):
         u = np.abs(m) / s
         # u (2 F(u) - 1) + 2 f(u) (nu + u^2) / (nu - 1), without what cancels far out
-        rest = 2 * np.exp(cls._log_kernel(u, nu)) * (nu + u * u) / (nu - 1) - 2 * u * cls._lower(-u, nu)
+        square = 2 * np.log(np.hypot(np.sqrt(nu), u))  # log(nu + u^2)
+        rest = 2 * np.exp(cls._log_kernel(u, nu) + square) / (nu - 1) - 2 * u * cls._lower(-u, nu)
         return np.abs(m) + s * rest
 
-    # The mean over U' of the one above, by the trapezoid rule in x, U' = sinh(y), y = pi / 2 sinh(x), whose terms fall as
-    # exp(-(nu' - 1) |y|).
+    # The mean over U' of the one above, by the trapezoid rule in x, U' = sinh(y), y = pi / 2 sinh(x), whose terms fall
+    # as exp(-(nu' - 1) |y|).
     _nodes = np.linspace(-4.5, 4.5, 121)
 
     @classmethod

@@ -66,8 +66,8 @@ class Head:
         return np.sqrt(self.distribution.unit_variance(*shapes))
 
     def numbers(self, generator, shape, dtype):
-        """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any; where a
-        draw takes more than one number they lie side by side in the last axis."""
+        """The random numbers of draws, for Model.sample: uniforms, and the noise of the family where it takes any; more
+        than one number for each draw lie side by side in the last axis."""
         uniform = filled(generator.random, shape, dtype)
         noise = self.distribution.noise(generator, shape, dtype)
         return uniform, uniform if noise is None else noise.reshape(*shape[:-1], -1)

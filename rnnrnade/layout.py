@@ -367,9 +367,10 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
 
     Every conditional starts close to a standard normal (mixtures of any family: components spread about 0 with total
     variance 1), or with `freedom`, one for all or (D,), of Gaussian components close to a Student t of variance 1, of
-    Student components with these degrees of freedom (> 2; without it 10), so that behind a fitted transform the untrained model has nearly the likelihood of that transform alone.  Weights into
-    hidden and recurrent units are normal with variance 1 / inputs; those out of them are small.  The forget gates of an
-    LSTM start open, with bias 1 (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
+    Student components with these degrees of freedom (> 2; without it 10), so that behind a fitted transform the
+    untrained model has nearly the likelihood of that transform alone.  Weights into hidden and recurrent units are
+    normal with variance 1 / inputs; those out of them are small.  The forget gates of an LSTM start open, with bias 1
+    (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
     D, K, R, head = layout.D, layout.K, layout.R, HEADS[layout.head]
     H = layout.units[-1]

@@ -619,8 +619,9 @@ def draw(
     min_scale=0.0,
     conditioner="nade",
 ):
-    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).  Noise may have
-    an axis more, of the numbers that a draw takes.
+    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).
+
+    Noise has an axis more where a draw takes more than one number.
 
     With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
     """

@@ -107,7 +107,7 @@ FREEDOM = (1 + 1e-9, 1.01, 1.5, 3.0, 10.0, 29.0, 31.0, 1e3, 9e3, 2e4, 1e6, 1e12)
 def test_the_student_family_from_cauchy_to_normal(nu):
     """Against 40 digits: nothing is lost where log Gamma is large, nor near nu = 1."""
     mpmath = pytest.importorskip("mpmath")
-    z = np.log(nu - 1)
+    z, near = np.log(nu - 1), max(1e-13, 1e-15 * min(nu, 1e4))  # the fraction cancels up to where Hill's series begins
     with mpmath.workdps(40):
         nu_z = lambda z: 1 + mpmath.exp(z)  # noqa: E731
         for u in (-1e8, -100.0, -5.0, -1.8, -1.7, -0.3, -1e-9, 0.0, 2.0):
@@ -123,12 +123,12 @@ def test_the_student_family_from_cauchy_to_normal(nu):
             if nu < 1e5 and u < 0:
                 n = nu_z(mpmath.mpf(z))
                 lower = mpmath.betainc(n / 2, mpmath.mpf(1) / 2, 0, n / (n + square), regularized=True) / 2
-                assert abs(found["log_cdf"] / mpmath.log(lower) - 1) < max(1e-13, 1e-15 * nu)
-                assert abs(found["cdf"] - lower) < max(1e-15, 1e-16 * nu)
-                assert abs(found["rate"] * lower / mpmath.exp(log_f(mpmath.mpf(z))) - 1) < max(2e-13, 1e-14 * nu)
+                assert abs(found["log_cdf"] / mpmath.log(lower) - 1) < near
+                assert abs(found["cdf"] - lower) < max(1e-15, 0.1 * near)
+                assert abs(found["rate"] * lower / mpmath.exp(log_f(mpmath.mpf(z))) - 1) < 10 * near
             if abs(u) < 30:  # those of float64
                 below = _core.of_family("student", found["quantile"], z)["log_cdf"]
-                assert_near(below, stats.norm.logcdf(-abs(u)), 1e-13)
+                assert_near(below, stats.norm.logcdf(-abs(u)), near)
         if nu == 1e12:
             for u in (-30.0, -3.0, -1e-3):
                 assert _core.of_family("student", u, z)["log_cdf"] == pytest.approx(stats.norm.logcdf(u), rel=1e-9)

@@ -249,3 +249,38 @@ def test_other_calls_where_no_net_drives_an_output(undriven, all_threads):
     fitted = type(model)(n_components=2, n_hidden=3, max_epochs=2, random_state=0, **options)
     fitted.fit(X * 20 if case.R else np.tile(X, (20, 1)))
     assert "V_sigma" not in fitted.parameters_ and np.isfinite(fitted.score(X))
+
+
+# ---- degrees of freedom ----------------------------------------------------------------------------------------------
+
+
+@dtypes
+def test_students_of_many_degrees_of_freedom_are_gaussians(dtype, row):
+    case = Case(D=5, H=7, K=3, R=4, lengths=(9, 4), head="student", min_scale=1e-3)
+    parameters, sequences = case.make(dtype)
+    parameters["b_nu"] = np.full_like(parameters["b_nu"], 40)
+    student = RNNRNADE.from_parameters(parameters, conditional="student", dtype=dtype, min_scale=1e-3)
+    del parameters["b_nu"]
+    gaussian = RNNRNADE.from_parameters(parameters, dtype=dtype, min_scale=1e-3)
+    _, of_student = student.log_likelihood_and_gradient(sequences)
+    _, of_gaussian = gaussian.log_likelihood_and_gradient(sequences)
+    assert np.abs(of_student.pop("b_nu")).max() < {FLOAT64: 1e-11, FLOAT32: 1e-3}[dtype]  # u^4 / nu
+    assert_near_gradient(of_student, of_gaussian, max(1e-11, TOLERANCE["gradient"][dtype]))
+    for found, expected in zip(student.score_dims(sequences), gaussian.score_dims(sequences), strict=True):
+        assert_near(found, expected, max(1e-11, TOLERANCE["score"][dtype]))
+
+
+def test_degrees_of_freedom_are_those_of_the_data_and_no_frame_changes_them():
+    """Held-out data choose where they start; without a transform that is chosen they start at 10."""
+    generator = np.random.default_rng(0)
+    X = generator.standard_t(3, (800, 2))
+    model = RNADE(conditional="student", n_components=2, n_hidden=2, max_epochs=1, random_state=0)
+    model.fit(X)
+    nu = model.predict_params(X[:5]).nu
+    assert_same_bits(nu, np.broadcast_to(nu[:1], nu.shape))
+    assert nu.max() < 8
+    assert_near(nu[0], 1 + np.exp(np.float64(model.parameters_["b_nu"])), 1e-5)
+    layout = Layout("student", D=2, H=3, K=2)
+    for freedom, expected in ((np.inf, [10, 10]), (5.0, [5, 5]), (np.array([3.0, 40.0]), [3, 40])):
+        views = layout.views(initial_parameters(layout, generator, np.float64, freedom))
+        assert_near(1 + np.exp(views["b_nu"]), np.repeat(np.array(expected)[:, None], 2, axis=1), 1e-14)

@@ -149,7 +149,8 @@ cdef double logistic_quantile(double z, const shape* own) noexcept nogil:
 
 cdef:
     double MOST_NU = 30             # of b_nu: from nu = 1e13 on the family is Gaussian to all digits
-    double NEARLY_NORMAL = 1e4      # nu from which on the fraction, which cancels, has fewer digits than a normal score
+    double NEARLY_NORMAL = 1e4      # nu from which on the fraction has fewer digits than a normal score, as it cancels ...
+    double NEAR = 0.01              # ... where u^2 / nu is below
     double SETTLED = 15             # of a, from which on a series in 1 / a has all digits
 
 
@@ -220,8 +221,12 @@ cdef double beta_fraction(double a, double b, double x) noexcept nogil:
     return h
 
 
+cdef inline bint nearly_normal(double u, const shape* own) noexcept nogil:
+    return own.nu > NEARLY_NORMAL and u * u < NEAR * own.nu
+
+
 cdef double student_score(double u, const shape* own) noexcept nogil:
-    """Phi^-1(F(u)) where nu is large"""
+    """Phi^-1(F(u)) of one that is nearly normal"""
     cdef double a = own.nu - 0.5, b = 48 * a * a, y = a * student_log1p(u, own)
     cdef double w = y + 3 - (((0.4 * y + 3.3) * y + 24) * y + 85.5) / (0.8 * y * y + 100 + b)
     return (w / b + 1) * sqrt(y) * (1 if u > 0 else -1)
@@ -243,7 +248,7 @@ cdef double student_cdf(double u, const shape* own) noexcept nogil:
     cdef double part
     if isnan(u):
         return u
-    if own.nu > NEARLY_NORMAL:
+    if nearly_normal(u, own):
         return Phi(student_score(u, own))
     if u > 0:
         return 1 - student_cdf(-u, own)
@@ -258,7 +263,7 @@ cdef double student_cdf(double u, const shape* own) noexcept nogil:
 cdef double student_log_cdf(double u, const shape* own) noexcept nogil:
     if isnan(u):
         return u
-    if own.nu > NEARLY_NORMAL:
+    if nearly_normal(u, own):
         return log_Phi(student_score(u, own))
     if u > 0:
         return log1p(-student_cdf(-u, own))
@@ -270,7 +275,7 @@ cdef double student_log_cdf(double u, const shape* own) noexcept nogil:
 
 
 cdef double student_rate(double u, const shape* own) noexcept nogil:
-    if own.nu <= NEARLY_NORMAL and u < 0 and in_the_tail(u, own):
+    if not nearly_normal(u, own) and u < 0 and in_the_tail(u, own):
         return 1 / (-u * student_over_density(u, own))
     return exp(student_log_kernel(u, own) - student_log_cdf(u, own))
 
