@@ -1,4 +1,4 @@
-"""The README's table of speed, in Markdown, from a result of benchmarks.speed.
+"""The table of docs/speed.md, in Markdown, from a result of benchmarks.speed.
 
 python -m benchmarks.summary [published-bench]
 """

@@ -15,6 +15,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 PUBLIC = r"(?!_|set_\w+_request$)"  # not what scikit-learn generates: 1.6 inherits it from the calls of sequences
 RETURNED = ("calibration", "density", "missing", "streaming", "surprise")  # modules whose classes come back from calls
 
+PAGES = sorted([*DOCS.glob("**/*.md"), *DOCS.parent.glob("*.md")])
+
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="no docs/ beside the tests")
 
 
@@ -73,16 +75,39 @@ def test_calls_of_vectors_speak_of_vectors(name):
     assert "T_i" in rnnrnade.RNNRNADE.cdf.__doc__
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda path: str(path.relative_to(DOCS)))
 def test_examples_of_the_guide(page, tmp_path, monkeypatch):
-    if page.stem == "tables":
-        pytest.importorskip("pandas")
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r">>> (?:import|from) (?:numpy as np, )?(pandas|hmmlearn)", text):
+        pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     failed, attempted = doctest.testfile(
         str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE, encoding="utf-8"
     )
     assert failed == 0
-    assert attempted > 0 or ">>>" not in page.read_text(encoding="utf-8")
+    assert attempted > 0 or ">>> " not in text
+
+
+def anchors(page):
+    """The anchors of a page's headings, as MyST and GitHub make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS.parent)))
+def test_links_lead_somewhere(page):
+    """Links and pictures within the repository: the file is there, and the heading in it."""
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        other = page if not path else page.parent / path
+        if other.parent.name == "gallery":  # made by `make docs` from the scripts
+            other = DOCS / "examples" / other.with_suffix(".py").name.replace("index.py", "GALLERY_HEADER.rst")
+        assert other.exists(), f"{page.name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors(other), f"{page.name} links to {target}, a heading that is not there"
 
 
 @pytest.mark.full

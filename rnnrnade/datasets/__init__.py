@@ -9,7 +9,13 @@ from ._files import (
     load_spoken_digits,
     load_white_wine,
 )
-from ._simulated import make_bouncing_balls, make_trajectories, overlapping_balls, trajectory_log_density
+from ._simulated import (
+    make_bouncing_balls,
+    make_pump,
+    make_trajectories,
+    overlapping_balls,
+    trajectory_log_density,
+)
 from ._vowels import load_japanese_vowels
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "load_spoken_digits",
     "load_white_wine",
     "make_bouncing_balls",
+    "make_pump",
     "make_trajectories",
     "overlapping_balls",
     "trajectory_log_density",

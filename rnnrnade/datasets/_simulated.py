@@ -1,9 +1,11 @@
-"""Simulated sequences: trajectories whose density is known, and bouncing balls."""
+"""Simulated sequences: trajectories whose density is known, bouncing balls, and a pump with faults."""
 
 from itertools import combinations
 from numbers import Integral
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from sklearn.utils import Bunch
 
 
 def _check_random_state(random_state):
@@ -303,3 +305,75 @@ def overlapping_balls(positions, *, resolution=30, radius=None):
     """
     radius = _RADIUS * resolution if radius is None else radius
     return _closest_pair(np.asarray(positions)) < 2 * _EDGE * radius
+
+
+# ---- A pump ------------------------------------------------------------------------------------------------
+
+_CHANNELS = ["speed", "valve", "pressure", "flow", "current", "vibration"]  # what drives before what is driven
+_PUMP_NOISE = [0.2, 0.01, 0.1, 1.0, 0.1, 0.0]
+
+
+def _wander(rng, n_sequences, n_frames, low, high):
+    """Values (N, T) that move smoothly between two limits, each sequence on its own path."""
+    smooth = gaussian_filter1d(rng.standard_normal((n_sequences, n_frames + 400)), 20)[:, 200 : 200 + n_frames]
+    return low + (high - low) / (1 + np.exp(-smooth / 0.06))
+
+
+def _record_pump(rng, n_sequences, n_frames, leak=slice(0, 0), frozen=slice(0, 0)):
+    """Recordings (N, T, 6); the flow is a fifth too low in the frames `leak`, the pressure stands still in `frozen`."""
+    speed = _wander(rng, n_sequences, n_frames, 20, 50)
+    valve = _wander(rng, n_sequences, n_frames, 0.3, 1.0)
+    pressure = 0.004 * speed**2 * (1.4 - valve)
+    flow = 2 * speed * valve
+    flow[:, leak] *= 0.8
+    current = 1 + 0.02 * pressure * flow / speed + 0.15 * speed
+    vibration = 0.001 * speed**2 * rng.lognormal(0, 0.3, (n_sequences, n_frames))
+    X = np.stack([speed, valve, pressure, flow, current, vibration], axis=-1)
+    X += _PUMP_NOISE * rng.standard_normal(X.shape)
+    X[:, frozen, 2] = X[:, frozen.start, 2, np.newaxis]
+    return X
+
+
+def make_pump(n_sequences=40, n_frames=400, *, random_state=None):
+    """Simulate recordings of a pump with six sensors, and one with two faults inside the usual range of each sensor.
+
+    An operator moves the speed and the valve; pressure, flow, current and vibration follow, with noise.
+
+    Parameters
+    ----------
+    n_sequences, n_frames : int, at least 1 and 300, default 40 and 400
+    random_state : None, int, numpy Generator or RandomState, default None
+        The same int gives the same bits. A Generator or RandomState that is given moves on.
+
+    Returns
+    -------
+    pump : sklearn.utils.Bunch
+        ``train``, a list of `n_sequences` float64 arrays (n_frames, 6), and ``normal``, a list of as many more, none
+        with a fault; ``faulty``, one array (n_frames, 6); ``leak`` and ``frozen``, the slices of its frames in which
+        the flow is a fifth lower than speed and valve would give, and in which the pressure sensor repeats one value;
+        ``feature_names``, a list of 6 strings.
+
+    Notes
+    -----
+    With s the speed and v the valve, two smooth paths between 20 and 50 and between 0.3 and 1, and e standard normal::
+
+        pressure  = 0.004 s^2 (1.4 - v) + 0.1 e       flow    = 2 s v + e
+        vibration = 0.001 s^2 exp(0.3 e)              current = 1 + 0.02 pressure flow / s + 0.15 s + 0.1 e
+
+    where the current has the pressure and the flow without their noise; speed and valve get 0.2 e and 0.01 e.
+
+    Examples
+    --------
+    >>> from rnnrnade.datasets import make_pump
+    >>> pump = make_pump(3, 300, random_state=0)
+    >>> len(pump.train), pump.faulty.shape, pump.feature_names[3], pump.leak
+    (3, (300, 6), 'flow', slice(200, 240, None))
+    """
+    n_sequences, n_frames = _check_count("n_sequences", n_sequences), _check_count("n_frames", n_frames, 300)
+    rng = _check_random_state(random_state)
+    train, normal = (list(_record_pump(rng, n_sequences, n_frames)) for _ in range(2))
+    frozen, leak = slice(n_frames // 4, n_frames // 4 + 40), slice(n_frames // 2 + 50, n_frames // 2 + 90)
+    faulty = _record_pump(rng, 1, n_frames, leak, frozen)[0]
+    return Bunch(
+        train=train, normal=normal, faulty=faulty, leak=leak, frozen=frozen, feature_names=list(_CHANNELS)
+    )
