@@ -145,63 +145,67 @@ def _delimiter(text):
     return "\t" if text in ("tab", "\\t") else text
 
 
-# One row for each constructor argument: flag, argument, type, help. Options that are not given are not
-# passed on, so the defaults are those of the estimators; an option that a model does not have is refused by name.
-FIT_OPTIONS = (
-    ("--components", "n_components", int, "mixture components of each conditional"),
-    ("--components-of", "components", str, "what has the components: each dimension (default), or the whole frame"),
-    ("--hidden", "n_hidden", _sizes, "hidden units of each frame; of made and rnnmade one number a layer, as 500,500"),
-    ("--recurrent", "n_recurrent", int, "recurrent units of a layer"),
+# One row for each constructor argument, in the groups of `fit --help`: flag, argument, type, help. Options that are
+# not given are not passed on, so the defaults are those of the estimators; an option that a model does not have is
+# refused by name.
+OF_MODEL = (
+    ("--components", "n_components", int, "mixture components of each conditional density"),
+    ("--components-of", "components", str, "what has the components: dimension (each one, the default) or frame"),
+    ("--hidden", "n_hidden", _sizes, "hidden units of a frame; of made and rnnmade one number a layer, such as 500,500"),
+    ("--recurrent", "n_recurrent", int, "recurrent units in a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
-    ("--context", "context", _context, "what the recurrent state drives, as alpha,mu,sigma,hidden"),
-    ("--activation", "activation", str, "hidden units: sigmoid or relu"),
-    ("--conditional", "conditional", str, "family of the components of each conditional, such as gaussian"),
+    ("--context", "context", _context, "what the recurrent state drives, such as alpha,mu,sigma,hidden"),
+    ("--activation", "activation", str, "activation of the hidden units: sigmoid or relu"),
+    ("--conditional", "conditional", str, "family of the components, such as gaussian or laplace"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
     ("--transform", "transform", _transform, "auto (the default), auto:SEASON, none, standardize, whiten or var:LAGS"),
-    ("--dtype", "dtype", str, "float32 or float64"),
-    ("--missing", "missing", str, "marginalize: data with gaps can be scored; by default they are refused"),
-    ("--epochs", "max_epochs", int, "largest number of epochs"),
-    ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: frames)"),
-    ("--max-updates", "max_updates", int, "largest number of updates"),
-    ("--window", "window", int, "frames of a training window, for long recordings"),
+    ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),
+    ("--missing", "missing", str, "marginalize: the model can score data with gaps; by default these are refused"),
+    ("--dtype", "dtype", str, "type of parameters and arithmetic: float32 or float64"),
+)
+OF_TRAINING = (
+    ("--epochs", "max_epochs", int, "maximum number of epochs"),
+    ("--max-updates", "max_updates", int, "maximum number of updates"),
+    ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: rows)"),
+    ("--window", "window", int, "frames in a training window, for long recordings"),
+    ("--optimizer", "optimizer", str, "adam or sgd"),
+    ("--learning-rate", "learning_rate", float, "initial learning rate"),
+    ("--schedule", "schedule", str, "how the learning rate falls: constant, linear or cosine"),
+    ("--warmup", "warmup", int, "updates over which the learning rate rises"),
+    ("--weight-decay", "weight_decay", float, "strength of weight decay"),
+    ("--clip-norm", "clip_norm", float, "gradients with a larger norm are scaled down to it"),
+    ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0 for none"),
     ("--input-noise", "input_noise", float, "standard deviation of noise added to the recurrence's inputs in training"),
     ("--input-dropout", "input_dropout", float, "fraction of the recurrence's inputs set to zero in training"),
     ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
-    ("--optimizer", "optimizer", str, "adam or sgd"),
-    ("--learning-rate", "learning_rate", float, "initial step size"),
-    ("--schedule", "schedule", str, "how the step size falls: constant, linear or cosine"),
-    ("--warmup", "warmup", int, "updates over which the step size rises"),
-    ("--weight-decay", "weight_decay", float, "weight decay"),
-    ("--clip-norm", "clip_norm", float, "largest norm of the gradient"),
-    ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0: none"),
     ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
     ("--validate-every", "validate_every", int, "updates between validations (default: an epoch, at least 20)"),
     ("--patience", "patience", int, "validations without a better score before training stops"),
-    ("--restarts", "n_restarts", int, "initialisations; the best is kept"),
-    ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),
-    ("--seed", "random_state", _seed, "seed of everything random: the same seed gives the same model"),
+    ("--restarts", "n_restarts", int, "number of initialisations, of which the best is kept"),
+    ("--seed", "random_state", _seed, "seed for everything random; the same seed gives the same model"),
     ("--jobs", "n_jobs", int, "threads (default: all that the process may use)"),
 )
+FIT_OPTIONS = OF_MODEL + OF_TRAINING
 
-DESCRIPTION = "Exact densities of frames and sequences: RNADE and RNN-RNADE."
+DESCRIPTION = "Exact probability densities of frames and sequences: RNADE, RNN-RNADE, NADE, RNN-NADE."
 EPILOG = """\
-data files, told apart by their ending:
-  .csv       a header, then one frame in each row, in the order of time (or of --time-column); the column
-             'sequence' (or another, by --sequence-column) tells the sequences apart, all other columns are
-             features and must be numbers, or are left out by --ignore; without such a column the file is
-             one sequence. Commas, semicolons, tabs or bars between the fields and decimal commas are
-             recognised, or given by --delimiter and --decimal
-  .tsv       the same with tabs. .csv.gz, .tsv.gz: compressed
+data files, recognised by their ending:
+  .csv       a header, then one frame in each row, in order of time (or of --time-column). The column
+             'sequence', or the one named by --sequence-column, tells the sequences apart; without such a
+             column the file is one sequence. All other columns are features and must hold numbers, unless
+             --ignore leaves them out. Commas, semicolons, tabs or bars between the fields and decimal
+             commas are detected, or given by --delimiter and --decimal
+  .tsv       the same with tabs; .csv.gz and .tsv.gz: compressed
   .parquet   the same
-  .npz       arrays 'frames' (M, D) and 'lengths' (N,); or one 2-D array for each sequence; or one 3-D
+  .npz       arrays 'frames' (M, D) and 'lengths' (N,), or one 2-D array for each sequence, or one 3-D
              array (N, T, D)
   -          one of these from standard input
 All but .npz need pyarrow: pip install "rnnrnade[data]"
 
-Results are tables, written to standard output as CSV, or to a file as its ending says.
+Results are tables, written to standard output as CSV, or to a file in the format of its ending.
 
-example:
+examples:
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0
   rnnrnade fit train.csv -o model.safetensors --epochs 100 --seed 0 --checkpoint fit.checkpoint --resume
   rnnrnade score model.safetensors test.csv --per frame -o surprise.csv
@@ -228,57 +232,64 @@ def _parser():
     def data_options(sub):
         text = "column that tells the sequences apart (default: sequence)"
         sub.add_argument("--sequence-column", metavar="NAME", help=text)
-        text = "column that sorts the frames of each sequence: numbers, or dates as 2020-12-31 23:59"
+        text = "column that sorts the frames of each sequence: numbers, or dates such as 2020-12-31 23:59"
         sub.add_argument("--time-column", metavar="NAME", help=text)
         text = "column to leave out; may be given several times"
         sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
-        text = "what separates the fields of a .csv file, a character or tab (default: found out)"
+        text = "what separates the fields of a .csv file: a character, or tab (default: detected)"
         sub.add_argument("--delimiter", type=_delimiter, help=text)
-        text = "decimal sign of a .csv file, a point or a comma (default: found out)"
+        text = "decimal sign of a .csv file: a point or a comma (default: detected)"
         sub.add_argument("--decimal", metavar="SIGN", choices=(".", ","), help=text)
-        text = "encoding of a .csv file, such as cp1252 (default: UTF-8, or UTF-16 with its mark)"
+        text = "encoding of a .csv file, such as cp1252 (default: UTF-8, or UTF-16 with a byte order mark)"
         sub.add_argument("--encoding", help=text)
 
     def table_options(sub, more=""):
         text = f".csv, .tsv (also .csv.gz, .tsv.gz){more} or .parquet file (default: CSV to standard output)"
         sub.add_argument("-o", "--output", help=text)
-        text = "put ' before names and labels that a spreadsheet would run as a formula (=, +, -, @)"
+        text = "put ' in front of names and labels that a spreadsheet would run as a formula (=, +, -, @)"
         sub.add_argument("--escape-formulas", action="store_true", help=text)
+
+    def constructor_options(group, options):
+        for flag, parameter, kind, text in options:
+            given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
+            group.add_argument(flag, dest=parameter, type=kind, help=text, **given)
 
     sub = command("demo", _demo, "train on real speech, compare with simpler models, draw pictures")
     sub.add_argument("folder", nargs="?", default="demo", help="where the pictures go (default: %(default)s)")
     sub.add_argument("--seconds", type=float, default=45, help="time for training (default: %(default)s)")
-    sub.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default: %(default)s)")
-    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+    sub.add_argument("--seed", type=_seed, default=0, help="seed for everything random (default: %(default)s)")
+    sub.add_argument("--quiet", action="store_true", help="show no progress bar")
 
     sub = command("fit", _fit, "train a model on a file of frames")
     sub.add_argument("data", help=DATA_HELP)
     sub.add_argument("-o", "--output", default="model.safetensors", help="model file (default: %(default)s)")
-    sub.add_argument(
+    sub.add_argument("--quiet", action="store_true", help="show no progress bar")
+    group = sub.add_argument_group("data")
+    group.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
+    data_options(group)
+    group = sub.add_argument_group("model")
+    group.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
-        help="rnnrnade and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and made for either "
-        "(--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
+        help="rnnrnade, rnngmm, rnngauss and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and made "
+        "for either (--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
     )  # fmt: skip
-    sub.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
-    data_options(sub)
-    for flag, parameter, kind, text in FIT_OPTIONS:
-        given = {"default": argparse.SUPPRESS, "metavar": flag[2:].upper()}
-        sub.add_argument(flag, dest=parameter, type=kind, help=text, **given)
+    constructor_options(group, OF_MODEL)
+    constructor_options(sub.add_argument_group("training"), OF_TRAINING)
+    group = sub.add_argument_group("checkpoint")
     text = "file for the state of training, written now and then, after Ctrl-C and at the end"
-    sub.add_argument("--checkpoint", metavar="FILE", help=text)
-    text = "least number of seconds between two writes of the checkpoint (default: %(default)s)"
-    sub.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help=text)
-    text = "continue from the checkpoint if it exists; the model is the same as without the interruption"
-    sub.add_argument("--resume", action="store_true", help=text)
-    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+    group.add_argument("--checkpoint", metavar="FILE", help=text)
+    text = "minimum number of seconds between two writes of the checkpoint (default: %(default)s)"
+    group.add_argument("--every", type=float, default=60.0, metavar="SECONDS", help=text)
+    text = "continue from the checkpoint if there is one; the model is the same as without the interruption"
+    group.add_argument("--resume", action="store_true", help=text)
 
     sub = command("score", _score, "write the log-density of sequences or frames in nats, as a table")
     sub.add_argument("model", help="model file, written by rnnrnade fit")
     sub.add_argument("data", help=DATA_HELP)
     table_options(sub)
     per = ("sequence", "frame")
-    sub.add_argument("--per", choices=per, default=per[0], help="one row for each (default: %(default)s)")
-    sub.add_argument("--dims", action="store_true", help="with --per frame: a column for each dimension")
+    sub.add_argument("--per", choices=per, default=per[0], help="what each row is for (default: %(default)s)")
+    sub.add_argument("--dims", action="store_true", help="with --per frame: also a column for each dimension")
     sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
@@ -287,7 +298,7 @@ def _parser():
     sub.add_argument("data", help=DATA_HELP)
     table_options(sub)
     sub.add_argument("--top", type=int, default=10, help="number of frames (default: %(default)s)")
-    text = "features of each frame, the most surprising first (default: %(default)s)"
+    text = "features shown for each frame, the most surprising first (default: %(default)s)"
     sub.add_argument("--features", type=int, default=1, help=text)
     sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
@@ -296,7 +307,7 @@ def _parser():
     sub.add_argument("model", help="model file, written by rnnrnade fit")
     table_options(sub, ", .npz")
     sub.add_argument("--sequences", type=int, default=1, help="number of sequences (default: %(default)s)")
-    sub.add_argument("--frames", type=int, default=100, help="frames of each (default: %(default)s)")
+    sub.add_argument("--frames", type=int, default=100, help="frames in each sequence (default: %(default)s)")
     sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
     sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
     sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")

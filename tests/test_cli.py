@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -515,6 +516,20 @@ def test_info_says_what_is_in_use(run):
     assert (code, err) == (0, "")
     for word in ("rnnrnade", "Python", "NumPy", "OpenMP", "threads", "kernels"):
         assert word in out
+
+
+def test_help_of_fit_is_grouped(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    groups = re.split(r"^(\w+):\n", capsys.readouterr().out, flags=re.MULTILINE)
+    of = dict(zip(groups[1::2], groups[2::2], strict=True))
+    for group, flags in {
+        "data": ("--validation-data", "--time-column"),
+        "model": ("--model", "--components", "--transform"),
+        "training": ("--epochs", "--seed", "--jobs"),
+        "checkpoint": ("--every", "--resume"),
+    }.items():
+        assert all(f"  {flag}" in of[group] for flag in flags), group
 
 
 def test_help_and_version_leave_with_0(capsys):

@@ -69,6 +69,25 @@ def test_the_script_that_made_the_vowels_reads_its_format():
     assert speakers == [4, 9]
 
 
+# ---- A pump ------------------------------------------------------------------------------------------------
+
+
+def test_faults_of_the_pump_stay_inside_the_usual_range_and_follow_the_formula():
+    pump = datasets.make_pump(10, 300, random_state=0)
+    assert len(pump.train) == len(pump.normal) == 10 and not np.array_equal(pump.train, pump.normal)
+    assert pump.faulty.shape == (300, 6) == (300, len(pump.feature_names))
+    column = {name: pump.faulty[:, d] for d, name in enumerate(pump.feature_names)}
+    ratio = column["flow"] / (2 * column["speed"] * column["valve"])
+    assert abs(np.median(ratio[pump.leak]) - 0.8) < 0.03
+    assert abs(np.median(np.delete(ratio, np.arange(300)[pump.leak])) - 1) < 0.03
+    assert len(set(column["pressure"][pump.frozen])) == 1 and len(set(column["pressure"])) == 300 - 39
+    low, high = np.min(np.concatenate(pump.train), axis=0), np.max(np.concatenate(pump.train), axis=0)
+    inside = (low <= pump.faulty) & (pump.faulty <= high)
+    assert inside[pump.leak].all() and inside[pump.frozen].all()
+    again = datasets.make_pump(10, 300, random_state=0)
+    assert np.array_equal(again.faulty, pump.faulty) and np.array_equal(again.train, pump.train)
+
+
 # ---- Random states -----------------------------------------------------------------------------------------
 
 

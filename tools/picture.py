@@ -1,6 +1,6 @@
 """Draw docs/_static/surprise.png, the picture of the README: what the twelve lines there find.
 
-    python tools/picture.py [FILE]
+python tools/picture.py [FILE]
 """
 
 import sys
@@ -38,7 +38,7 @@ def main(path=TARGET):
     fig.savefig(path, dpi=100)
     inside = np.isin(np.arange(400)[pump.leak], alarms)
     frozen = np.isin(np.arange(400)[pump.frozen], alarms)
-    print(f"{len(alarms)} alarms; {inside.sum()} of {len(inside)} frames of the leak, {frozen.sum()} of the frozen sensor")
+    print(f"{len(alarms)} alarms: {inside.sum()} of {len(inside)} frames of the leak, {frozen.sum()} while frozen")
 
 
 if __name__ == "__main__":

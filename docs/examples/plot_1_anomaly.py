@@ -66,7 +66,9 @@ frames = model.score_frames(faulty)
 alarms = np.flatnonzero(frames < alarm.threshold)
 print(f"{len(alarms)} alarms in {len(frames)} frames:", end=" ")
 inside = {name: int(((alarms >= fault.start) & (alarms < fault.stop)).sum()) for name, fault in FAULTS.items()}
-print(f"{inside['frozen']} while frozen, {inside['leak']} while leaking, {len(alarms) - sum(inside.values())} elsewhere")
+print(
+    f"{inside['frozen']} while frozen, {inside['leak']} while leaking, {len(alarms) - sum(inside.values())} elsewhere"
+)
 
 # %%
 # Who is to blame

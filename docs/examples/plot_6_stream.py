@@ -2,9 +2,9 @@
 Watching a stream
 =================
 
-Frames arrive one at a time, and each must be judged at once. A stream keeps what the model remembers of the past, so that an
-update takes the same short time after a minute as after a month. Its log-densities have the bits that the whole
-recording would get at once.
+Frames arrive one at a time, and each must be judged at once. A stream keeps what the model remembers of the past, so
+that an update takes the same short time after a minute as after a month. Its log-densities are the same bits as those
+of the whole recording.
 """
 
 import time

@@ -67,6 +67,6 @@ for ax, (a, b) in zip(axes, pairs):
 plt.show()
 
 # %%
-# Three things that a standard error over test data does not say. Another seed gives another model: fit two or three, and
-# see how far apart they are. Models must be scored in the same units, with ``min_scale`` stated. And test data serve
-# once: choose on a validation part.
+# Three things that a standard error over test data does not say. Another seed gives another model: fit two or three,
+# and see how far apart they are. Models must be scored in the same units, with ``min_scale`` stated. And test data
+# serve once: choose on a validation part.

@@ -2,9 +2,9 @@
 A table with outliers
 =====================
 
-Measurements of 1500 people, typed in by hand. A dozen rows have a number that would be usual for somebody else: a
-weight of another person, a shoe size off by a few. Limits on single columns let them pass. A density of rows finds them,
-and says which column looks wrong.
+Measurements of 1500 people, typed in by hand. In a dozen rows, one number belongs to somebody else: a weight, a shoe
+size, an arm span. Limits on single columns let them pass. A density of rows finds most of them, and says which column
+looks wrong.
 """
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ rng = np.random.default_rng(0)
 n = 1500
 age = rng.uniform(5, 70, n)
 growth = np.clip(age / 18, 0, 1)
-height = 85 + 88 * growth ** 0.8 + rng.normal(0, 3 + 4 * growth, n)
+height = 85 + 88 * growth**0.8 + rng.normal(0, 3 + 4 * growth, n)
 weight = 22 * (height / 100) ** 2 * (0.7 + 0.3 * growth) * rng.lognormal(0.06 * (age > 30), 0.1, n)
 shoe = 0.24 * height + rng.normal(0, 0.8, n)
 span = 1.01 * height + rng.normal(0, 2.5, n)
@@ -52,8 +52,8 @@ print(f"{found.sum()} of the 12 most surprising rows are wrong ones, and the col
 # An isolation forest on the same table
 # -------------------------------------
 # It looks for rows that are easy to cut off from the rest, which are those at the edges of the table: the smallest
-# children, the heaviest people. That is the better tool where outliers lie far out, or where many rows are bad. Here they
-# lie inside.
+# children, the heaviest people. It is the better tool if outliers lie far out, or if many rows are bad. Here they lie
+# inside.
 
 forest = IsolationForest(n_estimators=500, random_state=0).fit(table)
 ranks = {}

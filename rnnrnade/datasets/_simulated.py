@@ -374,6 +374,4 @@ def make_pump(n_sequences=40, n_frames=400, *, random_state=None):
     train, normal = (list(_record_pump(rng, n_sequences, n_frames)) for _ in range(2))
     frozen, leak = slice(n_frames // 4, n_frames // 4 + 40), slice(n_frames // 2 + 50, n_frames // 2 + 90)
     faulty = _record_pump(rng, 1, n_frames, leak, frozen)[0]
-    return Bunch(
-        train=train, normal=normal, faulty=faulty, leak=leak, frozen=frozen, feature_names=list(_CHANNELS)
-    )
+    return Bunch(train=train, normal=normal, faulty=faulty, leak=leak, frozen=frozen, feature_names=list(_CHANNELS))
