@@ -53,11 +53,14 @@ html_title = f"rnnrnade {version}"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
+    "header_links_before_dropdown": 4,
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"changelog": [], "contributing": []}
+ALONE = "tasks experiments speed notation errata sources internals changelog contributing".split()
+html_sidebars = {page: [] for page in ALONE}  # pages without neighbours need no navigation among them
+html_static_path = ["_static"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 
@@ -72,11 +75,13 @@ def block_math(self, node):
     raise nodes.SkipNode
 
 
-def link_within(app, docname, source):
-    """Links to files at the root, as the repository shows them, lead to the pages that include these files."""
+def as_pages(app, docname, source):
+    """Links to files at the root, as the repository shows them, lead to the pages that include these files; the empty
+    line that ends a doctest is not shown."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
     source[0] = re.sub(r"\]\(\.\./([A-Z]+)\.md\)", lambda match: f"]({match[1].lower()}.md)", source[0])
 
 
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(inline_math, None), block_renderers=(block_math, None))
-    app.connect("source-read", link_within)
+    app.connect("source-read", as_pages)

@@ -53,10 +53,10 @@ class Auto(BaseEstimator):
     Parameters
     ----------
     season : int, default=0
-        Frames of a season, such as 24 for hours of a day; 0: none.
+        Length of a season in frames, such as 24 for hourly data with a daily pattern; 0: none.
     apart : sequence of int or None, default=None
-        Columns that are standardised and else left as they are.  None: the columns that often take one value are one of
-        the candidates.
+        Columns that are standardised and otherwise left as they are.  None: one of the candidates
+        sets apart the columns that often take one value.
     """
 
     def __init__(self, season=0, apart=None):

@@ -63,7 +63,7 @@ def load_estimator(path, kind=None):
     Raises
     ------
     ModelFileError
-        For a file that is no model, is damaged or changed in any byte, or is of another version or kind.
+        For a file that is not a model, is damaged or changed in any byte, or is of another version or kind.
     FileNotFoundError, PermissionError
         As `open` raises them.
     """
@@ -211,17 +211,17 @@ class Estimator(DensityMixin, BaseEstimator):
         return replace(data, labels=replace(data.labels, features=names_of_features(self, data.n_features)))
 
     def set_output(self, *, transform=None):
-        """Whether what belongs to frames, sequences and draws comes back as arrays or as DataFrames.
+        """Choose whether results for frames, sequences and draws are arrays or DataFrames.
 
         DataFrames keep the index of X, or, without one, number the frames: `score_frames`, `score_dims`, `cdf` and the
-        like.  Scores of sequences are labelled by their keys.  Draws have the index (draw, time), which for `forecast`
-        goes on from that of X where that goes in equal steps, and else counts the frames.  The choice stays with clones
-        and pickles, not in files.
+        like.  Scores of sequences are labelled by their keys.  Draws have the index (draw, time); for `forecast`
+        it continues that of X if that moves in equal steps, and otherwise counts the frames.  Clones and pickles keep
+        the choice, files do not.
 
         Parameters
         ----------
         transform : {"default", "pandas"} or None, default=None
-            The name of the argument is scikit-learn's.  "default": arrays.  None: leave it as it is.
+            "default": arrays.  None: no change.  The name of the argument is scikit-learn's.
 
         Returns
         -------
@@ -345,10 +345,10 @@ class Estimator(DensityMixin, BaseEstimator):
             an object array of sequences; a 2-D array with `lengths`; a DataFrame whose index has levels, the last of
             which is the time, or with a column "sequence" (several sequences).
         y : ignored
-            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
-            in this place.
+            None, or one label for each item of X.  Anything else is a TypeError, because in hmmlearn this is the place
+            of the lengths.
         lengths : array-like of shape (N,), optional
-            Frames of each sequence, for a 2-D X that holds several end to end.  Unfit for cross-validation.
+            Frames in each sequence, for a 2-D X that holds several end to end.  Not for cross-validation.
         sample_weight : array-like, optional
             One weight for each item of X's first axis.
         validation_data : X or (X, None), optional
@@ -362,7 +362,7 @@ class Estimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+            For a checkpoint of another fit (the message says what differs), a damaged one, or a file of another kind.
         OSError
             For a checkpoint that cannot be read or written.
         ValueError, TypeError
@@ -492,11 +492,12 @@ class Estimator(DensityMixin, BaseEstimator):
 
     @fitting
     def partial_fit(self, X, y=None, *, lengths=None, sample_weight=None):
-        """Go on training for one epoch over X; the first call starts a new model.
+        """Continue training for one epoch over X; the first call starts a new model.
 
-        Options set since the last call hold from now on, but for those of the network, which stays what it is.  The
-        parameters are those after the last update, not their moving average, and the learning rate does not fall: when
-        training ends is for the caller to know.  The first call fits the transform, which stays: give it many rows.
+        Options changed since the last call take effect, except those of the network, which stays as it is.  The
+        parameters are those after the last update, not their moving average, and the learning rate does not fall,
+        because only the caller knows when training ends.  The first call fits the transform for good, so give it many
+        rows.
 
         Parameters
         ----------
@@ -510,7 +511,7 @@ class Estimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As in `fit`, and for an option of the network (a size, `cell`, `dtype`, ...) that was changed since.
+            As in `fit`, and for a changed option of the network (a size, `cell`, `dtype`, ...).
         """
         self._partial_fit(X, y, lengths, sample_weight)
 
@@ -611,7 +612,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     @property
     def members_(self):
-        """The fitted models of the ensemble: estimators of one order each."""
+        """The fitted models of the ensemble, estimators with one order each; a single model is its own member."""
         check_is_fitted(self)
         density = self._density
         if not isinstance(density, Ensemble):
@@ -668,7 +669,7 @@ class Estimator(DensityMixin, BaseEstimator):
         -------
         ndarray, float64
             Of shape (N,) for a list or a 3-D array: one for each sequence; of shape (T,) for a 2-D array: one for
-            each frame, given its past.  Of one DataFrame of several sequences a Series, labelled by their keys.
+            each frame, given its past.  For one DataFrame of several sequences, a Series labelled with their keys.
         """
         data, frames = self._scored(X, lengths)
         return data.per_item(frames)
@@ -681,8 +682,8 @@ class Estimator(DensityMixin, BaseEstimator):
         ----------
         X : list of (T_i, D) arrays, or another form
         y : ignored
-            None, or one label for each item of X; anything else is refused (TypeError), since hmmlearn has the lengths
-            in this place.
+            None, or one label for each item of X.  Anything else is a TypeError, because in hmmlearn this is the place
+            of the lengths.
         lengths : array-like of shape (N,), optional
 
         Returns
@@ -714,9 +715,9 @@ class Estimator(DensityMixin, BaseEstimator):
         TypeError
             For an option that cannot be written.
         OSError
-            Where the file cannot be written.
+            If the file cannot be written.
         ModelFileError
-            Where the path holds a checkpoint, from which a fit may go on.
+            If the path holds a checkpoint, from which a fit may continue.
         """
         if holds(path, CHECKPOINT):
             raise ModelFileError(f"{os.fsdecode(path)!r} holds a checkpoint of a fit: give the model another path.")
@@ -724,7 +725,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     @classmethod
     def load(cls, path):
-        """Read an estimator that `save` wrote; runs no code of the file and refuses a changed one.
+        """Read an estimator that `save` wrote; runs no code from the file, and refuses a changed one.
 
         Parameters
         ----------
@@ -737,7 +738,7 @@ class Estimator(DensityMixin, BaseEstimator):
         Raises
         ------
         ModelFileError
-            For a file that is damaged, changed, of another version, or no model of this class.
+            For a file that is damaged, changed, of another version, or not a model of this class.
         """
         return load_estimator(path, kind=cls)
 

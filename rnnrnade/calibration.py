@@ -16,25 +16,25 @@ NOMINAL = np.linspace(0.05, 0.95, 19)  # coverage of the central intervals of th
 class Calibration:
     """Integral transforms against the uniform distribution, for each dimension and, in the last row, for all together.
 
-    Under the true model the integral transforms of all dimensions and frames are independent and uniform on [0, 1],
-    also from frame to frame: so the Kolmogorov-Smirnov test counts each as one observation.  With many frames it finds
-    the smallest misfit; the statistic says how large it is.
+    Under the true model, the integral transforms of all dimensions and frames are independent and uniform on [0, 1],
+    so the Kolmogorov-Smirnov test counts each as one observation.  With many frames it detects the smallest misfit;
+    the statistic says how large the misfit is.
 
     Attributes
     ----------
     names : list of str
-        Of the D dimensions, and "all".
+        Names of the D dimensions, and "all".
     n : ndarray of shape (D + 1,)
-        Integral transforms.
+        Number of integral transforms.
     edges : ndarray of shape (n_bins + 1,)
-        Of the bins of the histograms.
+        Edges of the histogram bins.
     counts : ndarray of shape (D + 1, n_bins)
     ks_statistic, ks_pvalue : ndarray of shape (D + 1,)
         Largest distance to the uniform distribution function, and its p-value.
     nominal : ndarray of shape (L,)
         Probabilities of central intervals.
     coverage : ndarray of shape (D + 1, L)
-        Shares of the observations inside them: above nominal where the conditionals are too wide.
+        Shares of the observations inside them: above nominal if the conditionals are too wide.
     """
 
     names: list

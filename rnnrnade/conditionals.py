@@ -12,7 +12,7 @@ __all__ = ["Conditionals"]
 
 
 class Conditionals:
-    """What estimators say of their one-dimensional conditionals, in the units of X.
+    """What estimators say about their one-dimensional conditionals, in the units of X.
 
     X, `lengths` and what comes back follow the rule of `score_dims`: a list of (T_i, D) arrays, or one array for
     vectors and for one 2-D sequence; tables of them after `set_output`.
@@ -24,8 +24,8 @@ class Conditionals:
     def cdf(self, X, *, lengths=None):
         """Probability integral transform: P(X_d <= x_d) given the dimensions before it and the past.  Exact.
 
-        Under the true model these numbers are independent and uniform on [0, 1], over dimensions and frames.  Of binary
-        models they are 1 - p for 0 and 1 for 1, which is not uniform.
+        Under the true model these numbers are independent and uniform on [0, 1], over dimensions and frames.  For
+        binary models they are 1 - p for 0 and 1 for 1, which is not uniform.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Conditionals:
     def crps(self, X, *, lengths=None):
         """Continuous ranked probability score of every conditional at x_d, in the units of X.  Exact, closed form.
 
-        Lower is better; the mean over frames is a proper score of the dimension.  Of binary models (p - x)^2.
+        Lower is better; the mean over frames is a proper score of the dimension.  For binary models it is (p - x)^2.
 
         Parameters
         ----------
@@ -186,15 +186,15 @@ class Conditionals:
     def explain(self, X, top=10, *, n_dims=1, lengths=None):
         """The most surprising frames, and in each the dimensions to blame.  Exact.
 
-        Frames are ranked by log-density, the lowest first.  Within a frame dimensions are ranked by the log-density of
-        what the transform makes of them, given those before: in the units of X a column in millimetres would be blamed
+        Frames are ranked by log-density, the lowest first.  Within a frame, dimensions are ranked by the log-density of
+        what the transform makes of them, given those before: in the units of X, a column in millimetres would be blamed
         before the same one in metres.
 
         Parameters
         ----------
         X : list of (T_i, D) arrays, or another form
         top : int, default=10
-            Frames; all of them where there are fewer.
+            Number of frames; all of them if there are fewer.
         n_dims : int, default=1
             Dimensions of each frame, the most surprising first.
         lengths : array-like of shape (N,), optional
@@ -202,7 +202,7 @@ class Conditionals:
         Returns
         -------
         Table, or pandas.DataFrame where X is one or holds them
-            A row for each frame and dimension, with the columns sequence (its key, where it has one) and frame
+            A row for each frame and dimension, with the columns sequence (its key, if it has one) and frame
             (vectors: row), index (of a DataFrame, or the time of a SequenceBatch), log_density (of the frame, nats),
             dimension (its name), dimension_log_density (nats, in the units of X), observed, expected (mean of the
             conditional), and pit (`cdf`; not for binary models).
@@ -216,30 +216,30 @@ class Conditionals:
     def alarm_threshold(self, X, rate=0.01, *, confidence=0.95, lengths=None):
         """The log-density of a frame below which to raise an alarm, at a given rate of false alarms.
 
-        An order statistic of the log-densities of normal frames that were not trained on: the largest for which a
-        further frame of the same kind falls below it with probability at most `rate`, whatever their distribution.
+        It is an order statistic of the log-densities of normal frames that the model was not trained on: the largest
+        below which a further frame of the same kind falls with probability at most `rate`, whatever their distribution.
 
         Parameters
         ----------
         X : list of (T_i, D) arrays, or another form
             Validation data without anomalies.
         rate : float, default=0.01
-            False alarms a frame, in (0, 1).
+            False alarms per frame, in (0, 1).
         confidence : float, default=0.95
-            Of the interval, in (0, 1).
+            Confidence of the interval, in (0, 1).
         lengths : array-like of shape (N,), optional
 
         Returns
         -------
         AlarmThreshold
             threshold, and low and high, order statistics between which the true quantile lies with at least that
-            confidence; infinite where there are too few frames to say.  It counts frames as independent, so that of
-            strongly dependent frames it is too narrow.  Alarm where `score_frames(X) < threshold`.
+            confidence; infinite if there are too few frames to say.  The interval counts frames as independent, so it
+            is too narrow for strongly dependent ones.  Raise an alarm where `score_frames(X) < threshold`.
 
         Raises
         ------
         ValueError
-            With fewer than 1 / rate - 1 frames, which say nothing about so rare an event.
+            With fewer than 1 / rate - 1 frames, which say nothing about an event so rare.
         """
         return alarm_threshold(self._scored(X, lengths)[1], rate, confidence)
 
@@ -250,9 +250,9 @@ class Conditionals:
         Parameters
         ----------
         X : list of (T_i, D) arrays, or another form
-            Data that were not trained on.
+            Data that the model was not trained on.
         n_bins : int, default=10
-            Of the histograms.
+            Bins of each histogram.
         lengths : array-like of shape (N,), optional
 
         Returns

@@ -79,16 +79,16 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     @classmethod
     def from_parameters(cls, parameters, *, transform=None, **options):
-        """A fitted estimator without training.
+        """Make a fitted estimator from parameters, without training.
 
         Parameters
         ----------
         parameters : mapping of str to array-like
             Names and shapes of `parameters_`; sizes and context come from them.
         transform : Linear, optional
-            Fitted; default: none, the model lives in the units of X.
+            A fitted transform.  Default: none, so that the model is one of X itself.
         **options
-            Of the constructor.  What is not given takes a FIXED value, whatever the constructor's default: sigmoid
+            Options of the constructor.  Those not given take a FIXED value, whatever their default there: sigmoid
             cell and units, min_scale 0, dtype of the arrays, no order.
 
         Returns
@@ -98,7 +98,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         Raises
         ------
         ValueError
-            For names or shapes that are missing, unknown or contradict each other or the options.
+            For names or shapes that are missing, unknown, or contradict each other or the options.
         """
         owner = cls.__name__
         arrays = as_arrays(parameters)
@@ -234,9 +234,9 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         Returns
         -------
         MixtureParameters
-            alpha, mu, sigma, each (T_i, D, K) or a list of such; of Student components StudentParameters, with nu; for
+            alpha, mu, sigma, each (T_i, D, K) or a list of such; for Student components StudentParameters, with nu too; for
             binary models BernoulliParameters with p (T_i, D).
-            sigma is the scale of the family (`conditional`): of Gaussians the standard deviation.
+            sigma is the scale of the family (`conditional`): for Gaussians, the standard deviation.
         """
         density = self._one_density()
         data = self._check(X, lengths)
@@ -340,17 +340,17 @@ class SequenceEstimator(ExactDensity):
 
     @reading
     def stream(self, X=None):
-        """A sequence to be read frame by frame, in constant memory.
+        """Read a sequence frame by frame, in constant memory.
 
         Parameters
         ----------
         X : array-like of shape (T, D), optional
-            One sequence that has been read already: the next frame is scored given it.
+            A sequence that counts as already read: the next frame is scored given it.
 
         Returns
         -------
         Stream
-            `update(frame)` gives the exact log-density of the next frame, the same bits as `score_frames`.
+            `update(frame)` returns the exact log-density of the next frame, the same bits as `score_frames`.
 
         Raises
         ------
@@ -439,7 +439,7 @@ class VectorEstimator(ExactDensity):
         Raises
         ------
         ModelFileError
-            For a checkpoint of another fit, which says what differs, or a damaged one; for a file of another kind.
+            For a checkpoint of another fit (the message says what differs), a damaged one, or a file of another kind.
         OSError
             For a checkpoint that cannot be read or written.
         ValueError, TypeError
@@ -449,11 +449,12 @@ class VectorEstimator(ExactDensity):
 
     @fitting
     def partial_fit(self, X, y=None, *, sample_weight=None):
-        """Go on training for one epoch over X; the first call starts a new model.
+        """Continue training for one epoch over X; the first call starts a new model.
 
-        Options set since the last call hold from now on, but for those of the network, which stays what it is.  The
-        parameters are those after the last update, not their moving average, and the learning rate does not fall: when
-        training ends is for the caller to know.  The first call fits the transform, which stays: give it many rows.
+        Options changed since the last call take effect, except those of the network, which stays as it is.  The
+        parameters are those after the last update, not their moving average, and the learning rate does not fall,
+        because only the caller knows when training ends.  The first call fits the transform for good, so give it many
+        rows.
 
         Parameters
         ----------
@@ -467,7 +468,7 @@ class VectorEstimator(ExactDensity):
         Raises
         ------
         ValueError
-            As in `fit`, and for an option of the network (a size, `activation`, `dtype`, ...) that was changed since.
+            As in `fit`, and for a changed option of the network (a size, `activation`, `dtype`, ...).
         """
         self._partial_fit(X, y, None, sample_weight)
 

@@ -23,12 +23,12 @@ def quantiles(samples, q=(0.05, 0.25, 0.5, 0.75, 0.95)):
     Returns
     -------
     ndarray of shape (horizon, D), or (Q, horizon, D) for an array q; for a list a list of such
-        For a DataFrame one with the index time, or (q, time) for an array q, with the keys of several sequences first.
+        For a DataFrame, a DataFrame with the index time, or (q, time) for an array q; keys of sequences come first.
 
     Raises
     ------
     ValueError
-        If q is not in [0, 1], or samples have not three axes.
+        If q is not in [0, 1], or samples do not have three axes.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def _quantiles_of_table(draws, q):
 
 
 def energy_score(samples, truth, *, joint=False):
-    """Energy score of draws against what came: E|X - y| - E|X - X'| / 2, lower is better.  Monte Carlo.
+    """Energy score of draws against the outcome: E|X - y| - E|X - X'| / 2, lower is better.  Monte Carlo.
 
-    The Euclidean norm is that of all dimensions of a frame, or with `joint` of the whole path: bring dimensions to one
-    scale first where their units differ.  With one dimension it is the CRPS.  Pairs of different draws only are
-    averaged, so that the estimate has the score of the predictive distribution itself as its expectation for any
-    number of draws (the "fair" score); it may therefore be negative.
+    The Euclidean norm is over all dimensions of a frame, or with `joint` over the whole path; if their units differ,
+    bring the dimensions to one scale first.  In one dimension this is the CRPS.  Only pairs of different draws are
+    averaged, so that for any number of draws the expectation of the estimate is the score of the predictive
+    distribution itself (the "fair" score); the estimate may therefore be negative.
 
     Parameters
     ----------

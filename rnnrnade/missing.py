@@ -46,26 +46,26 @@ class LikelihoodEstimate(NamedTuple):
 
 
 class MissingValues:
-    """What estimators do with missing values, NaN, where the option `missing` is "marginalize"."""
+    """What estimators do with missing values (NaN) if the option `missing` is "marginalize"."""
 
     @reading
     def log_likelihood_missing(self, X, n_particles=PARTICLES, random_state=None, *, n_repeats=REPEATS, lengths=None):
-        """Log-likelihood of what X holds, its missing values (NaN) integrated out, with its standard error.
+        """Log-likelihood of the observed part of X, with missing values (NaN) integrated out, and its standard error.
 
-        Exact where nothing is missing but whole frames at the end of a sequence and trailing dimensions (in the
-        model's order) of the last frame that holds anything; for vectors: trailing dimensions of a row.  With Gaussian
-        ``components="frame"`` exact for any dimensions of that frame or row.  Otherwise Monte Carlo: the mean over
-        `n_repeats` independent particle filters, an unbiased estimate of the likelihood.
+        Exact if nothing is missing except whole frames at the end of a sequence and trailing dimensions (in the
+        model's order) of the last frame before them; for vectors: trailing dimensions of a row.  With Gaussian
+        ``components="frame"`` it is exact for any dimensions of that frame or row.  Otherwise Monte Carlo: the mean
+        over `n_repeats` independent particle filters, an unbiased estimate of the likelihood.
 
         Parameters
         ----------
         X : list of (T_i, D) arrays, or another form
         n_particles : int, default=1000
-            Of each filter.
+            Particles in each filter.
         random_state : None, int, RandomState or Generator, default=None
             None: that of the estimator.
         n_repeats : int, default=10
-            Filters; >= 2, since their spread gives the standard error.
+            Number of filters; >= 2, because their spread gives the standard error.
         lengths : array-like of shape (N,), optional
 
         Returns
@@ -80,7 +80,7 @@ class MissingValues:
         Raises
         ------
         ValueError
-            For NaN in an ensemble of orders, or where the option `missing` is None.
+            For NaN in an ensemble of orders, or if the option `missing` is None.
         """
         data, generator, n_particles, n_repeats = self._with_gaps(
             X, lengths, random_state, n_particles=n_particles, n_repeats=n_repeats
@@ -101,12 +101,12 @@ class MissingValues:
 
     @reading
     def impute(self, X, n_samples=1, random_state=None, *, n_particles=PARTICLES, lengths=None):
-        """Draw the missing values (NaN) of X given all that it holds, before and after them.
+        """Draw the missing values (NaN) of X given everything observed, before and after them.
 
-        Exact, independent draws where nothing that is held comes after what is missing (as in
-        `log_likelihood_missing`); otherwise draws from the particles of one filter, whose distribution tends to the
-        exact one as their number grows and which are not quite independent of each other: the further back a gap is,
-        the fewer different values the particles still hold there.
+        The draws are exact and independent if nothing observed comes after what is missing (as in
+        `log_likelihood_missing`).  Otherwise they come from the particles of one filter: their distribution tends to
+        the exact one as the number of particles grows, and they are not quite independent of each other, because the
+        further back a gap lies, the fewer different values the particles still hold there.
 
         Parameters
         ----------
@@ -115,18 +115,18 @@ class MissingValues:
         random_state : None, int, RandomState or Generator, default=None
             None: that of the estimator.
         n_particles : int, default=1000
-            At least n_samples are used.
+            At least `n_samples` are used.
         lengths : array-like of shape (N,), optional
 
         Returns
         -------
         list of ndarrays of shape (n_samples, T_i, D), or one of them for one 2-D X, or (n_samples, n, D) for vectors
-            What X holds stands unchanged in each.
+            The observed values of X are unchanged in each.
 
         Raises
         ------
         ValueError
-            For NaN in an ensemble of orders, or where the option `missing` is None.
+            For NaN in an ensemble of orders, or if the option `missing` is None.
         """
         data, generator, n_samples, n_particles = self._with_gaps(
             X, lengths, random_state, n_samples=n_samples, n_particles=n_particles

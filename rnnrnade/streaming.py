@@ -27,12 +27,12 @@ class FrameScore(NamedTuple):
 
 
 class Stream:
-    """A sequence that is read frame by frame; `stream` of a sequence estimator makes one.
+    """A sequence that is read frame by frame, made by `stream` of a sequence estimator.
 
-    It holds the recurrent state and, for a transform with lags, the last frames: its memory does not grow.  The scores
-    have the same bits as `score_frames` and `score_dims` of the whole sequence.  The model is that of the
-    estimator when the stream was made, whatever is fitted later.  One thread at a time may use a stream; streams are
-    independent of each other.
+    It holds the recurrent state and, for a transform with lags, the last frames, so its memory does not grow.  The
+    scores are the same bits as `score_frames` and `score_dims` of the whole sequence.  The model is the one the
+    estimator had when the stream was made, whatever is fitted later.  Only one thread at a time may use a stream;
+    different streams are independent.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Stream:
 
     @property
     def n_frames(self):
-        """Frames that were read."""
+        """Number of frames read."""
         return self._reader.n_frames
 
     def update(self, frame, *, dims=False):
@@ -72,7 +72,7 @@ class Stream:
         ----------
         frame : array-like of shape (D,)
         dims : bool, default=False
-            Return the log-density of each dimension, too.
+            Also return the log-density of each dimension.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class Stream:
         ValueError, TypeError
             For a frame of another shape or with an entry that is not finite (binary models: not 0 or 1); the message
             names the frame, counted from 0, and the dimension.  The stream stays as it was.
-            ValueError also where parameters of a fit that diverged give no number.
+            Also a ValueError if the parameters of a fit that diverged do not give a number.
         """
         if type(frame) is not np.ndarray or frame.dtype not in _NATIVE:
             frame = self._converted(frame)
@@ -109,7 +109,7 @@ class Stream:
         return FrameScore(log_density, self._density.front.back(each, axis=0)) if dims else log_density
 
     def copy(self):
-        """A stream that has read the same frames and goes on independently; it shares the model."""
+        """A stream that has read the same frames and continues independently; it shares the model."""
         other = object.__new__(Stream)
         other.__dict__ = dict(self.__dict__, _state=self._state.copy(), _reader=self._reader.copy())
         return other

@@ -96,23 +96,23 @@ DETECTOR = {"model": [BaseEstimator], "contamination": [Interval(Real, 0, 0.5, c
 # A wrapper, not methods of the density estimators: scikit-learn knows one type of an estimator, density or detector,
 # and a threshold belongs to the frames that it was set on, which need not be those of the density.
 class OutlierDetector(OutlierMixin, BaseEstimator):
-    """A density estimator where a detector of outliers such as IsolationForest is expected.
+    """A density estimator in the role of an outlier detector such as IsolationForest.
 
-    A frame (vectors: a row) is an outlier where its log-density is below `offset_`, the quantile `contamination` of
-    those of the frames it was fitted to.  For a rate of false alarms that holds on new data, see the second example.
+    A frame (vectors: a row) is an outlier if its log-density is below `offset_`, the quantile `contamination` of
+    the log-densities of the frames it was fitted to.  For a rate of false alarms that holds on new data, see the
+    second example.
 
-    A number that is too large for the model to square is no error: its frame has the log-density -inf and is an
-    outlier.  Frames after it are judged given the largest number that the model can read.
+    A number too large for the model to square is not an error: its frame has the log-density -inf and is an
+    outlier.  The frames after it are judged given the largest number that the model can read.
 
-    Where the model takes gaps (NaN; `missing`), so does the detector.  The log-density of what a frame with gaps
-    holds is on a scale of its own: fewer numbers have another density than all of them.  `offset_` is a quantile
-    of frames without gaps, where there are such, so that labels of frames with gaps are no more than a hint; a warning
-    says so.
+    If the model accepts gaps (NaN; `missing`), so does the detector.  The log-density of a frame with gaps is on a
+    scale of its own, because it is one of fewer numbers.  `offset_` is a quantile of the frames without gaps, if there
+    are any, so the labels of frames with gaps are no more than a hint; a warning says so.
 
     Parameters
     ----------
     model : RNADE, RNNRNADE, NADE or RNNNADE
-        Cloned and fitted by `fit`.  sklearn.frozen.FrozenEstimator(model) is left as it is.
+        Cloned and fitted by `fit`.  sklearn.frozen.FrozenEstimator(model) stays as it is.
     contamination : float, default=0.01
         Share of outliers among the frames of `fit`, in (0, 0.5].
 
@@ -124,7 +124,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         In nats.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Where X has names.
+        Only if X has names.
 
     Examples
     --------
@@ -135,7 +135,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     >>> OutlierDetector(model).fit(X).predict([[0.0, 0.0], [9.0, -9.0]])
     array([ 1, -1])
 
-    A model that is fitted already, and a threshold from data that it was not trained on:
+    A model that has been fitted, and a threshold from data that it was not trained on:
 
     >>> from sklearn.frozen import FrozenEstimator
     >>> detector = OutlierDetector(FrozenEstimator(model.fit(X[:300])), contamination=0.02).fit(X[300:])
@@ -150,7 +150,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self.contamination = contamination
 
     def fit(self, X, y=None):
-        """Fit the model, and the threshold to the frames of X.
+        """Fit the model to X, and set the threshold from its frames.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, D), or what the model takes
         top : int, default=10
-            Frames; all of them where there are fewer.
+            Number of frames; all of them if there are fewer.
         n_dims : int, default=1
             Dimensions of each frame, the most surprising first.
 

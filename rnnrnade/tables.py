@@ -24,25 +24,25 @@ __all__ = ["SequenceBatch"]
 class SequenceBatch(Sequence):
     """Sequences with their keys, their times and the names of their features: what estimators take.
 
-    The items are DataFrames of pandas or polars, or arrays; like a tuple, a batch cannot be changed.  An estimator
-    fitted to a batch knows the names of the features (``feature_names_in_``), and compares them with those of every
-    batch that it is given later.  Tables, such as those of `explain`, say the keys and the times.  A slice of a batch
-    is a batch.  scikit-learn's cross-validation makes plain lists of it.
+    The items are DataFrames of pandas or polars, or arrays.  Like a tuple, a batch cannot be changed.  An estimator
+    fitted to a batch remembers the names of the features (``feature_names_in_``) and compares them with those of
+    every batch that it is given later.  Tables, such as those of `explain`, show the keys and the times.  A slice of a
+    batch is a batch; scikit-learn's cross-validation makes plain lists of it.
 
     Parameters
     ----------
     frames : iterable of DataFrames or arrays (T_i, D), default=()
     keys : iterable or None, default=None
-        What the sequences are called.  None: 0, 1, ...
+        Names of the sequences.  None: 0, 1, ...
     feature_names : iterable of str or None, default=None
         Names of the D columns.  None: those of the DataFrames; arrays have none.
     times : iterable of array-likes (T_i,) or None, default=None
-        What the frames of each sequence are called.  None: the indices of DataFrames of pandas; others have none.
+        Names of the frames of each sequence.  None: the indices of pandas DataFrames; others have none.
 
     Attributes
     ----------
     keys : list
-        What the sequences are called, in their order.
+        Names of the sequences, in their order.
     feature_names : list or None
     times : list or None
 
@@ -101,7 +101,7 @@ class SequenceBatch(Sequence):
 
     @property
     def times(self):
-        """What the frames of each sequence are called, a list; None where they have no names."""
+        """Names of the frames of each sequence, a list; None if they have none."""
         if self._index is None or isinstance(self._index, list):
             return self._index
         return [self._index[a:b] for a, b in pairwise(self._parts.offsets.tolist())]
@@ -118,7 +118,7 @@ class SequenceBatch(Sequence):
         return self._index
 
     def select(self, feature_names):
-        """The same sequences with these features only, in this order: that of a model, for example.
+        """The same sequences with only these features, in this order, for example that of a model.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class SequenceBatch(Sequence):
         Raises
         ------
         ValueError
-            If the batch has no names of features, or not these.
+            If the batch has no feature names, or not these.
         """
         names = list(feature_names)
         if self.feature_names is None:
@@ -156,25 +156,25 @@ class SequenceBatch(Sequence):
             Tells the sequences apart, which come in the order of their first rows; of a list, keys are tuples.  None:
             one sequence.
         time : name of a column, or of a level of the index, default=None
-            Sorts the frames of each sequence; it names them in tables, and of pandas becomes their index.  None: the
-            order of the rows.
+            Sorts the frames of each sequence and names them in tables; with pandas it becomes their index.  None: the
+            frames are in the order of the rows.
         split_at : number, timedelta or str, default=None
-            Cut a sequence where its time (without `time`: the index) goes on by more than this, such as 5, or "10min"
-            where times are dates.  The keys are then those of the sequences with the number of the piece, (key, 0),
+            Cut a sequence where its time (without `time`: the index) moves on by more than this, such as 5, or "10min"
+            if times are dates.  The keys are then those of the sequences with the number of the piece, (key, 0),
             (key, 1), ...; without `key` the numbers alone.
 
         Returns
         -------
         SequenceBatch
-            Of DataFrames (T_i, D) with the columns but `key` and `time`.
+            Its items are DataFrames (T_i, D) with all columns except `key` and `time`.
 
         Raises
         ------
         TypeError
-            If df is no DataFrame.
+            If df is not a DataFrame.
         ValueError
-            For a column that is not there, an empty key or time, a time that a sequence has twice, or a key whose
-            values never repeat.
+            For a column that is not there, an empty key or time, a time that occurs twice in a sequence, or a key
+            whose values never repeat.
 
         Examples
         --------
