@@ -58,7 +58,7 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-ALONE = "tasks experiments speed notation errata sources internals changelog contributing".split()
+ALONE = ["tasks", "experiments", "speed", "notation", "errata", "sources", "internals", "changelog", "contributing"]
 html_sidebars = {page: [] for page in ALONE}  # pages without neighbours need no navigation among them
 html_static_path = ["_static"]
 html_show_sourcelink = False

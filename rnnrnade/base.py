@@ -71,7 +71,8 @@ def load_estimator(path, kind=None):
     file_name, written = repr(os.fsdecode(path)), f"written by rnnrnade {version}"
     if name == CHECKPOINT:
         raise ModelFileError(
-            f"{file_name} is a checkpoint of a fit, no model: go on with fit(..., checkpoint={file_name}, resume=True)."
+            f"{file_name} is a checkpoint of a fit, not a model: continue with "
+            f"fit(..., checkpoint={file_name}, resume=True)."
         )
     if name not in ESTIMATORS:
         raise ModelFileError(
@@ -136,7 +137,8 @@ class Estimator(DensityMixin, BaseEstimator):
     @property
     def transform(self):
         raise AttributeError(
-            f"{type(self).__name__} is no transformer: get_params()['transform'] is the option, transform_ the fitted."
+            f"{type(self).__name__} is not a transformer: get_params()['transform'] is the option, transform_ what was "
+            "fitted."
         )
 
     @transform.setter
@@ -574,8 +576,8 @@ class Estimator(DensityMixin, BaseEstimator):
             differ = [f"{name} was {was[name]!r}, is {now[name]!r}" for name in was if was[name] != now[name]]
             if differ:
                 raise ValueError(
-                    f"partial_fit goes on with the network that was fitted, but {'; '.join(differ)}. Set it back, or "
-                    "begin anew with fit."
+                    f"partial_fit continues with the network that was fitted, but {'; '.join(differ)}. Set it back, or "
+                    "start again with fit."
                 )
 
     @staticmethod

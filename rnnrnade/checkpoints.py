@@ -61,7 +61,7 @@ class Checkpoint:
         if isinstance(every, bool) or not isinstance(every, Real) or not every >= 0:
             raise ValueError(f"every must be a number of seconds in the range [0, inf]. Got {every!r} instead.")
         if path is None and resume:
-            raise ValueError("resume=True needs checkpoint=path, the file to go on from.")
+            raise ValueError("resume=True needs checkpoint=path, the file to continue from.")
         if path is not None and not isinstance(path, str | os.PathLike):
             raise TypeError(f"checkpoint must be a path or None. Got a {type(path).__name__}.")
         self.path, self.every = path, every
@@ -78,13 +78,13 @@ class Checkpoint:
         name = repr(os.fsdecode(self.path))
         kind, state, arrays, version = read_file(self.path)
         if kind != CHECKPOINT:
-            raise ModelFileError(f"{name} holds a {kind}, no checkpoint: give another path.")
+            raise ModelFileError(f"{name} holds a {kind}, not a checkpoint: give another path.")
         if not resume:
             return
         if version != __version__:
             raise ModelFileError(
                 f"{name} is a checkpoint of rnnrnade {version}, but this is {__version__}: resume it with that "
-                "version, or begin anew with resume=False, which replaces it."
+                "version, or start again with resume=False, which replaces it."
             )
         self.stored, self.arrays = state, arrays
         with self._refusing():
@@ -101,7 +101,7 @@ class Checkpoint:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ModelFileError(
                 f"{os.fsdecode(self.path)!r} does not hold the state of a fit: {what}. It was changed after it was "
-                "written: take a copy, or begin anew with resume=False, which replaces it."
+                "written: take a copy, or start again with resume=False, which replaces it."
             ) from error
 
     def begin(self, about, generator):
@@ -114,7 +114,7 @@ class Checkpoint:
                 what = "; ".join(_difference(self.about, about, name) for name in differ)
                 raise ModelFileError(
                     f"{os.fsdecode(self.path)!r} is a checkpoint of another fit: {what}. Resume it as it was begun, or "
-                    "begin anew with resume=False, which replaces it."
+                    "start again with resume=False, which replaces it."
                 )
             with self._refusing():
                 generator.bit_generator.state = self.stored["generator"]
@@ -154,8 +154,8 @@ class Checkpoint:
             if not self.warned:
                 self.warned = True
                 warnings.warn(
-                    f"the checkpoint {os.fsdecode(self.path)!r} could not be written ({error}): training goes on, and "
-                    "the file stays as it was. It is tried again at later validations, without another warning.",
+                    f"the checkpoint {os.fsdecode(self.path)!r} could not be written ({error}): training continues, "
+                    "and the file stays as it was. Later validations will try again, without another warning.",
                     stacklevel=2,
                 )
         self.last = time.monotonic()

@@ -356,7 +356,7 @@ def _fit(args):
     if _is_checkpoint(args.output):
         raise Refusal(f"-o {args.output}: that file is the checkpoint of a fit, which the model would replace.")
     if args.resume and not args.checkpoint:
-        raise Refusal("--resume needs --checkpoint FILE, the file to go on from.")
+        raise Refusal("--resume needs --checkpoint FILE, the file to continue from.")
     estimator = _estimator(args)
     data = _frames(args, args.data)
     options, held_out = {"checkpoint": args.checkpoint, "every": args.every, "resume": args.resume}, None
@@ -520,7 +520,7 @@ def _estimator(args):
     for flag, parameter, _, _ in FIT_OPTIONS:
         if hasattr(args, parameter):
             if parameter not in known:
-                raise Refusal(f"{flag} is no option of --model {args.model}.")
+                raise Refusal(f"{flag} is not an option of --model {args.model}.")
             estimator.set_params(**{parameter: getattr(args, parameter)})
     return estimator
 
@@ -528,7 +528,7 @@ def _estimator(args):
 def _load(path, jobs=None):
     _check_input(path)
     if form_of(path)[0]:
-        raise Refusal(f"{path} is a data file; a model file, written by rnnrnade fit, is wanted in its place.")
+        raise Refusal(f"{path} is a data file; give a model file, written by rnnrnade fit, instead.")
     from .estimators import load_estimator
 
     with _refused(path):
@@ -650,7 +650,7 @@ def _check_input(path):
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
-            raise Refusal(f"{path} is a directory; a file is wanted.")
+            raise Refusal(f"{path} is a directory; give a file.")
         if stat.S_ISREG(kind):  # of a pipe no byte comes again
             with open(path, "rb") as file:
                 if not file.read(1):
@@ -677,7 +677,7 @@ def _refuse_same(name, identity, *others):
     for other in others:
         if other is not None and identity == (_stream(sys.stdin) if other == STDIN else _identity(other)):
             what = "standard input" if other == STDIN else other
-            raise Refusal(f"{name} is the same file as {what}, which this command uses, too: give another one.")
+            raise Refusal(f"{name} is the same file as {what}, which this command also uses: give another one.")
 
 
 def _identity(path):
@@ -703,7 +703,7 @@ def _of_status(status):
 
 def _check_folder(path):
     if os.path.exists(path) and not os.path.isdir(path):
-        raise Refusal(f"{path} is a file; a folder for the pictures is wanted.")
+        raise Refusal(f"{path} is a file; give a folder for the pictures.")
 
 
 def _frames(args, path, gaps=False):

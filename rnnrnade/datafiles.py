@@ -105,9 +105,9 @@ def read_sequences(
     """Read the sequences of a file, told apart by its ending.
 
     ``.csv``, ``.tsv``
-        A header, then one frame in each row, in the order of time. A column tells the sequences apart, all others are
+        A header, then one frame in each row, in the order of time. One column tells the sequences apart, all others are
         features. Without such a column the file is one sequence. Commas, semicolons, tabs or bars between the fields
-        and decimal commas are recognised; empty rows and a line ``sep=;`` are skipped. ``.csv.gz`` and ``.tsv.gz`` are
+        and decimal commas are detected; empty rows and a line ``sep=;`` are skipped. ``.csv.gz`` and ``.tsv.gz`` are
         the same, compressed. Needs pyarrow.
     ``.parquet``
         The same. Needs pyarrow.
@@ -118,30 +118,30 @@ def read_sequences(
     Parameters
     ----------
     path : str, path-like or binary file
-        What is no regular file, such as a pipe, has no ending: it is told by its first bytes.
+        What is not a regular file, such as a pipe, has no ending: it is recognised by its first bytes.
     key : str or None, default=None
         The column of a table that tells the sequences apart; they come in the order of their first
-        rows.  None: ``"sequence"``, where there is such a column.
+        rows.  None: ``"sequence"``, if there is such a column.
     time : str or None, default=None
         The column of a table that sorts the frames of each sequence: numbers, or dates such as
-        2020-12-31 23:59.  It is no feature; `times` of the batch has it.  None: the order of the rows.
+        2020-12-31 23:59.  It is not a feature; `times` of the batch has it.  None: the order of the rows.
     ignore : str or iterable of str, default=()
         Columns of a table to leave out.
     gaps : bool, default=False
         True: empty fields, ``nan``, ``NA`` and the like are missing values, NaN, as estimators with the option
         ``missing`` take them.
     delimiter : str or None, default=None
-        What separates the fields of a .csv file.  None: found out; of a .tsv file a tab.
+        What separates the fields of a .csv file.  None: detected; in a .tsv file, a tab.
     decimal : {".", ","} or None, default=None
-        The decimal sign of a .csv file.  None: found out.
+        The decimal sign of a .csv file.  None: detected.
     encoding : str or None, default=None
-        Of a .csv file.  None: UTF-8, or UTF-16 where the file begins with its mark.
+        Encoding of a .csv file.  None: UTF-8, or UTF-16 if the file begins with its byte order mark.
 
     Returns
     -------
     SequenceBatch
-        Of arrays (T_i, D), float64, or float32 where a .npz file has it, with the names of the columns and the times
-        (dates with a time zone as those of UTC).
+        Its items are arrays (T_i, D), float64, or float32 if a .npz file has that, with the names of the columns and
+        the times (dates with a time zone are converted to UTC).
 
     Raises
     ------
@@ -149,15 +149,15 @@ def read_sequences(
         For a file that is damaged, has another ending or form, or holds anything but finite numbers; the message
         names the column and the row.
     OSError
-        For one that cannot be read.
+        For a file that cannot be read.
     ImportError
-        For a table, without pyarrow.
+        For a table, if pyarrow is missing.
 
     Warns
     -----
     UserWarning
-        Where rows without a single number were skipped in the middle of a table, and where numbers were taken for
-        the names of its columns.
+        If rows without a single number were skipped in the middle of a table, and if numbers were read as the names
+        of its columns.
 
     Examples
     --------
@@ -240,7 +240,7 @@ def _read(name, file, file_name, options):
     if file_name is not None:
         form, compressed = form_of(file_name)
         if file_name.lower().endswith(".safetensors"):
-            raise ValueError(f"{name} is a model file; a data file ({ENDINGS}) is wanted in its place.")
+            raise ValueError(f"{name} is a model file; give a data file ({ENDINGS}) instead.")
         if form is None:
             raise ValueError(f"{name}: a data file ends in {ENDINGS}.")
     else:
@@ -336,7 +336,7 @@ class _Text(io.RawIOBase):
             self.decoder = codecs.getincrementaldecoder(self.encoding)()
         except (LookupError, ValueError) as error:
             given = options.word("encoding", self.encoding)
-            raise ValueError(f"{given} is no encoding of text that Python knows.") from error
+            raise ValueError(f"{given} is not a text encoding that Python knows.") from error
         self.ended, self.n_lines = False, 0
         self.ready = memoryview(b"")
 
@@ -528,7 +528,7 @@ def _check_header(name, names, body):
         fractions = any(cell.strip() and not _WHOLE.fullmatch(cell.strip()) for row in body for cell in row)
         if not (whole and (counted or fractions)):
             raise ValueError(f"{name} has no header: its first line must name the columns, not hold numbers.")
-        warnings.warn(f"{name}: the numbers of its first row are taken for the names of the columns.", stacklevel=2)
+        warnings.warn(f"{name}: the numbers of its first row are read as the names of the columns.", stacklevel=2)
 
 
 def _decimal(name, layout, features, options):
@@ -630,8 +630,8 @@ def _not_numeric(name, texts, options):
     found = ", ".join(f"{column!r} ({what})" for column, what in texts.items())
     words = options.words
     return ValueError(
-        f"{name} has columns that are not numeric: {found}. Leave out what is no feature ({words['ignore']}); a column "
-        f"of times may sort the frames ({words['time']})."
+        f"{name} has columns that are not numeric: {found}. Leave out what is not a feature ({words['ignore']}); a "
+        f"column of times may sort the frames ({words['time']})."
     )
 
 
@@ -703,8 +703,8 @@ def _collected(name, blocks, features, key, time, options):
     labels = list(labels) or [0]
     if key is not None and 1 < end == len(labels):
         raise ValueError(
-            f"{name}: column {key!r} has another value in each row, so every sequence would be one frame. If it is the "
-            f"time, say so ({options.words['time']}); if it is the number of a row, leave it out "
+            f"{name}: column {key!r} has a different value in each row, so every sequence would be one frame. If it is "
+            f"the time, say so ({options.words['time']}); if it is the number of a row, leave it out "
             f"({options.words['ignore']})."
         )
     times = None if time is None else pyarrow.chunked_array(times).combine_chunks()
@@ -804,6 +804,6 @@ def _moments(name, column, times, rows, decimal):
         bisect_left(range(len(texts)), True, key=lambda i, kind=kind: moments(i + 1, kind) is None) for kind in kinds
     )
     raise ValueError(
-        f"{name}: column {column!r}, row {rows[bad] + 1} below the header: {times[bad].as_py()!r:.60} is no time to "
+        f"{name}: column {column!r}, row {rows[bad] + 1} below the header: {times[bad].as_py()!r:.60} is not a time to "
         "sort by. It must hold numbers, or dates such as 2020-12-31 23:59:59, all with a time zone or all without."
     )

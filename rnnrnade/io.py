@@ -51,7 +51,7 @@ _TYPE_CODES = "?bBhHiIlLqQefd"  # NumPy's, of bool, integers and float16 to floa
 
 
 class ModelFileError(ValueError):
-    """A file that is no model file, or has changed since it was written, or is of another version."""
+    """A file that is not a model file, or has changed since it was written, or is of another version."""
 
     def __init__(self, message):
         super().__init__(printable(message))  # which may quote the file
@@ -142,7 +142,7 @@ def read_file(path):
             content, arrays = _read(file)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, SafetensorError) as error:
             raise ModelFileError(
-                f"{file_name} is no model file, or has changed since it was written: {error}. Copy it again "
+                f"{file_name} is not a model file, or has changed since it was written: {error}. Copy it again "
                 "from its source, or save the model again."
             ) from error
     if content["format"] != FORMAT:

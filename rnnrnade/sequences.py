@@ -752,7 +752,7 @@ def _look_at_axes(estimator, shape, reset):
     swap = "If it is (instances, channels, time), as in sktime and PyTorch, pass X.transpose(0, 2, 1)."
     if reset and n_features > n_frames > 0:
         warnings.warn(
-            f"X, of shape {shape}, is taken for {n_sequences} sequences of {n_frames} frames of {n_features} "
+            f"X, of shape {shape}, is read as {n_sequences} sequences of {n_frames} frames of {n_features} "
             f"dimensions. {swap}",
             UserWarning,
             stacklevel=2,

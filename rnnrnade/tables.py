@@ -231,7 +231,7 @@ def _labels(df, argument, name):
         labels = df.index.get_level_values(name).to_series()
     else:
         known = quoted([*df.columns, *(level for level in levels if level is not None)])
-        raise ValueError(f"{argument}={name!r} is no column; there are {known}.")
+        raise ValueError(f"{argument}={name!r} is not a column; there are {known}.")
     empty = np.asarray(labels.isna() if hasattr(labels, "isna") else labels.is_null())
     if empty.any():
         raise ValueError(f"column {name!r} is empty in row {int(empty.argmax())}.")
@@ -375,7 +375,7 @@ def _jumps(times, order, split_at):
 
             split_at = pandas.Timedelta(split_at)
         except (ImportError, ValueError) as error:
-            raise ValueError(f"split_at={split_at!r} is no time that pandas knows, such as '10min'.") from error
+            raise ValueError(f"split_at={split_at!r} is not a time that pandas knows, such as '10min'.") from error
     if not isinstance(split_at, timedelta | np.timedelta64) or not split_at > type(split_at)(0):
         raise ValueError(f"split_at must be a time above 0, such as '10min', since times are dates. Got {split_at!r}.")
     return steps > np.timedelta64(split_at)

@@ -340,7 +340,7 @@ def weight_decays(layout, weight_decay):
         weight_decay = {name: weight_decay for name in names if name.startswith(("W", "V"))}
     for name, value in weight_decay.items():
         if name not in names:
-            raise ValueError(f"weight_decay has no parameter {name!r} to pull; there are {', '.join(names)}.")
+            raise ValueError(f"there is no parameter {name!r} for weight_decay; there are {', '.join(names)}.")
         if not isinstance(value, Real) or not 0 <= plain(value) <= float(np.finfo(np.float32).max):
             raise ValueError(f"weight_decay of {name!r} must be a number in the range [0, 3.4e38]. Got {value!r:.60}.")
     return {name: float(value) for name, value in weight_decay.items() if value > 0}

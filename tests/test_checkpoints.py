@@ -296,16 +296,16 @@ def test_a_checkpoint_of_another_class_or_version_is_refused(begun, monkeypatch)
 
 
 def test_a_checkpoint_is_no_model_and_a_model_no_checkpoint(begun, tmp_path):
-    with pytest.raises(ModelFileError, match=r"is a checkpoint of a fit, no model: go on with fit"):
+    with pytest.raises(ModelFileError, match=r"is a checkpoint of a fit, not a model: continue with fit"):
         rnnrnade.load(begun)
     model, X = make("vectors")
     model.fit(X).save(tmp_path / "model")
     before = (tmp_path / "model").read_bytes()
     for resume in (True, False):
-        with pytest.raises(ModelFileError, match="holds a RNADE, no checkpoint: give another path"):
+        with pytest.raises(ModelFileError, match="holds a RNADE, not a checkpoint: give another path"):
             model.fit(X, checkpoint=tmp_path / "model", resume=resume)
     (tmp_path / "notes").write_text("milk, bread")
-    with pytest.raises(ModelFileError, match="notes' is no model file"):
+    with pytest.raises(ModelFileError, match="notes' is not a model file"):
         model.fit(X, checkpoint=tmp_path / "notes")
     assert (tmp_path / "model").read_bytes() == before and (tmp_path / "notes").read_text() == "milk, bread"
 
@@ -318,7 +318,7 @@ def test_changed_checkpoints_are_refused(begun, tmp_path):
         data = bytearray(original)
         data[rng.integers(len(data))] ^= 1 << rng.integers(8)
         path.write_bytes(data if rng.integers(2) else original[: rng.integers(len(original))])
-        with pytest.raises(ModelFileError, match="changed' is no model file"):
+        with pytest.raises(ModelFileError, match="changed' is not a model file"):
             model.fit(X, checkpoint=path, resume=True)
 
 

@@ -76,7 +76,7 @@ READ = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:.*are taken for the names of the columns")
+@pytest.mark.filterwarnings("ignore:.*are read as the names of the columns")
 @pytest.mark.parametrize("name", READ)
 def test_recognised(name):
     content, options, names, numbers = READ[name]
@@ -225,11 +225,14 @@ def test_times_with_decimal_commas():
     [
         (["2", "1", "2"], "'t' is 2 a second time in row 3 below the header: which frame comes first?"),
         (["1", "", "2"], "column 't' is empty in row 2 below the header"),
-        (["1", "2", "x"], "column 't', row 3 below the header: 'x' is no time to sort by"),
-        (["1", "nan", "2"], "row 2 below the header: 'nan' is no time to sort by"),
-        (["01.02.2020", "02.02.2020", "03.02.2020"], "row 1 below the header: '01.02.2020' is no time"),
-        (["2020-01-01", "2020-01-02T00:00Z", "2020-01-03"], "row 2 below the header: '2020-01-02T00:00Z' is no time"),
-        (["23:59", "00:00", "00:01"], "'23:59' is no time to sort by"),  # which day?
+        (["1", "2", "x"], "column 't', row 3 below the header: 'x' is not a time to sort by"),
+        (["1", "nan", "2"], "row 2 below the header: 'nan' is not a time to sort by"),
+        (["01.02.2020", "02.02.2020", "03.02.2020"], "row 1 below the header: '01.02.2020' is not a t"),
+        (
+            ["2020-01-01", "2020-01-02T00:00Z", "2020-01-03"],
+            "row 2 below the header: '2020-01-02T00:00Z' is not a time",
+        ),
+        (["23:59", "00:00", "00:01"], "'23:59' is not a time to sort by"),  # which day?
     ],
 )
 def test_what_is_no_time_is_refused(times, sentence):
@@ -301,8 +304,8 @@ REFUSED = [
     ("x,y\n,\n", {}, " has no rows below its header"),
     ("x,x \n1,2\n", {}, " has several columns named 'x'"),
     (",x\n0,2\n", {}, ": column 1 has no name, as pandas writes its index"),
-    ("time,x\n1,1\n2,2\n", {"key": "time"}, ": column 'time' has another value in each row, so every sequence would"),
-    ("sequence,x\n1,1\n2,2\n", {}, ": column 'sequence' has another value in each row"),
+    ("time,x\n1,1\n2,2\n", {"key": "time"}, ": column 'time' has a different value in each row, so every sequence"),
+    ("sequence,x\n1,1\n2,2\n", {}, ": column 'sequence' has a different value in each row"),
     ("sequence,x\na,1\n ,2\n", {}, ": column 'sequence' is empty in row 2 below the header"),
     ("x,y\n1,2\n", {"key": "who"}, " has no column 'who' for key=; its columns are 'x', 'y'"),
     ("x,y\n1,2\n", {"time": "when"}, " has no column 'when' for time="),
@@ -327,8 +330,8 @@ def test_refused_with_the_place(content, options, sentence):
 @pytest.mark.parametrize(
     "options, error, sentence",
     [
-        ({"encoding": "hex"}, ValueError, "encoding='hex' is no encoding of text that Python knows"),
-        ({"encoding": "no such"}, ValueError, "encoding='no such' is no encoding"),
+        ({"encoding": "hex"}, ValueError, "encoding='hex' is not a text encoding that Python knows"),
+        ({"encoding": "no such"}, ValueError, "encoding='no such' is not a text encoding"),
         ({"delimiter": "::"}, ValueError, "delimiter must be one character"),
         ({"delimiter": '"'}, ValueError, "delimiter must be one character"),
         ({"delimiter": "§"}, ValueError, "delimiter must be a character of ASCII"),
@@ -354,7 +357,7 @@ def test_options_of_other_files_are_refused(tmp_path):
 
 
 def test_numbers_as_names_are_said():
-    with pytest.warns(UserWarning, match="data.csv: the numbers of its first row are taken for the names"):
+    with pytest.warns(UserWarning, match="data.csv: the numbers of its first row are read as the names"):
         read("0,1\n0.5,1\n")
 
 

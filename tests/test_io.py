@@ -307,7 +307,7 @@ STRANGE = {
 def test_files_of_other_kinds_are_refused(toys, tmp_path, name):
     path = tmp_path / "strange"
     path.write_bytes(STRANGE[name])
-    with pytest.raises(ModelFileError, match=r"strange.* is no model file"):
+    with pytest.raises(ModelFileError, match=r"strange.* is not a model file"):
         load_estimator(path)
 
 

@@ -55,12 +55,12 @@ def test_sequences_of_a_table_flow_through(library):
 def test_tables_without_sequences_are_refused(library):
     df, _ = table(library)
     for wrong, pattern in (
-        ({"key": "nobody"}, "key='nobody' is no column"),
-        ({"key": ["who", "nobody"]}, "key='nobody' is no column"),
+        ({"key": "nobody"}, "key='nobody' is not a column"),
+        ({"key": ["who", "nobody"]}, "key='nobody' is not a column"),
         ({"key": []}, "key is an empty list"),
         ({"key": ["who", "who"]}, "'who' is given twice"),
         ({"key": "who", "time": "who"}, "'who' is given twice"),
-        ({"time": "never"}, "time='never' is no column"),
+        ({"time": "never"}, "time='never' is not a column"),
         ({"time": "when"}, "sequence 0 has when=0 twice"),
         ({"key": "b"}, "key 'b' never repeats a value: each of the 21 rows would be a sequence of one frame"),
         ({"key": ["who", "when"]}, "key 'who', 'when' never repeats"),
@@ -107,7 +107,7 @@ def test_levels_of_the_index_are_as_columns():
             assert found.equals(expected) and found.index.equals(expected.index)
     left = SequenceBatch.from_frame(df.set_index(["who", "when"]), key="who")
     assert left[0].index.name == "when" and sorted(left[0].index) == list(range(7))
-    with pytest.raises(ValueError, match="key='nobody' is no column; there are 'b', 'a', 'who', 'when'"):
+    with pytest.raises(ValueError, match="key='nobody' is not a column; there are 'b', 'a', 'who', 'when'"):
         SequenceBatch.from_frame(df.set_index(["who", "when"]), key="nobody")
 
 
@@ -136,7 +136,7 @@ JUMPS = {
         1,
         "must be a time",
     ),
-    "dates, in words": (lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000, "1min", "soon", "is no time"),
+    "dates, in words": (lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000, "1min", "soon", "is not a"),
     "dates, NumPy": (
         lambda t: np.datetime64("2026-01-01T00:00", "ms") + t * 60_000,
         np.timedelta64(1, "m"),
