@@ -2,9 +2,9 @@
 Forecasts with calibrated bands
 ===============================
 
-A forecast is worth as much as its bands: of the values that come, nine in ten should lie in a 90 % interval.
-Here two solar plants, whose output depends on the hour and on clouds that come and go over both: wide and
-skewed at noon, narrow at night. Draws from the model give the bands; what came shows whether they are as wide
+A forecast is only as good as its bands: nine in ten of the values to come should lie in a 90 % interval. Take two
+solar plants, whose output depends on the hour and on clouds that pass over both: its distribution is wide and skewed
+at noon, and narrow at night. Draws from the model give the bands; what came afterwards shows whether they are as wide
 as they should be.
 """
 
@@ -58,15 +58,15 @@ plt.show()
 # %%
 # A forecast
 # ----------
-# :meth:`~rnnrnade.RNNRNADE.forecast` continues each sequence. Its draws are independent, and exact draws from the
-# model: whatever is computed from them is a Monte Carlo estimate, with an error that falls with the root of their
-# number.
+# :meth:`~rnnrnade.RNNRNADE.forecast` continues each sequence with independent, exact draws from the model. Whatever
+# is computed from them is a Monte Carlo estimate, whose error falls with the square root of their number.
 
 HORIZON = 36
 known, truth = [x[:-HORIZON] for x in test], [x[-HORIZON:] for x in test]
 draws = model.forecast(known, HORIZON, n_samples=500, random_state=0)
 print(len(draws), draws[0].shape)
 
+# sphinx_gallery_thumbnail_number = 2
 fig, axes = plt.subplots(2, figsize=(10, 6.5), layout="constrained")
 for dim, ax in enumerate(axes):
     plotting.fan_chart(draws[0], ax, dim=dim, past=known[0], truth=truth[0], feature_name=f"plant {dim + 1}")
@@ -76,8 +76,7 @@ plt.show()
 # %%
 # Are the bands right?
 # --------------------
-# The share of the hours to come that lie inside, over 40 sequences, both plants and all 36 hours, for hours soon
-# and late.
+# The share of future values that lie inside, over 40 sequences and both plants, for the first hours and the later ones.
 
 low90, low50, high50, high90 = np.moveaxis(np.array(quantiles(draws, [0.05, 0.25, 0.75, 0.95])), 1, 0)
 came = np.array(truth)
@@ -88,8 +87,8 @@ for name, hours in (("hours 1-12", slice(0, 12)), ("hours 13-36", slice(12, None
 # %%
 # One step ahead there is no need for draws: the distribution function of each conditional is known in closed
 # form, and under a calibrated model its values at what came (PIT) are uniform.
-# :meth:`~rnnrnade.RNNRNADE.calibration` tests that. Of so many values it sees the smallest misfit; the picture
-# says what it is. These bands are a little too wide: too few values come near the ends.
+# :meth:`~rnnrnade.RNNRNADE.calibration` tests that. With so many values the test detects the smallest misfit; the
+# picture says what it is. These bands are a little too wide: too few values fall near the ends.
 
 report = model.calibration(test)
 print(report)
@@ -99,9 +98,9 @@ plt.show()
 # %%
 # Better than what?
 # -----------------
-# The energy score (lower is better) compares distributions with what came; forecasts that know only the hour are
-# draws from the same hours of other days. A day ahead the clouds have been forgotten, and nobody can know more
-# than the hour: the gain lies in the first hours. Afterwards the model is even a little worse, because it has to
+# The energy score (lower is better) compares a distribution with the outcome. The competitor knows only the hour: its
+# forecasts are values from the same hours of other days. A day ahead the clouds are forgotten, and nobody can know more
+# than the hour, so the gain lies in the first hours. Later the model is even a little worse, because it has to
 # count the hours itself.
 
 climate = np.stack([x[-HORIZON - 24 * k :][:HORIZON] for x in train for k in range(8)])

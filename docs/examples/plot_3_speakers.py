@@ -2,11 +2,11 @@
 Who speaks? Recognition by likelihood
 =====================================
 
-Nine men say the same vowel. One density model is fitted to the utterances of each; a new utterance belongs to
+Nine men say the same vowel. One density model is fitted to the utterances of each, and a new utterance is assigned to
 the speaker whose model gives it the highest likelihood. Nothing is trained to tell speakers apart, so a tenth
-can join later without touching the nine. Each man has only thirty utterances of about sixteen frames. So all
-models begin as one, fitted to the speech of all, and go on from there (``warm_start``), each with one
-speaker's.
+can join later without touching the nine. There are only thirty utterances of about sixteen frames for each man, so all
+models start from one that is fitted to the speech of all, and continue from there (``warm_start``) with the speech of
+one.
 """
 
 import copy
@@ -46,10 +46,10 @@ def judged(scores, speaker):
 # %%
 # One configuration for all
 # -------------------------
-# Thirty utterances are few: the smallest scale of a component, and dropout of what the recurrent state says, keep
-# a model from believing too much of what it heard. Both are chosen by cross-validation on the 270 training
-# utterances. (So were, beforehand, the settings that stand fixed here.) The number of errors is small, and so a
-# coarse measure: the mean log-probability of the true speaker decides.
+# Thirty utterances are few. The smallest scale of a component, and dropout of the recurrent state's influence, keep
+# a model from trusting them too much. Both are chosen by cross-validation on the 270 training utterances, as were,
+# beforehand, the settings that are fixed here. The number of errors is too small to be a fine measure, so the mean
+# log-probability of the true speaker decides.
 
 OWN = {"max_epochs": 20, "batch_size": 4, "learning_rate": 5e-3, "validation_fraction": 0}
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -104,7 +104,7 @@ print(
 )
 
 # %%
-# By how much the true speaker leads, in nats: below zero lie the errors.
+# The lead of the true speaker, in nats. Errors lie below zero.
 
 
 def lead(scores, speaker):

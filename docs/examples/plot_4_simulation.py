@@ -3,9 +3,9 @@ Simulation of motion
 ====================
 
 A point moves in the plane: at each step it turns right, goes straight on, or turns left. The model sees only
-positions. It has to find out that the next one lies near one of three places that depend on the last two, which
-no single Gaussian can say. The density of these data is known, so the distance of the model from the best
-possible score can be measured.
+positions. It has to discover that the next position lies near one of three places, which depend on the last two
+positions; no single Gaussian can express that. The density of these data is known, so we can measure how far the model
+is from the best possible score.
 """
 
 import matplotlib.pyplot as plt
@@ -20,9 +20,9 @@ test = make_trajectories(100, 60, random_state=1)
 # %%
 # The steps
 # ---------
-# First without time: the step from one position to the next, in coordinates that turn with the heading. That is
-# data in two dimensions, whose density :class:`~rnnrnade.RNADE` learns. One after the other, the dimensions are
-# mixtures of Gaussians; their product is three blobs on a circle.
+# First without time: the step from one position to the next, in coordinates that turn with the heading. These are
+# vectors of two numbers, whose density :class:`~rnnrnade.RNADE` learns. Each dimension, given those before it, is a
+# mixture of Gaussians; their product has three blobs on a circle.
 
 
 def steps(trajectories):
@@ -62,8 +62,8 @@ print(f"RNNRNADE             {model.score(test):+.3f}")
 print(f"linear and Gaussian  {linear.score(test):+.3f}")
 
 # %%
-# Samples are draws from the very density that is scored. They turn by the same angles and stay near the origin as
-# the data do.
+# Samples are draws from the very density that is scored. They turn by the same angles as the data, and stay near the
+# origin as the data do.
 
 sampled = model.sample(6, 60, random_state=0)
 fig, axes = plt.subplots(1, 2, figsize=(10, 5), sharex=True, sharey=True, layout="constrained")
@@ -80,7 +80,7 @@ plotting.samples_beside_data(
 plt.show()
 
 # %%
-# Is it so, or does it only look so? The turns and the distance from the origin, in numbers, over many samples.
+# Does it only look that way? Here are the turns and the distance from the origin in numbers, over many samples.
 
 
 def summary(trajectories):
@@ -95,8 +95,8 @@ for name, paths in (("data", test), ("samples", model.sample(100, 60, random_sta
 # %%
 # One path, and what the model expects
 # ------------------------------------
-# At each step ten draws of the next frame (crosses), the mean of the prediction (square) and what came (circle).
-# The mean lies between the three places, where the point hardly ever is: a model that gives only means would be
+# At each step: ten draws of the next frame (crosses), the mean of the prediction (square) and what came (circle).
+# The mean lies between the three places, where the point hardly ever goes. A model that predicts only means would be
 # wrong at most steps.
 
 path, first, n_shown = test[2], 10, 9

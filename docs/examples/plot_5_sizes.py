@@ -3,8 +3,8 @@ The sizes H, K and R
 ====================
 
 What hidden units (H), components (K) and recurrent units (R) are worth on real speech: one of them is changed
-at a time, and the rest stays as it is. Each point is the mean log-density of held-out utterances of the
-training set; the lines join the means over three random states, so that the spread shows which differences mean
+at a time while the rest stays fixed. Each point is the mean log-density of held-out utterances from the
+training set. The lines join the means over three random states, and the spread shows which differences mean
 something.
 """
 
@@ -47,7 +47,7 @@ plt.show()
 # Recurrent units are worth most, and the more the better; hidden units come next; one component does as well as
 # thirty on these data, behind this transform.
 #
-# For comparison: another transform in front, which is worth more than the largest of these sizes.
+# For comparison: the right transform in front is worth more than the largest of these sizes.
 
 for what, options in {
     "standardised, as above": {"transform": "standardize"},
