@@ -32,8 +32,9 @@ def without(options, *names):
 class RNADE(VectorEstimator):
     """Real-valued neural autoregressive density estimator: exact densities of vectors.
 
-    The density of each dimension given those before it is a mixture of Gaussians, or of another family (`conditional`),
-    whose parameters come from hidden units that are updated from dimension to dimension in O(n_hidden).
+    The density of each dimension, given those before it, is a mixture of Gaussians or of another family
+    (`conditional`), whose parameters come from hidden units that are updated from dimension to dimension, in
+    O(n_hidden).
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_
 DOCUMENTED = {
     "mixture": """
 n_components : int, default=10
-    Components of each one-dimensional conditional; >= 1.
+    Mixture components of each one-dimensional conditional; >= 1.
 n_hidden : int
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
     sequences.
@@ -135,30 +135,30 @@ components : {"dimension", "frame"}, default="dimension"
 {density}""",
     "family": """
 conditional : {CONDITIONALS}, default="gaussian"
-    Family of the components.  sigma is its scale as in scipy.stats: of Gaussians the standard deviation.  Those of
+    Family of the components.  sigma is its scale as in scipy.stats: for Gaussians, the standard deviation.  Those of
     "student" have degrees of freedom nu = 1 + exp(b_nu), b_nu (D, K) learned, the same for all frames.""".replace(
         "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
     ),
     "density": """
 min_scale : float, default=1e-3
     Smallest scale, sigma, of a component, in the unit of the transform's output; >= 0.  Rounded or repeated values
-    invite narrow spikes: state it with every log-density.
+    invite narrow spikes, so state it with every log-density.
 transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
     Put in front of the model and fitted with it; log-densities are those of X as given.  "auto" is Auto(), which
     chooses by held-out likelihood: for vectors whitening with a shrunk covariance or standardisation, for sequences how
     many frames predict the next one, and a level, scale and correlation that follow the recent past (`rnnrnade.auto`;
-    with `partial_fit`: "standardize").  Auto(season=24) knows of a season.  "var" is a vector autoregression,
-    Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].  In `fit` a number that would
-    decide the fit of the transform by itself counts as the largest of the others, and a warning names it.
+    with `partial_fit`: "standardize").  Auto(season=24) also considers a season.  "var" is a vector autoregression,
+    Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].  In `fit`, a number
+    that would decide the fit of the transform by itself counts as the largest of the others, and a warning names it.
 mean_gradient : bool, default=False
-    Heuristic of training: the gradient by V_mu, b_mu and W_mu is multiplied with the scale of its component,
+    Training heuristic: the gradient with respect to V_mu, b_mu and W_mu is multiplied by the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
-    since its steps do not depend on the scale of a gradient.""",
+    because its steps do not depend on the scale of a gradient.""",
     "refit": """
 refit : {"all", "auto", False}, default="all"
-    What is fitted again to all of X where the ends of the sequences were held out: the numbers of the transform, but
-    not what was chosen, and with "all" the net too, from the same first parameters, in as many updates as were best
-    (`best_update_`); with "auto" the net stays.  `history_` is of the first training.""",
+    What is fitted again to all of X if the ends of the sequences were held out.  "auto": the coefficients of the
+    transform, but not its structure.  "all": the net too, from the same first parameters, for as many updates as were
+    best (`best_update_`).  `history_` is that of the first training.""",
     "units": """
 n_hidden : int, default=50
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
@@ -179,20 +179,21 @@ mean_gradient : bool, default=False
     As for `RNADE`; False where data are binary.""".replace("HEADS", ", ".join(f'"{name}"' for name in HEADS)),
     "recurrent": """
 n_recurrent : int, default=100
-    Recurrent units of a layer; >= 1.
+    Recurrent units in each layer; >= 1.
 n_layers : int, default=1
-    Recurrent layers, 1 to 100, all of one cell and size, each with parameters of its own (of the second: W_in_2,
-    W_rec_2, b_r_2, r0_2).  The first reads the frames, each other one the new state of the layer below, as in
-    torch.nn.RNN, GRU and LSTM; the top one drives the frame.
+    Recurrent layers, 1 to 100, all with the same cell and size, each with its own parameters (the second: W_in_2,
+    W_rec_2, b_r_2, r0_2).  The first layer reads the frames, every other one the new state of the layer below, as in
+    torch.nn.RNN, GRU and LSTM; the top layer drives the frame.
 cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
-    Recurrent unit: simple, or with gates, stacked in the first axis of W_in, W_rec and b_r ("gru": reset, update,
-    candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN and PyTorch with
-    one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural Computation 9 (8), 1997.
+    Kind of recurrent unit: simple, or with gates, which are stacked in the first axis of W_in, W_rec and b_r ("gru":
+    reset, update, candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN
+    and PyTorch with one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural
+    Computation 9 (8), 1997.
 context : tuple of str
-    What the recurrent state drives: of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
+    What the recurrent state drives: any of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
     units' first input).  Default: all but "hidden" for real values, all for binary ones; None, of `RNNMADE`: all.
 window : int or None, default=None
-    Frames of a training window.  Longer sequences are cut, at other places in each epoch, and the state before a
+    Frames in a training window.  Longer sequences are cut, at different places in each epoch, and the state before a
     window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.
 input_noise : float, default=0.0
     Standard deviation of Gaussian noise on what the recurrence reads in training, in the unit of the transform's
@@ -200,31 +201,31 @@ input_noise : float, default=0.0
 input_dropout : float, default=0.0
     Fraction of the recurrence's inputs, the frames, set to zero in training, the others scaled up; in [0, 1).
 context_dropout : float, default=0.0
-    The same for the recurrent state where it drives the outputs of a frame, not where it goes on in time or to the next
-    layer.""",
+    The same for the recurrent state where it drives the outputs of a frame, but not where it continues in time or
+    to the next layer.""",
     "common": """
 activation : {"sigmoid", "relu"}, default="sigmoid"
-    Hidden unit.
+    Activation of the hidden units.
 order : array-like of shape (D,), "random" or None, default=None
     Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1; "random":
     drawn from random_state.
 n_orders : int, default=1
-    Models in the ensemble, >= 1: the first has `order`, each other one a random order, and each is trained by itself
-    on the same training data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep
-    and tractable density estimator, 2014).  Costs n_orders times as much; what belongs to a single order (`score_dims`,
-    `predict_params`, the gradient, `parameters_`) is asked of one of `members_`.
+    Models in the ensemble; >= 1.  The first has `order`, the others random orders, and each is trained by itself on
+    the same data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep and
+    tractable density estimator, 2014).  It takes n_orders times as long.  What belongs to a single order
+    (`score_dims`, `predict_params`, the gradient, `parameters_`) is asked of one of `members_`.
 dtype : {"float32", "float64"}, default="float32"
-    Of parameters and arithmetic; log-densities are float64 always.
+    Type of parameters and arithmetic; log-densities are always float64.
 max_epochs : int, default=500
-    Passes over the training data at the most; >= 1.
+    Maximum number of passes over the training data; >= 1.
 max_updates : int or None, default=None
-    Updates at the most, if they come before max_epochs; >= 1.  `partial_fit` does not look at it.
+    Maximum number of updates, if reached before max_epochs; >= 1.  `partial_fit` ignores it.
 batch_size : int
-    Sequences or windows (vectors: rows) of an update; >= 1.  Default: 32 rows, 16 sequences.
+    Sequences or windows (vectors: rows) in an update; >= 1.  Default: 32 rows, 16 sequences.
 optimizer : {"adam", "sgd"}, default="adam"
     "sgd" has momentum 0.9.
 learning_rate : float, default=1e-2 (sequences of real values: 5e-3)
-    > 0.
+    Initial step size; > 0.
 schedule : {"constant", "linear", "cosine"} or None, default=None
     How the learning rate falls over the run, which is max_epochs or max_updates, whichever comes first: not at all, or
     to 0.  None: that of the optimizer, "constant" for "adam", "linear" for "sgd".  `partial_fit` keeps the rate
@@ -232,75 +233,75 @@ schedule : {"constant", "linear", "cosine"} or None, default=None
 warmup : int, default=0
     Updates over which the learning rate rises linearly; >= 0.
 weight_decay : float or dict
-    Decoupled pull of weight matrices to zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
+    Decoupled decay of weight matrices towards zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
     Default: 0.1 for vectors, 0.01 for sequences.
 clip_norm : float or None, default=5.0
-    Gradients (of the mean log-density per frame) of a larger norm are scaled down to it; > 0.
+    Gradients of the mean log-density per frame with a larger norm are scaled down to it; > 0.
 anneal : bool or "auto"
-    After early stopping `fit` goes back to the best parameters and on from there for as many updates as led to them, at
-    0.3 of the learning rate falling to 0; it keeps what is best.  These updates come on top of max_epochs and
-    max_updates.  Without held-out data it does nothing.  "auto": behind a transform chosen by `transform="auto"` that
-    sets columns apart, since these often take one value and the narrow components there want small steps.  Default:
-    "auto" for sequences of real values, else False.
+    After early stopping, `fit` returns to the best parameters and continues from there for as many updates as led to
+    them, at 0.3 of the learning rate, falling to 0; it keeps the best.  These updates come on top of max_epochs and
+    max_updates.  Without held-out data this does nothing.  "auto": only behind a transform chosen by
+    `transform="auto"` that sets columns apart, because these often take one value, and the narrow components there need
+    small steps.  Default: "auto" for sequences of real values, otherwise False.
 averaging : float or None
     Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
-    parameters themselves, which `partial_fit` keeps always: it cannot know which update is the last.  Default: 0.95 for
-    sequences of real values, else 0.99.
+    parameters themselves, which `partial_fit` always keeps, because it cannot know which update is the last.  Default:
+    0.95 for sequences of real values, otherwise 0.99.
 validation_fraction : float or None, default=0.1
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
     scored with their past as context.  0 or None: train for max_epochs.  A held-out frame that would decide alone, as
-    one bad value does, counts with a bounded weight and is named in a warning.
+    one bad value can, counts with a limited weight and is named in a warning.
 validate_every : int or None, default=None
-    Updates from one validation, and row of the history, to the next; >= 1.  None: after an epoch or 20 updates,
-    whichever is later.
+    Updates from one validation, and entry of the history, to the next; >= 1.  None: an epoch or 20 updates, whichever
+    takes longer.
 patience : int, default=10 (vectors: 20)
     Validations without a better score before training ends; >= 1.
 n_restarts : int, default=1
-    Initialisations, each trained, of which `fit` keeps that of the best validation score (without validation: of the
-    lowest last loss); >= 1.  With warm_start only the first `fit` starts so often.
+    Initialisations that are trained, of which `fit` keeps the one with the best validation score (without validation:
+    with the lowest last loss); >= 1.  With warm_start this applies to the first `fit` only.
 missing : {None, "marginalize"}, default=None
-    What NaN in the data to be scored means.  None: it is refused, with its position.  "marginalize": a missing value,
+    What NaN means in data to be scored.  None: it is refused, with its position.  "marginalize": a missing value,
     which scores integrate out and `impute` draws (`rnnrnade.missing` says when that is exact).  `fit` refuses NaN.
 warm_start : bool, default=False
-    `fit` goes on from the parameters of the last fit.
+    `fit` continues from the parameters of the last fit.
 n_jobs : int or None, default=None
-    OpenMP threads.  None and -1: all that the process may use.  Results have the same bits for any number.
+    OpenMP threads.  None and -1: all that the process may use.  Results are the same bits for any number.
 random_state : int, RandomState, Generator or None, default=None
-    Of initialisation, held-out data, batches and draws.  None: from the generator of NumPy that np.random.seed sets.
+    Seed or generator for initialisation, held-out data, batches and draws.  None: that of np.random.seed.
 verbose : int, default=0
-    A progress bar where it is not 0.""",
+    Show a progress bar if it is not 0.""",
     "attributes": """
 members_ : list of estimators
-    One for each order, of one order each; [self] where n_orders is 1.  With more orders the attributes below marked *
-    do not exist here: ask one of the members.
+    One for each order; [self] if n_orders is 1.  With more orders, the attributes marked * below do not exist here: ask
+    one of the members.
 parameters_ : mapping of str to ndarray *
 transform_ : Linear, Chain or None *
-    What was chosen, and its numbers.
+    The transform that was chosen, fitted.
 order_ : ndarray of shape (D,) or None *
 history_ : dict of lists *
-    A row for each validation: epoch, update, loss (nats per frame, in the unit of X, over the frames since the row
+    An entry for each validation: epoch, update, loss (nats per frame, in the unit of X, over the frames since the entry
     before), validation_score, gradient_norm (mean before clipping), learning_rate, seconds since the start (not kept in
     files).
 n_iter_ : int *
-    Epochs run.
+    Number of epochs trained.
 best_epoch_, best_update_ : int or None *
     The epoch and the update after which the parameters that were kept were validated.  0: those the net starts with
-    (the history has no row of them), on which training gained no more than one standard error of the paired difference
-    of held-out log-densities, over rows or blocks of consecutive frames.  None: nothing was validated.
+    (they have no entry in the history), because training gained no more than one standard error of the paired
+    difference of held-out log-densities, over rows or blocks of consecutive frames.  None: nothing was validated.
 n_features_in_ : int
 feature_names_in_ : ndarray of str
-    Where X has names.""",
+    Only if X has names.""",
     "checkpoints": """
 checkpoint : path, optional
     File that the state of training is written to at the start and then after a validation, when `every` seconds
     have passed; also after Ctrl-C and at the end.  It is written whole or not at all.  A path that cannot be
-    written is an error before training; a disk that fills up later is a warning, and training goes on.
+    written is an error before training; if the disk fills up later, a warning is given and training continues.
 every : float, default=60.0
-    Seconds between two writings at least; 0: after each validation (see `validate_every`).
+    Minimum number of seconds between two writes; 0: after each validation (see `validate_every`).
 resume : bool, default=False
-    Go on from `checkpoint` where that file exists, to the same bits as without the interruption (on the same
-    kind of processor; `seconds` in `history_` apart), also after the end.  X, weights, validation data and all
-    options but n_jobs, verbose and warm_start must be those it was begun with.  A random_state that is no
+    Continue from `checkpoint` if that file exists, also after the end, to the same bits as without the interruption
+    (on the same kind of processor; except `seconds` in `history_`).  X, weights, validation data and all
+    options except n_jobs, verbose and warm_start must be those of the beginning.  A random_state that is not a
     number is set to the state it had then.  False: an older checkpoint is replaced.""",
 }
 
