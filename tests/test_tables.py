@@ -370,7 +370,7 @@ for path in sys.argv[2:]:
     "name, content, sentence",
     [
         ("data.txt", b"x,y\n1,2\n", r"a data file ends in .csv, .tsv \(also .csv.gz, .tsv.gz\), .parquet or .npz"),
-        ("m.safetensors", b"x,y\n1,2\n", "is a model file; a data file .* is wanted"),
+        ("m.safetensors", b"x,y\n1,2\n", "is a model file; give a data file .* instead"),
         ("data.csv", b"", "data.csv is empty"),
         ("data.csv", b"x,y\n1,2\n3,nan\n", "data.csv: column 'y', row 2 below the header: nan"),
         ("data.npz", b"PK but no zip", "data.npz cannot be read as a .npz file"),
