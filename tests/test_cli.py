@@ -609,7 +609,7 @@ wrong_csv("not_binary", "x,y\n1,0\n0.5,1\n" + "1,1\n" * 20, "0.5", "--model", "n
 wrong_csv(
     "option_of_another_model",
     "x,y\n1,0\n",
-    "--recurrent is no option",
+    "--recurrent is not an option",
     "--model",
     "rnade",
     "--recurrent",
