@@ -479,7 +479,7 @@ TABLE = [
         "empty",
         lambda m: rnnrnade.RNADE.load(written(m, "empty", b"")),
         ModelFileError,
-        "empty.*no model file",
+        "empty.*not a model file",
     ),
     files(
         "text",
@@ -760,7 +760,7 @@ TABLE += [
     calling(
         "a model as checkpoint",
         lambda m: checkpointed(m, checkpoint=saved(m, "NADE"), resume=True),
-        "holds a NADE, no checkpoint",
+        "holds a NADE, not a checkpoint",
         ModelFileError,
     ),
     calling(

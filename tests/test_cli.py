@@ -891,7 +891,7 @@ def test_a_fit_resumes_after_control_c(run, folder, tmp_path):
                   ["--checkpoint", saved, "--every", "-1"]):  # fmt: skip
         code, out, err = run(*argv, "-o", tmp_path / "n.safetensors", *wrong)
         assert (code, out, err.count("\n")) == (2, "", 1)
-    with pytest.raises(ModelFileError, match="is a checkpoint of a fit, no model"):
+    with pytest.raises(ModelFileError, match="is a checkpoint of a fit, not a model"):
         rnnrnade.load(saved)
 
 
