@@ -151,7 +151,7 @@ def _delimiter(text):
 OF_MODEL = (
     ("--components", "n_components", int, "mixture components of each conditional density"),
     ("--components-of", "components", str, "what has the components: dimension (each one, the default) or frame"),
-    ("--hidden", "n_hidden", _sizes, "hidden units of a frame; of made and rnnmade one number a layer, such as 500,500"),
+    ("--hidden", "n_hidden", _sizes, "hidden units of a frame; made, rnnmade: one number a layer, such as 500,500"),
     ("--recurrent", "n_recurrent", int, "recurrent units in a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
@@ -270,8 +270,8 @@ def _parser():
     group = sub.add_argument_group("model")
     group.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
-        help="rnnrnade, rnngmm, rnngauss and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and made "
-        "for either (--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
+        help="rnnrnade, rnngmm, rnngauss and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and "
+        "made for either (--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
     )  # fmt: skip
     constructor_options(group, OF_MODEL)
     constructor_options(sub.add_argument_group("training"), OF_TRAINING)

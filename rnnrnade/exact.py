@@ -234,8 +234,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         Returns
         -------
         MixtureParameters
-            alpha, mu, sigma, each (T_i, D, K) or a list of such; for Student components StudentParameters, with nu too; for
-            binary models BernoulliParameters with p (T_i, D).
+            alpha, mu, sigma, each (T_i, D, K) or a list of such; for Student components StudentParameters, with nu too;
+            for binary models BernoulliParameters with p (T_i, D).
             sigma is the scale of the family (`conditional`): for Gaussians, the standard deviation.
         """
         density = self._one_density()
