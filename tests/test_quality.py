@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -20,7 +21,18 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("no benchmarks beside the tests", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.quality import baselines, common, document, families, prediction, recordings  # noqa: E402
+from benchmarks import report  # noqa: E402
+from benchmarks.quality import (  # noqa: E402
+    baselines,
+    binary,
+    common,
+    digits,
+    document,
+    families,
+    pianoroll,
+    prediction,
+    recordings,
+)
 from benchmarks.quality import options as options_script  # noqa: E402
 
 TINY = {"n_components": 2, "n_hidden": 4, "max_epochs": 2}
@@ -546,6 +558,174 @@ def test_few_frames_have_a_column_each(monkeypatch, tmp_path):
             assert list(row["figures"]) == ["10 rows", "100 rows"]
         gaussian = table["rows"][0]["figures"]
         assert -0.05 < gaussian["100 rows"]["mean"] < 0 and gaussian["10 rows"]["mean"] < gaussian["100 rows"]["mean"]
+
+
+def all_bits(D):
+    """{0, 1}^D, (2^D, D)"""
+    return np.array(list(itertools.product((0.0, 1.0), repeat=D)), np.float32)
+
+
+def a_chain(n, D, seed):
+    """n rows of D bits, each like the one before in nine of ten rows."""
+    generator = np.random.default_rng(seed)
+    flips = generator.random((n, D)) < 0.1
+    flips[:, 0] = generator.random(n) < 0.3
+    return (flips.cumsum(axis=1) % 2).astype(np.float32)
+
+
+def binary_peers():
+    return [baselines.ChowLiu(1.0), baselines.BernoulliMixture(3, random_state=0), baselines.Bits(0)]
+
+
+@pytest.mark.parametrize("peer", binary_peers(), ids=lambda peer: type(peer).__name__)
+def test_probabilities_of_binary_peers_add_up_to_one(peer):
+    peer.fit(a_chain(80, 6, seed=0))
+    assert np.exp(peer.score_frames(all_bits(6))).sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_probabilities_of_bits_with_memory_add_up_to_one():
+    peer = baselines.Bits(1, prior=0.5).fit([a_chain(30, 2, seed=k) for k in range(4)])
+    sequences = [bits.reshape(3, 2) for bits in all_bits(6)]
+    assert sum(np.exp(frames.sum()) for frames in peer.score_frames(sequences)) == pytest.approx(1, abs=1e-12)
+
+
+def test_bits_with_memory_are_counted_transitions():
+    x = np.array([[1], [1], [0], [1], [1], [1]], np.float32)
+    peer = baselines.Bits(1, prior=1.0).fit(x)
+    # After 0 (before the sequence, and once in it): 1 and 1; after 1: 1, 0, 1, 1.
+    up, stay = (2 + 0.5) / (2 + 1), (3 + 0.5) / (4 + 1)
+    expected = np.log([up, stay, 1 - stay, up, stay, stay])
+    np.testing.assert_allclose(peer.score_frames(x), expected)
+    independent = baselines.Bits(0, prior=1.0).fit(x).score_frames(x)
+    np.testing.assert_allclose(independent, np.log(np.where(x[:, 0], 5.5 / 7, 1.5 / 7)))
+    np.testing.assert_array_equal(peer.score_frames([x, x[:2]])[1], peer.score_frames(x[:2]))
+
+
+def test_the_tree_of_a_chain_is_the_chain():
+    X = a_chain(4000, 7, seed=1)
+    shuffled = np.random.default_rng(0).permutation(7)
+    peer = baselines.ChowLiu(1e-6).fit(X[:, shuffled])
+    edges = {
+        frozenset((int(shuffled[a]), int(shuffled[b]))) for a, b in zip(peer.parents_, peer.children_, strict=True)
+    }
+    assert edges == {frozenset((d, d + 1)) for d in range(6)}
+    truth = np.log(np.where(X[:, 0], 0.3, 0.7)) + np.log(np.where(np.diff(X), 0.1, 0.9)).sum(axis=1)
+    assert peer.score_frames(X[:, shuffled]).mean() == pytest.approx(truth.mean(), abs=0.01)
+
+
+def test_em_finds_two_kinds_of_rows():
+    generator = np.random.default_rng(0)
+    p = np.array([[0.9] * 5 + [0.1] * 5, [0.1] * 5 + [0.9] * 5])
+    X = (generator.random((2000, 10)) < p[generator.integers(0, 2, 2000)]).astype(np.float32)
+    peer = baselines.BernoulliMixture(2, prior=1.0, random_state=0).fit(X[:1500], X[1500:])
+    found = np.exp(peer.log_p_)
+    np.testing.assert_allclose(found[found[:, 0].argsort()[::-1]], p, atol=0.05)
+
+
+def test_the_iteration_of_em_that_is_best_on_validation_data_is_kept():
+    train, valid = a_chain(40, 12, seed=2), a_chain(500, 12, seed=3)
+    kept = baselines.BernoulliMixture(15, prior=0.1, random_state=0).fit(train, valid).log_density(valid).mean()
+    without = [
+        baselines.BernoulliMixture(15, prior=0.1, n_iter=n, random_state=0).fit(train).log_density(valid).mean()
+        for n in range(1, 101)
+    ]
+    assert kept == pytest.approx(max(without)) and kept > without[-1] + 0.1
+
+
+def test_a_var_with_one_scaling_is_the_var_and_with_more_knows_loudness():
+    X = autoregression(6, 200, seed=14)
+    loud = [x * np.repeat(np.exp(np.random.default_rng(k).normal(size=10)), 20)[:, None] for k, x in enumerate(X)]
+    plain, one, more = (
+        peer.fit(loud)
+        for peer in (baselines.VAR(2), baselines.ScaledVAR(2, scalings=1), baselines.ScaledVAR(2, scalings=4))
+    )
+    e = np.concatenate([plain._left(x)[0] for x in loud])
+    assert one.s_ == pytest.approx([(e**2).mean()], rel=1e-9)
+    assert more.pi_ @ more.s_ == pytest.approx((e**2).mean(), rel=1e-9)  # after every step of EM
+    x, s, D = loud[0], one.s_[0], 3
+    squares = (plain._left(x)[0] ** 2).sum(axis=1)
+    expected = plain.score_frames(x) + 0.5 * squares * (1 - 1 / s) - 0.5 * D * np.log(s)
+    np.testing.assert_allclose(one.score_frames(x), expected, rtol=1e-9)
+    assert np.concatenate(more.score_frames(loud)).mean() > np.concatenate(plain.score_frames(loud)).mean() + 0.3
+    drawn = more.draw(x, 20_000, np.random.default_rng(0))
+    mean, C = more.predictive_mean(x)[50], plain.linear.scale_[:, None] * plain.linear.factors_[2]
+    np.testing.assert_allclose(drawn[:, 50].mean(axis=0), mean, atol=0.05 * np.sqrt((C @ C.T).max()))
+    scaled = (more.pi_ @ more.s_) * (C @ C.T)
+    np.testing.assert_allclose(np.cov(drawn[:, 50].T), scaled, atol=0.1 * np.abs(scaled).max())
+
+
+def packed(parts):
+    """Arrays of a file of bits from lists of parts."""
+    return {name: np.packbits(rows.astype(np.uint8), axis=1) for name, rows in parts.items()}
+
+
+def run_at_tiny_size(module, name, monkeypatch, tmp_path):
+    """The tables of a script run at the reduced size, and the document made of them."""
+    monkeypatch.setenv("RNNRNADE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    module.main(["--threads", "1"])
+    found = json.loads((tmp_path / f"quality-{name}.json").read_text())
+    return found["tables"], document.document(tmp_path, reduced=True)
+
+
+def test_binary_vectors_are_run_and_written(monkeypatch, tmp_path, capsys):
+    parts = {"train": a_chain(60, 12, 0), "valid": a_chain(20, 12, 1), "test": a_chain(30, 12, 2)}
+    np.savez(tmp_path / "binary_dna.npz", n_features=12, **packed(parts))
+    (table,), text = run_at_tiny_size(binary, "binary", monkeypatch, tmp_path)
+    assert "mushrooms: left out" in capsys.readouterr().out
+    assert [row["row"] for row in table["rows"]] == [row.name for row in binary.rows("dna")]
+    tree = baselines.ChowLiu(**table["rows"][0]["candidates"][table["rows"][0]["chosen"][0]]["settings"])
+    expected = tree.fit(parts["train"]).score_frames(parts["test"]).mean()
+    assert table["rows"][0]["figures"]["nats"]["mean"] == pytest.approx(expected)
+    assert "|  | nats | validation | seconds |" in text  # bits have no min_scale
+    for name, figures, source in binary.PUBLISHED["dna"]:
+        assert f"| {name} | {figures['nats']:.2f} | {source} |" in text
+
+
+def test_both_averages_of_music(monkeypatch, tmp_path):
+    generator = np.random.default_rng(0)
+    X = [(generator.random((T, 88)) < 0.1).astype(np.float32) for T in (30, 4, 8, 6, 20, 3)]
+    parts = {"train": X[:2], "valid": X[2:4], "test": X[4:]}
+    arrays = packed({name: np.concatenate(found) for name, found in parts.items()})
+    lengths = {f"{name}_lengths": [len(x) for x in found] for name, found in parts.items()}
+    np.savez(tmp_path / "pianoroll_nottingham.npz", **arrays, **lengths)
+    (table,), text = run_at_tiny_size(pianoroll, "pianoroll", monkeypatch, tmp_path)
+    row = table["rows"][0]
+    scores = baselines.Bits(memory=0, prior=1.0).fit(parts["train"]).score_frames(parts["test"])
+    assert row["figures"]["nats"]["mean"] == pytest.approx(np.concatenate(scores).mean())
+    assert row["figures"]["by piece"]["mean"] == pytest.approx(np.mean([frames.mean() for frames in scores]))
+    assert row["figures"]["nats"]["mean"] != pytest.approx(row["figures"]["by piece"]["mean"], abs=1e-3)
+    assert "| RNN-NADE, Hessian-free | -2.31 |" in text and "### Nottingham" in text
+
+
+def test_digits_have_models_of_one_size_and_paired_differences(monkeypatch, tmp_path):
+    generator = np.random.default_rng(0)
+    lengths = [650 + 10 * k for k in range(40)]
+    index = np.arange(40) % 10
+    samples = (1000 * generator.normal(size=sum(lengths))).astype(np.int16)
+    np.savez(
+        tmp_path / "fsdd_8khz.npz", samples=samples, lengths=lengths, index=index, digit=index % 10,
+        speaker=np.full(40, "s"),
+    )  # fmt: skip
+    models = {"first": (RNNRNADE, {"n_components": 1, "n_hidden": 0}), "second": digits.MODELS["RNN-RNADE"]}
+    monkeypatch.setattr(digits, "MODELS", models)
+    monkeypatch.setattr(digits, "RECORDINGS_QUICK", (20, 20))
+    monkeypatch.setattr(digits, "QUICK", {"max_epochs": 1, "n_components": 1, "n_hidden": 2})
+    (table,), text = run_at_tiny_size(digits, "digits", monkeypatch, tmp_path)
+    rows = {row["row"]: row for row in table["rows"]}
+    for kind, own in models.values():
+        sized = digits.of_size(kind, digits.SHARED | own, digits.PARAMETERS)
+        larger = sized | {"n_recurrent": sized["n_recurrent"] + 1}
+        assert digits.n_parameters(kind(**sized)) <= digits.PARAMETERS < digits.n_parameters(kind(**larger))
+    sums = {name: np.array(row["blocks"]["sums"]) for name, row in rows.items()}
+    assert all(len(found) == 20 for found in sums.values())
+    first, second = sums["first"], sums["second"]
+    assert rows["second"]["figures"]["nats"]["mean"] == pytest.approx(second.mean(), rel=1e-6)
+    error = (second - first).std(ddof=1) / 20**0.5
+    line = ["second", "first", f"{(second - first).mean():.2f} ({error:.2f})"]
+    assert digits.ordering(table) == [line] and "| " + " | ".join(line) + " |" in text
+    assert "less best" in text and "parameters" in text
 
 
 TRANSFORMS = {"none": None, "standardize": "standardize", "VAR": Linear(lags=2, covariance="full")}

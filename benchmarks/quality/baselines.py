@@ -11,6 +11,8 @@ import warnings
 import numpy as np
 from scipy import stats
 from scipy.signal import lfilter
+from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn import mixture, neighbors
 
@@ -203,6 +205,153 @@ def noise(linear, e, position):
     for q in np.unique(lags):
         moved[..., lags == q, :] = linear.scale_ * (e[..., lags == q, :] @ linear.factors_[q].T)
     return moved
+
+
+class ScaledVAR(VAR):
+    """A VAR with full noise e whose covariance has K scalings, by EM: loudness, and nothing else, changes::
+
+        p(e) = sum_k pi_k N(e; 0, s_k I)
+
+    `scalings` is K; EM, which sees no more than the squared norms of the training residuals, begins with equal weights
+    at quantiles of them, and ends when its mean log-density rises by less than 1e-6.
+    """
+
+    def __init__(self, lags=2, scalings=8, ridge=1.0, floor=1e-3, random_state=None):
+        super().__init__(lags, "full", ridge, floor, random_state)
+        self.scalings = scalings
+
+    def fit(self, X, validation_data=None):
+        super().fit(X)
+        squares = np.concatenate([self._squares(x) for x in ([X] if isinstance(X, np.ndarray) else X)])
+        D = len(self.linear.scale_)
+        self.s_ = np.quantile(squares / D, np.linspace(0.02, 0.98, self.scalings))
+        self.pi_ = np.full(self.scalings, 1 / self.scalings)
+        before = -np.inf
+        for _ in range(1000):
+            joint = self._joint(squares)
+            total = logsumexp(joint, axis=1)
+            if total.mean() - before < 1e-6:
+                break
+            before, share = total.mean(), np.exp(joint - total[:, None])
+            self.pi_ = share.mean(axis=0)
+            self.s_ = (share * squares[:, None]).sum(axis=0) / (D * share.sum(axis=0))
+        return self
+
+    def _squares(self, x):
+        """|e^t|^2, (T,)"""
+        return (self._left(x)[0] ** 2).sum(axis=1)
+
+    def _joint(self, squares):
+        """log of pi_k N(e; 0, s_k I) of each frame, (T, K), from |e|^2 (T,)"""
+        D = len(self.linear.scale_)
+        return np.log(self.pi_) - 0.5 * (squares[:, None] / self.s_ + D * np.log(2 * np.pi * self.s_))
+
+    def log_density(self, x):
+        e, jacobian = self._left(x)
+        return jacobian.sum(axis=1) + logsumexp(self._joint((e**2).sum(axis=1)), axis=1)
+
+    def draw(self, x, n, generator):
+        """(n, T, D): draws of each frame given its past."""
+        e, _ = self._left(x)
+        chosen = np.sqrt(generator.choice(self.s_, p=self.pi_, size=(n, len(x), 1)))
+        return x + noise(self.linear, chosen * generator.standard_normal((n, *e.shape)) - e, np.arange(len(x)))
+
+
+# ---- binary data -------------------------------------------------------------------------------------------------
+
+
+class ChowLiu(Peer):
+    """A tree of binary variables, each depending on one other, by maximum likelihood: the maximum spanning tree of the
+    mutual information of pairs (Chow and Liu, Approximating discrete probability distributions with dependence trees,
+    1968).  `prior` rows with independent fair coins in them are added to the counts."""
+
+    def __init__(self, prior=1.0, random_state=None):
+        super().__init__(random_state)
+        self.prior = prior
+
+    def fit(self, X, validation_data=None):
+        n, X = len(X), np.asarray(X, np.float64)
+        ones, both = X.sum(axis=0), X.T @ X
+        counts = np.array([[n - ones[:, None] - ones + both, ones - both], [ones[:, None] - both, both]])
+        joint = (counts + self.prior / 4) / (n + self.prior)  # [i, j, c, d]: x_c = i and x_d = j
+        p = (ones + self.prior / 2) / (n + self.prior)
+        single = np.array([1 - p, p])
+        information = sum(
+            joint[i, j] * np.log(joint[i, j] / np.outer(single[i], single[j])) for i in (0, 1) for j in (0, 1)
+        )
+        tree = minimum_spanning_tree(-np.triu(information.clip(1e-9), 1))  # a zero would be an absent edge
+        order, parent = breadth_first_order(tree, 0, directed=False)
+        self.root_, self.children_, self.parents_ = order[0], order[1:], parent[order[1:]]
+        self.log_root_ = np.log(single[:, self.root_])
+        self.log_edges_ = np.log(
+            joint[:, :, self.parents_, self.children_] / single[:, None, self.parents_]
+        )  # of x_child = j given x_parent = i: [i, j, edge]
+        return self
+
+    def log_density(self, x):
+        x = np.asarray(x, np.int64)
+        edges = self.log_edges_[x[:, self.parents_], x[:, self.children_], np.arange(len(self.children_))]
+        return self.log_root_[x[:, self.root_]] + edges.sum(axis=1)
+
+
+class BernoulliMixture(Peer):
+    """A mixture of K vectors of independent bits by EM, with `prior` rows of the column means in each component.
+
+    With validation data the iteration that is best on them is kept."""
+
+    def __init__(self, n_components=32, prior=1.0, n_iter=100, random_state=None):
+        super().__init__(random_state)
+        self.n_components, self.prior, self.n_iter = n_components, prior, n_iter
+
+    def fit(self, X, validation_data=None):
+        X = np.asarray(X, np.float64)
+        share = np.random.default_rng(self.random_state).dirichlet(np.full(self.n_components, 0.1), len(X))
+        mean, best, kept = X.mean(axis=0), -np.inf, None
+        for _ in range(self.n_iter):
+            total = share.sum(axis=0)
+            pi = (total + 1e-9) / (total + 1e-9).sum()
+            p = ((share.T @ X + self.prior * mean) / (total[:, None] + self.prior)).clip(1e-4, 1 - 1e-4)
+            self.log_pi_, self.log_p_, self.log_q_ = np.log(pi), np.log(p), np.log1p(-p)
+            joint = self._joint(X)
+            share = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+            if validation_data is not None and (score := self.log_density(validation_data).mean()) > best:
+                best, kept = score, (self.log_pi_, self.log_p_, self.log_q_)
+        if kept is not None:
+            self.log_pi_, self.log_p_, self.log_q_ = kept
+        return self
+
+    def _joint(self, x):
+        """log p(k, x): (T, K)"""
+        x = np.asarray(x, np.float64)
+        return self.log_pi_ + x @ self.log_p_.T + (1 - x) @ self.log_q_.T
+
+    def log_density(self, x):
+        return logsumexp(self._joint(x), axis=1)
+
+
+class Bits(Peer):
+    """Each column by itself: bits that depend on none before them (memory=0) or on the one before (memory=1; before a
+    sequence stand zeros).  `prior` fair draws are added to the counts of each case."""
+
+    def __init__(self, memory=1, prior=1.0, random_state=None):
+        super().__init__(random_state)
+        self.memory, self.prior = memory, prior
+
+    def fit(self, X, validation_data=None):
+        sequences = [X] if isinstance(X, np.ndarray) else X
+        x, before = np.concatenate(sequences), np.concatenate([self._before(x) for x in sequences])
+        cases = [before == past for past in (0, 1)]
+        p = [((case * x).sum(axis=0) + self.prior / 2) / (case.sum(axis=0) + self.prior) for case in cases]
+        self.log_p_ = np.log([np.subtract(1, p), p])  # of x_d^t = j given what was before, i: [j, i, d]
+        return self
+
+    def _before(self, x):
+        """What x (T, D) depends on."""
+        return np.vstack([np.zeros_like(x[:1]), x[:-1]]) if self.memory else np.zeros_like(x)
+
+    def log_density(self, x):
+        x, before = np.asarray(x, np.int64), np.asarray(self._before(x), np.int64)
+        return self.log_p_[x, before, np.arange(x.shape[1])].sum(axis=1)
 
 
 class GaussianHMM(Peer):

@@ -167,6 +167,8 @@ class Table:
         (model, Part) to a number, the higher the better; decides on validation data.
     measure : callable
         (model, Part) to a dict of figures on test data; the first is the main one.
+    published : list of (name, dict of figures, source)
+        What others printed for the same test data.
     """
 
     title: str
@@ -176,6 +178,7 @@ class Table:
     each_fold: bool = False
     judge: Callable = nats
     measure: Callable = lambda model, part: {"nats": nats(model, part)}
+    published: list = dataclasses.field(default_factory=list)
 
 
 def grid(**choices):
@@ -328,7 +331,7 @@ def run_tables(tables, options, *, after=None):
                     after(table, row, record, models, of_row[row.name])
         done.append({
             "title": table.title, "over": table.over, "each_fold": table.each_fold,
-            "order": [row.name for row in table.rows], "rows": records,
+            "order": [row.name for row in table.rows], "published": table.published, "rows": records,
         })  # fmt: skip
         print(f"\n{table.title}; mean and standard error over {table.over}")
         print(text(done[-1], tune=options.tune), flush=True)
@@ -366,13 +369,14 @@ def cells(table):
     """(header, rows) of a table's text, the same on screen and in the documentation."""
     names = columns(table)
     validation = ["validation"] if any("validation" in row for row in table["rows"]) else []
-    header = ["", *names, *validation, "min_scale", "seconds"]
+    scaled = any(row["min_scale"] is not None for row in table["rows"])  # bits have no scale
+    header = ["", *names, *validation, *["min_scale"][: int(scaled)], "seconds"]
     lines = []
     for row in table["rows"]:
         figures = [number(row["figures"][name]) if name in row.get("figures", {}) else "" for name in names]
         figures += [
             *(number(row[name]) if name in row else "" for name in validation),
-            scale(row["min_scale"]),
+            *[scale(row["min_scale"])][: int(scaled)],
             f"{row['seconds']:.{0 if row['seconds'] > 10 else 1}f}",
         ]
         lines.append([row["row"], *figures])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..machine import headline
 from ..report import RESULTS
-from . import recordings
+from . import digits, recordings
 from .common import cells, number
 from .defaults import HEADER, compared
 from .families import CHOICES, choices
@@ -30,6 +30,9 @@ EXPERIMENTS = (
     "families",
     "recordings",
     "parts",
+    "binary",
+    "pianoroll",
+    "digits",
 )
 OPENING = """# Experiments
 
@@ -84,6 +87,16 @@ def validated(row):
     return row.get("validation", {"mean": None})["mean"] is not None
 
 
+def published(table):
+    """(header, rows) of what others printed for the same test data."""
+    names = list(dict.fromkeys(name for _, figures, _ in table["published"] for name in figures))
+    lines = [
+        [name, *(f"{figures[key]:.2f}" if key in figures else "" for key in names), source]
+        for name, figures, source in table["published"]
+    ]
+    return ["published", *names, "source"], lines
+
+
 def table_text(table, *, choice):
     """A table and the settings of its rows; where there was a choice, what of ours was best on validation data."""
     parts = [
@@ -91,6 +104,8 @@ def table_text(table, *, choice):
         f"Mean and standard error over {table['over']}.",
         markdown(*cells(table)),
     ]
+    if table.get("published"):
+        parts.append(markdown(*published(table), "---"))
     ours = [row for row in table["rows"] if choice and row["group"] != "peer" and validated(row)]
     if len(ours) > 1:
         best = max(ours, key=lambda row: row["validation"]["mean"])
@@ -128,6 +143,8 @@ def more(found):
         parts.append(markdown(CHOICES, choices(found["tables"], found["size"] == "reduced")))
     if found["experiment"] == "recordings":
         parts.append(markdown(recordings.SUMMARY, recordings.lines(found["tables"])))
+    if found["experiment"] == "digits" and (lines := digits.ordering(found["tables"][0])):
+        parts.append(markdown(["", "against", "gains a recording"], lines))
     return parts
 
 
