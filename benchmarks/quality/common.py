@@ -129,7 +129,8 @@ class Row:
         ... which tries so many of the grid, from its begin; None: all for peers, else two.
     group : {"ours", "defaults", "peer"}
     one_seed : bool
-        Whether nothing in it is random: where folds differ in nothing but their seed, the first is enough.
+        Whether, where folds differ in nothing but their seed, the first is enough: nothing in it is random, or it takes
+        long.
     """
 
     name: str
@@ -481,6 +482,9 @@ def write(experiment, options, tables, began, **more):
 
 def script(experiment, doc, tables, arguments=None, *, after=None):
     """The whole of a simple experiment: `tables(options)` are run and written."""
-    options = parser(doc, experiment).parse_args(arguments)
+    takes = parser(doc, experiment)
+    takes.add_argument("--sets", default="", help="parts of titles of tables, as in --rows")
+    options = takes.parse_args(arguments)
     began = time.perf_counter()
-    return write(experiment, options, run_tables(tables(options), options, after=after), began)
+    asked = [table for table in tables(options) if wanted(table.title, options.sets)]
+    return write(experiment, options, run_tables(asked, options, after=after), began)

@@ -1,6 +1,6 @@
 """Spoken digits, frames of samples: models of equal size, and what loudness alone is worth, nats a recording.
 
-    python -m benchmarks.quality.digits [--full] [--rows NAMES] [--tune]
+    python -m benchmarks.quality.digits [--full] [--sets NAMES] [--rows NAMES] [--tune]
 
 The Free Spoken Digit Dataset: 2700 recordings of six speakers to train on, 300 to test (the first five of each speaker
 and digit), 8 kHz, all standardised by one mean and one standard deviation, cut into frames of 200 samples without the
