@@ -162,7 +162,7 @@ class NADE(VectorEstimator):
 
     def __init__(
         self,
-        n_hidden=50,
+        n_hidden=200,
         *,
         activation="sigmoid",
         order=None,

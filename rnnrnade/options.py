@@ -160,8 +160,9 @@ refit : {"all", "auto", False}, default="all"
     transform, but not its structure.  "all": the net too, from the same first parameters, for as many updates as were
     best (`best_update_`).  `history_` is that of the first training.""",
     "units": """
-n_hidden : int, default=50
-    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
+n_hidden : int
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 200 for vectors, 50 for
+    sequences.""",
     "masked": """
 n_hidden : int or tuple of int, default=(500, 500)
     Hidden units of each layer; >= 1.  Unit i of H has the degree floor(i D / H): it depends on so many dimensions.

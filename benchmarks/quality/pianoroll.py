@@ -25,9 +25,9 @@ PEERS = [
 ]
 # Title: file, what is chosen among, nets in the ensemble.
 SETS = {
-    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1, 0.3]), 4),
-    "Nottingham": ("nottingham", grid(weight_decay=[0.03], anneal=[True]), 2),
-    "Piano-midi": ("piano_midi", grid(weight_decay=[0.03, 0.1]), 2),
+    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1]), 4),
+    "Nottingham": ("nottingham", grid(anneal=[True]), 2),
+    "Piano-midi": ("piano_midi", grid(weight_decay=[0.1]), 2),
 }
 FIRST = "Boulanger-Lewandowski, Bengio and Vincent, Modeling temporal dependencies in high-dimensional sequences, 2012"
 DEEP = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017; a bound"
