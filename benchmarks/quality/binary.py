@@ -31,11 +31,18 @@ PEERS = [
         group="peer",
     ),
 ]
-# Set: what is chosen among on its validation part, for one net and for an ensemble, and nets in the ensemble.
+# Set: what is chosen among on its validation part, and what an ensemble has beside the last of it.  On dna, where bits
+# of a letter stand together, eight random orders lost 0.4 nats on one net in the order of the columns: the first has it.
 CHOICES = {
-    "dna": (grid(n_hidden=[200], learning_rate=[3e-3], weight_decay=[0.1, {"W": 0.01, "V": 0.5}]), 8),
-    "mushrooms": (grid(n_hidden=[200], weight_decay=[0.1, 0.03]), 4),
-    "nips": (grid(n_hidden=[200], learning_rate=[3e-3], weight_decay=[0.1, 1.0]), 8),
+    "dna": (
+        grid(n_hidden=[200], learning_rate=[3e-3], weight_decay=[0.1, {"W": 0.01, "V": 0.5}]),
+        {"n_orders": 4},
+    ),
+    "mushrooms": (grid(n_hidden=[200], weight_decay=[0.1, 0.03]), {"order": "random", "n_orders": 4}),
+    "nips": (
+        grid(n_hidden=[200], learning_rate=[3e-3], weight_decay=[0.1, 1.0]),
+        {"order": "random", "n_orders": 8},
+    ),
 }
 PUBLISHED = {
     "dna": [
@@ -46,16 +53,16 @@ PUBLISHED = {
 
 
 def rows(name):
-    """The rows of a set.  The ensemble has the last of the settings."""
-    choices, n_orders = CHOICES[name]
+    """The rows of a set."""
+    choices, orders = CHOICES[name]
     return [
         *PEERS,
         Row("NADE(), defaults", NADE, quick=QUICK, group="defaults"),
         Row("NADE, chosen", NADE, choices, quick=QUICK),
         Row(
-            f"NADE, {n_orders} orders",
+            f"NADE, {orders['n_orders']} orders",
             NADE,
-            [choices[-1] | {"order": "random", "n_orders": n_orders}],
+            [choices[-1] | orders],
             quick=QUICK | {"n_orders": 2},
             one_seed=True,
         ),
