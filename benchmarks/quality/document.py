@@ -178,8 +178,8 @@ def comparison(results):
     return "\n\n".join([
         "## Defaults against the best peer",
         "Only `random_state` was given, for the bouncing balls the number of epochs too, since they take long, and the "
-        "season where a file names one. Defaults are those of the date of their row: of the bouncing balls the former "
-        "ones, whose transform was a VAR(2). The "
+        "season where a file names one; binary vectors and music have validation parts, which were given too. Defaults "
+        "are those of the date of their row: of the bouncing balls the former ones, whose transform was a VAR(2). The "
         "best peer is the one with the best figure on the test data. Nats of the balls are to be read with care: most "
         "pixels are nearly constant, so that the smallest scale bounds them, which is 0.001 of a pixel's standard "
         "deviation for VAR, and of VAR's residual for the defaults.",
