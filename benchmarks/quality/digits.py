@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rnnrnade import RNNRNADE, Linear
+from rnnrnade import RNNRNADE
 from rnnrnade.datasets import load_spoken_digits
 
 from .baselines import VAR, ScaledVAR
@@ -36,7 +36,7 @@ SHARED = {"transform": "standardize", "min_scale": 0.01}
 MODELS = {
     "RNN-RNADE": (RNNRNADE, {"n_components": 2, "n_hidden": 50}),
 }
-BEHIND = [{"n_components": 2, "n_hidden": 50, "transform": Linear(lags=2, covariance="full"), "min_scale": 0.01}]
+BEHIND = [{"n_components": 2, "n_hidden": 50, "max_epochs": 20}]  # whatever transform is chosen
 
 
 def n_parameters(model):
@@ -60,7 +60,7 @@ def rows():
         Row("VAR(2), full noise", VAR, grid(lags=[2]), group="peer"),
         Row("VAR(2), eight scalings", ScaledVAR, grid(lags=[2]), group="peer"),
         *models,
-        Row("RNN-RNADE behind VAR(2)", RNNRNADE, BEHIND, quick=QUICK),
+        Row("RNNRNADE behind what is chosen", RNNRNADE, BEHIND, quick=QUICK),
         Row("RNNRNADE(), defaults", RNNRNADE, quick=QUICK, group="defaults"),
     ]
 

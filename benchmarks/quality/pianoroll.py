@@ -25,7 +25,7 @@ PEERS = [
 ]
 # Title: file, what is chosen among, nets in the ensemble.
 SETS = {
-    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1]), 4),
+    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1]), 2),
     "Nottingham": ("nottingham", grid(anneal=[True]), 2),
     "Piano-midi": ("piano_midi", grid(weight_decay=[0.1]), 2),
 }
