@@ -8,10 +8,9 @@ last partial one.  A tenth of the training recordings, chosen at random, is for 
 nothing is fitted to it.  `nats` are those of a whole recording, in that unit of the samples, the mean over recordings.
 
 All models in MODELS have frames standardised sample by sample, a smallest scale of 0.01 and nearly the same number of
-parameters: `n_recurrent` is what makes it so.  A VAR whose noise has one covariance with eight scalings
-(EM) shows what a model that knows nothing but loudness gains on a VAR with constant noise.  `less best` is the mean
-difference in the log-density of a recording from the peer that is best on the test data, with its standard error over
-recordings.
+parameters: `n_recurrent` is what makes it so.  A VAR whose noise has one covariance with eight scalings (EM) shows what
+a model that knows nothing but loudness gains on a VAR with constant noise.  `less best` is the mean difference in the
+log-density of a recording from the peer that is best on the test data, with its standard error over recordings.
 """
 
 from bisect import bisect_left
@@ -19,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rnnrnade import RNNRNADE
+from rnnrnade import RNNGMM, RNNRNADE, RNNGauss
 from rnnrnade.datasets import load_spoken_digits
 
 from .baselines import VAR, ScaledVAR
@@ -34,6 +33,8 @@ PARAMETERS = 280_000
 SHARED = {"transform": "standardize", "min_scale": 0.01}
 # Name: (class, its own settings).
 MODELS = {
+    "RNN-Gauss": (RNNGauss, {}),
+    "RNN-GMM": (RNNGMM, {"n_components": 20}),
     "RNN-RNADE": (RNNRNADE, {"n_components": 2, "n_hidden": 50}),
 }
 BEHIND = [{"n_components": 2, "n_hidden": 50, "max_epochs": 20}]  # whatever transform is chosen
