@@ -21,7 +21,7 @@ OTHERS = {
 LEADING = {
     ("Frames", "x"), ("Frames", "offsets"), ("states", "rows"), ("sample", "x"), ("adam", "theta"),
     ("momentum", "theta"), ("apply", "x"), ("add_product", "A"), ("add_product", "B"),
-    ("causal", "u"), ("causal", "offsets"),
+    ("causal", "u"), ("causal", "offsets"), ("student", "u"),
 }  # fmt: skip
 
 
