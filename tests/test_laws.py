@@ -53,7 +53,7 @@ MODELS += [  # of each other family a recurrent and a static one
 MODELS += [
     Case(D=9, H=(11, 7), K=1, R=0, lengths=LENGTHS, head="bernoulli", conditioner="made", direct=True),
     Case(
-        D=5, H=(11, 3, 8), K=3, R=9, lengths=LENGTHS, min_scale=1e-3, conditioner="made", context=CONTEXTS["gaussian"]
+        D=5, H=(11, 6, 8), K=3, R=9, lengths=LENGTHS, min_scale=1e-3, conditioner="made", context=CONTEXTS["gaussian"]
     ),
 ]
 every_model = pytest.mark.parametrize("case", MODELS, ids=ids(MODELS))
