@@ -43,6 +43,8 @@ MODELS = [
     Case(D=5, H=11, K=3, R=9, lengths=LENGTHS, context=("alpha", "mu", "hidden"), cell="gru", L=2),
     Case(D=5, H=0, K=2, R=9, lengths=LENGTHS, context=("mu",), cell="lstm", L=2),
     Case(D=9, H=11, K=1, R=9, lengths=LENGTHS, head="bernoulli", cell="tanh", L=3),
+    Case(D=9, H=0, K=3, R=9, lengths=LENGTHS, min_scale=1e-3, cell="gru", conditioner="shared"),
+    Case(D=9, H=0, K=3, R=0, lengths=LENGTHS, conditioner="shared"),
 ]
 MODELS += [  # of each other family a recurrent and a static one
     Case(D=5, H=7, K=3, R=R, lengths=LENGTHS, head=head, min_scale=1e-3)
