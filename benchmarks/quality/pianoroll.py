@@ -25,9 +25,9 @@ PEERS = [
 ]
 # Title: file, what is chosen among, nets in the ensemble.
 SETS = {
-    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1]), 2),
-    "Nottingham": ("nottingham", grid(anneal=[True]), 2),
-    "Piano-midi": ("piano_midi", grid(weight_decay=[0.1]), 2),
+    "JSB chorales": ("jsb_chorales", grid(weight_decay=[0.1], learning_rate=[3e-3], max_epochs=[1000]), 4),
+    "Nottingham": ("nottingham", grid(n_hidden=[100], n_recurrent=[200], weight_decay=[0.1], max_epochs=[90]), 2),
+    "Piano-midi": ("piano_midi", grid(weight_decay=[0.1]), 4),
 }
 FIRST = "Boulanger-Lewandowski, Bengio and Vincent, Modeling temporal dependencies in high-dimensional sequences, 2012"
 DEEP = "Krishnan, Shalit and Sontag, Structured inference networks for nonlinear state space models, 2017"
