@@ -168,8 +168,8 @@ def test_quantiles_of_the_ends_and_of_gaps(family):
 
 @every_family
 def test_a_quantile_takes_few_steps(family, monkeypatch):
-    """Bisection alone takes about 60, a wrong slope as many; the worst of these mixtures takes 19, where tails are heavy
-    and the components' quantiles powers of ten apart 36."""
+    """Bisection alone takes about 60, a wrong slope as many; the worst of these mixtures takes 19, of heavy tails
+    with quantiles powers of ten apart 36."""
     monkeypatch.setattr(distributions, "MOST_STEPS", 40 if FAMILIES[family][0].shapes else 30)
     generator = np.random.default_rng(1)
     for K in (2, 5, 20):
