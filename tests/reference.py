@@ -476,7 +476,7 @@ def _nade_frame(p, r, value, head, activation, min_scale):
         a = a + x_d * p["W"][:, d]  # (3)
 
 
-def _layers(p):
+def _masked_layers(p):
     """W and c of each layer of a MADE, names and masked arrays, and the mask of what drives the outputs."""
     found, D, layer = [], p["W"].shape[1], 1
     below, name = None, "W"
@@ -493,7 +493,7 @@ def _made_hidden(p, r, x, activation):
     """The hidden units of all layers for x (D,)."""  # (3')
     s, _ = ACTIVATIONS[activation]
     h, below = [], x
-    for W, c, mask in _layers(p)[0]:
+    for W, c, mask in _masked_layers(p)[0]:
         a = p[c] + (p[W] * mask) @ below
         if W == "W" and "W_c" in p:
             a = a + p["W_c"] @ r
@@ -504,7 +504,7 @@ def _made_hidden(p, r, x, activation):
 
 def _made_outputs(p, d, h, r, x, head):
     """z of dimension d."""  # (5')
-    read = _layers(p)[1][d]
+    read = _masked_layers(p)[1][d]
     z = _raw_outputs(p, d, h * read, r, head)
     for q, (V, _, _) in enumerate(HEADS[head].outputs):
         V_x = "V_x" + V[1:]
@@ -524,7 +524,7 @@ def _made_backward(p, g, x, r, head, activation, min_scale):
     """One frame. Adds to g; returns log p(x^t | x^<t) and what r^{t-1} gets."""
     _, ds = ACTIVATIONS[activation]
     h = _made_hidden(p, r, x, activation)
-    layers, read = _layers(p)
+    layers, read = _masked_layers(p)
     dh, dr, log_p = np.zeros_like(h[-1]), np.zeros_like(r), 0.0
     for d in range(x.size):
         z = _made_outputs(p, d, h[-1], r, x, head)
