@@ -89,7 +89,7 @@ class Case:
     @property
     def options(self):
         """The keyword arguments of `from_parameters`."""
-        options = {"activation": self.activation} if self.conditioner == "nade" else {}
+        options = {"activation": self.activation} if self.conditioner != "shared" else {}
         if self.R:
             options["cell"] = self.cell
         if self.mixture:

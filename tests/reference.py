@@ -698,7 +698,11 @@ def _nade_backward(p, g, x, r, head, activation, min_scale):
 
 
 # name: (one frame given its dimensions one after the other, its gradient)
-CONDITIONERS = {"nade": (_nade_frame, _nade_backward), "made": (_made_frame, _made_backward)}
+CONDITIONERS = {
+    "nade": (_nade_frame, _nade_backward),
+    "made": (_made_frame, _made_backward),
+    "shared": (_nade_frame, _nade_backward),  # which tell it by the shape of b_alpha
+}
 
 
 def gradient(
