@@ -179,7 +179,8 @@ def random_parameters(
             p |= {f"W_{i}": normal(n, below, scale=below**-0.5), f"c_{i}": normal(n)}
         if direct:
             for V, b, _ in reference.HEADS[head].outputs:
-                p["V_x" + V[1:]] = normal(D, D, *((K,) if b != "b" else ()), scale=0.3 * D**-0.5)
+                if V is not None:
+                    p["V_x" + V[1:]] = normal(D, D, *((K,) if b != "b" else ()), scale=0.3 * D**-0.5)
     if reference.HEADS[head].mixture:
         for q, scale in (("alpha", 1.0), ("mu", 1.0), ("sigma", 0.4)):
             p[f"V_{q}"] = normal(D, H, K, scale=scale * max(H, 1) ** -0.5)

@@ -507,9 +507,8 @@ def _made_outputs(p, d, h, r, x, head):
     read = _masked_layers(p)[1][d]
     z = _raw_outputs(p, d, h * read, r, head)
     for q, (V, _, _) in enumerate(HEADS[head].outputs):
-        V_x = "V_x" + V[1:]
-        if V_x in p:
-            z[q] = z[q] + np.dot(x * (np.arange(x.size) < d), p[V_x][d])
+        if V is not None and "V_x" + V[1:] in p:
+            z[q] = z[q] + np.dot(x * (np.arange(x.size) < d), p["V_x" + V[1:]][d])
     return z
 
 
@@ -530,8 +529,10 @@ def _made_backward(p, g, x, r, head, activation, min_scale):
         z = _made_outputs(p, d, h[-1], r, x, head)
         log_p += HEADS[head].log_density(x[d], z, min_scale)
         for (V, b, W), dz in zip(HEADS[head].outputs, HEADS[head].gradient(x[d], z, min_scale), strict=True):
-            g[V][d] += np.multiply.outer(h[-1] * read[d], dz)  # undoes (5')
-            g[b][d] += dz
+            g[b][d] += dz  # undoes (5')
+            if V is None:
+                continue
+            g[V][d] += np.multiply.outer(h[-1] * read[d], dz)
             dh = dh + np.dot(p[V][d], dz) * read[d]
             if "V_x" + V[1:] in p:
                 g["V_x" + V[1:]][d] += np.multiply.outer(x * (np.arange(x.size) < d), dz)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import DTYPES, EDGES, FLOAT64, GATED, LARGE, LAYERED, MIXTURES, Case, Guarded, cases, ids
+from helpers import DTYPES, EDGES, FLOAT64, GATED, LARGE, LAYERED, MASKED, MIXTURES, Case, Guarded, cases, ids
 
 from rnnrnade import _core
+from rnnrnade.heads import HEADS
 from rnnrnade.layout import CELLS
 
 # Sizes that are no multiple of any tile.
@@ -19,7 +20,8 @@ ODD = [
     Case(D=10, H=50, K=1, R=33, lengths=(64, 1), head="bernoulli"),
     *(Case(D=3, H=5, K=3, R=4, lengths=(5, 2, 7), head=h, cell="gru", context=("mu", "hidden")) for h in MIXTURES),
 ]
-SOME = [case for case in EDGES + GATED + LAYERED + LARGE + cases(3, seed=2) if case.D * np.max(case.H) < 5000] + ODD
+MANY = EDGES + GATED + LAYERED + MASKED + LARGE + cases(3, seed=2)
+SOME = [case for case in MANY if case.D * np.max(case.H) < 5000] + ODD
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -41,8 +43,7 @@ def test_nothing_is_written_beside_the_outputs(case, dtype, row):
             _core.gradient(model.network, gradient, frames, model.theta, batch, weight, n_threads)
     generator = np.random.default_rng(0)
     for n in (1, 2, 5, 40):
-        uniform = generator.random((n, 3, case.D)).astype(dtype)
-        normal = generator.standard_normal((n, 3, case.D)).astype(dtype)
+        uniform, normal = HEADS[case.head].numbers(generator, (n, 3, case.D), dtype)
         with Guarded(model.theta, uniform, normal) as guard:
             draws = guard.array("draws", (n, 3, case.D), dtype)
             state = guard.array("state", (n, layout.Sp), dtype) if case.R else None
