@@ -218,12 +218,14 @@ cdef void dimensions_backward(const Net* net, const MadePanel* at, real* panel, 
     cdef real* scratch = space                                # (P, W)
     cdef real* log_density = space + P * W                    # (W)
     cdef double* sums = <double*>(panel + at.sums) + d // net.in_block * W
+    cdef outputs of_d
     outputs_forward(net, dz, theta, panel + at.h + (all_units(net) - net.dense[net.n_dense - 1].H) * W, panel + at.x,
                     panel + at.context, d, n, W)
     memset(sums, 0, W * sizeof(double))
     for e in range(n):
+        of_d = outputs_at(net, d + e)
         head_gradient(net.row, net.head, log_density, scratch, dz + e * P * W, panel + at.x + (d + e) * W,
-                      panel + at.weight, &net.at)
+                      panel + at.weight, &of_d)
         for l in range(W):
             sums[l] += log_density[l]
         if J < P:
