@@ -110,7 +110,8 @@ class Conditionals:
 
     @reading
     def var(self, X, *, lengths=None):
-        """Variance of every conditional given the true past and the true dimensions before it.  Exact.
+        """Variance of every conditional given the true past and the true dimensions before it.  Exact; infinite where a
+        Student component has at most two degrees of freedom.
 
         Parameters
         ----------
@@ -121,7 +122,9 @@ class Conditionals:
         -------
         list of ndarrays of shape (T_i, D), or one of them for one 2-D X or vectors
         """
-        return self._in_form_of_X("var", X, lengths, lambda part: part.scale**2 * part.family.var())
+        return self._in_form_of_X(
+            "var", X, lengths, lambda part: part.scale**2 * part.family.var(), infinite=bool(self._head.shapes)
+        )
 
     # ---- Rosenblatt ---------------------------------------------------------------------------------------------
 
@@ -277,18 +280,18 @@ class Conditionals:
                 "cannot be uniform. predict_params(X) gives the probabilities."
             )
 
-    def _of_parts(self, call, X, lengths, value, shape=(), ends=False):
-        """(data, value(part), (m, D, *shape), of all parts), finite but with `ends`."""
+    def _of_parts(self, call, X, lengths, value, shape=(), infinite=False):
+        """(data, value(part), (m, D, *shape), of all parts), finite but with `infinite`."""
         density = self._one_density()
         data = self._check(X, lengths)
         out = allocated("what is asked for", (*data.frames.shape, *shape))
         for part in density.parts(data, self._n_threads()):
             with np.errstate(over="ignore", invalid="ignore"):
                 out[part.rows] = value(part)
-        values = np.where(np.isinf(out), 0.0, out) if ends else out
+        values = np.where(np.isinf(out), 0.0, out) if infinite else out
         check_finite(call, values, lambda row, d, *_: data.place(row, d))
         return data, out
 
-    def _in_form_of_X(self, call, X, lengths, value, shape=(), deep=None, ends=False):
-        data, out = self._of_parts(call, X, lengths, value, shape, ends)
+    def _in_form_of_X(self, call, X, lengths, value, shape=(), deep=None, infinite=False):
+        data, out = self._of_parts(call, X, lengths, value, shape, infinite)
         return data.split(out, deep=deep)

@@ -485,7 +485,7 @@ TABLE = [
         "text",
         lambda m: rnnrnade.NADE.load(written(m, "a.csv", b"a,b\n1,2\n")),
         ModelFileError,
-        "a.csv.*no model",
+        "a.csv.*not a model file",
     ),
     files("one bit changed", lambda m: rnnrnade.RNADE.load(damaged(m)), ModelFileError, "damaged.*SHA-256"),
     files("another class", lambda m: rnnrnade.RNADE.load(saved(m, "NADE")), ModelFileError, "holds a NADE"),

@@ -387,7 +387,9 @@ def test_calls_are_those_of_the_parameters_in_the_units_of_X(case, transform, or
         assert_near(cdf, mixture.cdf(x), near)
         assert_near(crps, mixture.crps(x), near)
         assert_near(mean, mixture.mean(), near)
-        assert_near(var, mixture.var(), near)
+        finite = np.isfinite(mixture.var())  # of Student components of at most two degrees of freedom it is infinite
+        assert_near(var[finite], mixture.var()[finite], near)
+        assert np.all(np.isposinf(var[~finite]))
         assert_near(mixture.cdf(third), np.full(x.shape, 0.3), near)
         assert quantiles[i].shape == (*x.shape, 5) and np.all(np.diff(quantiles[i], axis=-1) > 0)
         assert np.all(quantiles[i][..., 0] == -np.inf) and np.all(quantiles[i][..., 4] == np.inf)
@@ -412,7 +414,8 @@ def test_rosenblatt_there_and_back(case, transform, order, dtype):
 @pytest.mark.parametrize("case, transform, order", WITH_LAGS, ids=ids(one[0] for one in WITH_LAGS))
 def test_rosenblatt_there_and_back_in_the_tails(case, transform, order):
     model, X = model_and_data(case, transform, order)
-    Z = [np.where(np.arange(x.size).reshape(x.shape) % 7 == 3, 30.0, -1.0) * np.ones(x.shape) for x in X]
+    far = 6.0 if case.head == "student" else 30.0  # there x is 1e100, beside which the dimensions after it are nothing
+    Z = [np.where(np.arange(x.size).reshape(x.shape) % 7 == 3, far, -1.0) * np.ones(x.shape) for x in X]
     for found, z in zip(model.to_normal(model.from_normal(Z)), Z, strict=True):
         assert_near(found, z, 1e-8)
 

@@ -47,7 +47,8 @@ def of_whole_frames(parameters, x, case):
             for q in ("alpha", "mu", "sigma")
         }
         sigma = case.min_scale + np.exp(z["sigma"])
-        terms = reference.HEADS[case.head].log_f((x_t[:, None] - z["mu"]) / sigma) - np.log(sigma)
+        nu = [1 + np.exp(parameters["b_nu"])] if "b_nu" in parameters else []
+        terms = reference.HEADS[case.head].log_f((x_t[:, None] - z["mu"]) / sigma, *nu) - np.log(sigma)
         found.append(logsumexp(z["alpha"] - logsumexp(z["alpha"]) + terms.sum(axis=0)))
     return np.array(found)
 
