@@ -523,7 +523,7 @@ class MixtureOfStudents(Mixture):
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Two standard normals for each draw: (*shape, 2)."""
+        """Two standard normals for each draw, in a last axis."""
         return filled(generator.standard_normal, (*shape, 2), dtype)
 
     @staticmethod
