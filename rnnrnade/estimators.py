@@ -704,12 +704,12 @@ class MADE(VectorEstimator):
 
     def __init__(
         self,
-        n_hidden=(500, 500),
+        n_hidden=500,
         *,
         n_components=10,
         activation="sigmoid",
         conditional="bernoulli",
-        direct=False,
+        direct=True,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -805,7 +805,7 @@ class RNNMADE(SequenceEstimator):
 
     def __init__(
         self,
-        n_hidden=(500, 500),
+        n_hidden=500,
         *,
         n_components=10,
         n_recurrent=100,
@@ -818,7 +818,7 @@ class RNNMADE(SequenceEstimator):
         context_dropout=0.0,
         activation="sigmoid",
         conditional="bernoulli",
-        direct=False,
+        direct=True,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,

@@ -164,13 +164,14 @@ n_hidden : int
     Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 200 for vectors, 50 for
     sequences.""",
     "masked": """
-n_hidden : int or tuple of int, default=(500, 500)
-    Hidden units of each layer; >= 1.  Unit i of H has the degree floor(i D / H): it depends on so many dimensions.
+n_hidden : int or tuple of int, default=500
+    Hidden units, of one layer or of each; >= 1.  Unit i of H has the degree floor(i D / H): it depends on so many
+    dimensions.
 n_components : int, default=10
     Components of each one-dimensional conditional; >= 1.  Not read where data are binary.
 conditional : {HEADS}, default="bernoulli"
     "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components, as for `RNADE`.
-direct : bool, default=False
+direct : bool, default=True
     Weights from each dimension straight to the raw outputs of those after it, V_x, beside those through the units.
 min_scale : float, default=1e-3
     Smallest scale of a component, in the unit of the transform's output; >= 0.  Not read where data are binary.

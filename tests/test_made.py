@@ -132,7 +132,7 @@ def test_real_values(name, conditional, tmp_path):
         assert_same_bits(other.score_samples(X), model.score_samples(X))
     if conditional == "gaussian":
         again = type(model).from_parameters(model.parameters_, transform=model.transform_, min_scale=1e-3)
-        assert again.conditional == "gaussian" and again.direct is False
+        assert again.conditional == "gaussian" and again.direct is True
     scores = model.to_normal(X)
     back = model.from_normal(scores)
     for x, y in zip(X, back, strict=True):
@@ -173,7 +173,7 @@ def test_contradictions_of_given_parameters_are_refused():
     parameters = dict(model.fit(X).parameters_)
     for change, options, message in (
         ({}, {"n_hidden": (5, 8)}, "n_hidden=.* contradicts"),
-        ({}, {"direct": True}, "direct=True contradicts"),
+        ({}, {"direct": False}, "direct=False contradicts"),
         ({"W_2": np.zeros((7, 4))}, {}, "'W_2' has shape"),
         ({"W_2": np.zeros(7)}, {}, "'W_2' must have 2 axes"),
         ({"c_3": np.zeros(7)}, {}, "no parameter 'c_3'"),
