@@ -4,8 +4,8 @@
 
 The sets and splits of Larochelle and Murray (2011): 180, 112 and 500 bits; 1600, 2000 and 400 rows to train on, 400,
 500 and 100 to validate.  As in the published figures nothing is fitted to validation rows, on which every fit stops and
-every choice was made.  The defaults are NADE() and MADE() with a seed; an ensemble, which is fitted once, is the mean of
-the densities of nets, each of which has an order of its own.
+every choice was made.  The defaults are NADE() and MADE() with a seed; an ensemble, which is fitted once, is the mean
+of the densities of nets, each of which has an order of its own.
 
 dna is 60 sites of four letters and mushrooms 21 attributes, each in bits of its own, so that much of both is known from
 the bits before; no row here is told so.  Probabilistic circuits of hidden Chow-Liu trees are reported to do better on

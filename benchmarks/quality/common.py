@@ -258,7 +258,8 @@ def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=Non
             models = [fit(row.kind, own | candidates[c], fold)[0] for c, fold in zip(chosen, folds, strict=True)]
         measured = [table.measure(model, fold.test) for fold, model in zip(folds, models, strict=True)]
         record["figures"] = {name: summary([m[name] for m in measured]) for name in measured[0]}
-    record["min_scale"] = scales([getattr(model, "min_scale", None) for model in models])
+    of_real = [model for model in models if getattr(model, "conditional", "") != "bernoulli"]  # else no scale is read
+    record["min_scale"] = scales([getattr(model, "min_scale", None) for model in of_real])
     record["seconds"] = time.perf_counter() - began
     return record, models
 
