@@ -868,7 +868,8 @@ def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
             way_out = f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
         refuse_first(np.isinf(frames) if gaps else ~np.isfinite(frames), f"Every entry must be finite: {way_out}")
     if binary:
-        why = f"{_name(estimator)} models binary data: every entry must be 0 or 1."
+        other = " Real values: conditional='gaussian'." if hasattr(estimator, "conditional") else ""
+        why = f"{_name(estimator)} models binary data: every entry must be 0 or 1.{other}"
         refuse_first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)), why)
     if form != "vectors" and labels.index is not None:
         _look_at_times(data)

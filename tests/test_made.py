@@ -168,6 +168,11 @@ def test_layers_of_a_file_that_are_none_are_refused(H):
         Layout.from_file(choices | {"H": H})
 
 
+def test_real_values_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"0.5: row 1, dimension 0. MADE models binary data.*conditional='gaussian'"):
+        rnnrnade.MADE().fit([[0.0, 1.0], [0.5, 1.0]])
+
+
 def test_contradictions_of_given_parameters_are_refused():
     model, X = small_model("MADE", n_hidden=(5, 7))
     parameters = dict(model.fit(X).parameters_)
