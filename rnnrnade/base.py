@@ -23,7 +23,7 @@ from . import _core
 from .auto import Auto, Candidate, choose
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
-from .checks import as_generator, check_counts, names_of_features, plain
+from .checks import as_generator, check_counts, mean_of, names_of_features, plain
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
@@ -692,7 +692,7 @@ class Estimator(DensityMixin, BaseEstimator):
         -------
         float
         """
-        return float(np.mean(self._scored(X, lengths, y)[1]))
+        return mean_of(self._scored(X, lengths, y)[1])
 
     def _generator(self, random_state):
         """The generator of draws."""

@@ -81,6 +81,12 @@ def check_finite(what, values, place, *, below=False):
         )
 
 
+@np.errstate(over="ignore")
+def mean_of(log_densities):
+    """Their mean, a float; minus infinity where their sum is below the smallest of float64."""
+    return float(np.mean(log_densities))
+
+
 def plain(value):
     """A number as Python's own int or float, whatever type it came in: NumPy's small integers overflow in sizes and
     offsets.  Anything else as it is."""

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import check_memory, names_of_features, naming
+from .checks import check_memory, mean_of, names_of_features, naming
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
@@ -501,7 +501,7 @@ class VectorEstimator(ExactDensity):
         -------
         float
         """
-        return float(np.mean(self._scored(X, y=y)[1]))
+        return mean_of(self._scored(X, y=y)[1])
 
     @reading
     def score_frames(self, X):

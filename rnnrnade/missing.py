@@ -94,7 +94,8 @@ class MissingValues:
             ).frames
         else:
             frames = self._density.frames(data, self._n_threads())
-        total = np.array([frames[a:b].sum() for a, b in data.slices])
+        with np.errstate(over="ignore"):  # a sum below the smallest of float64 is minus infinity
+            total = np.array([frames[a:b].sum() for a, b in data.slices])
         return LikelihoodEstimate(
             data.per_sequence(total, "log_likelihood"), data.per_sequence(error, "standard_error")
         )

@@ -115,6 +115,7 @@ class Sequences:
 
     # ---- what goes back -----------------------------------------------------------------------------------------
 
+    @np.errstate(over="ignore")  # a sum below the smallest of float64 is minus infinity
     def per_item(self, values, name="log_density"):
         """One number for each item of X's first axis, from one for each frame.
 

@@ -1,6 +1,7 @@
 """Log-densities of random and of extreme mixtures against mpmath at 60 digits."""
 
 import platform
+import warnings
 
 import numpy as np
 import pytest
@@ -153,3 +154,16 @@ def test_subnormal_numbers_are_zero_in_the_kernels_and_nowhere_else(row):
     assert all((g == 0) | (abs(g) >= smallest) for name in gradient for g in np.ravel(gradient[name]))
     assert gradient["b_mu"][0, 1] == 0
     assert np.float32(smallest) / np.float32(2) > 0  # the processor's mode is that of before
+
+
+def test_sums_of_numbers_that_float64_just_holds_are_minus_infinity():
+    """The largest square that there is, twice: a sum, and a mean, without a warning (which would be an error here)."""
+    options = {"W": np.zeros((0, 1)), "c": np.zeros(0), "rho": np.ones(1), "b_alpha": np.zeros((1, 1))}
+    options |= {f"V_{q}": np.zeros((1, 0, 1)) for q in ("alpha", "mu", "sigma")}
+    options |= {"b_mu": np.zeros((1, 1)), "b_sigma": np.zeros((1, 1))}
+    model = RNADE.from_parameters(options, dtype="float64", missing="marginalize")
+    x = np.array([[1.8e154], [1.8e154]])
+    assert np.all(np.isfinite(model.score_samples(x)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.score(x) == -np.inf
