@@ -106,7 +106,7 @@ def check_sample(case, dtype, n=19, n_frames=4):
         n_held = held.size if held.all() else held.argmin()
         assert_near(found[:n_held], expected[:n_held], TOLERANCE["sample"][dtype], "x")
         assert not (np.abs(found[n_held : n_held + 1]) < np.sqrt(largest)).any()  # the kernels cut the scale
-    assert np.isfinite(draws).all(axis=(1, 2)).mean() > 0.5  # most are compared to their end
+    assert np.isfinite(draws).all(axis=(1, 2)).mean() > 0.25  # not all run away before their end
     for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
         found, expected = model.sample(uniforms[:few], flat[:few]), draws[:few]
         overflown = np.isnan(expected)
