@@ -133,7 +133,11 @@ def _seed(text):
 
 
 def _sizes(text):
-    sizes = tuple(int(part) for part in text.split(","))
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        why = f"{text!r} is not a whole number, nor one for each layer, such as 500,500"
+        raise argparse.ArgumentTypeError(why) from None
     return sizes[0] if len(sizes) == 1 else sizes
 
 

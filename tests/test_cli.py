@@ -97,6 +97,12 @@ def test_fit_of_made_takes_layers_and_real_numbers(run, sequences, tmp_path):
     assert rnnrnade.MADE.load(output).n_hidden == (6, 4)
 
 
+def test_layers_that_are_no_numbers_are_named(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "data.csv", "--model", "made", "--hidden", "5,x"])
+    assert "'5,x' is not a whole number, nor one for each layer" in capsys.readouterr().err
+
+
 def test_fit_passes_its_options_on(run, folder, tmp_path):
     output = tmp_path / "model.safetensors"
     options = "--components 2 --hidden 3 --recurrent 5 --layers 2 --cell lstm --context mu,hidden --transform var:1"
