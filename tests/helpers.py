@@ -199,13 +199,92 @@ def random_parameters(
         p |= {name: p[name][0] for name in ("b_alpha", "W_alpha") if name in p}
     if "hidden" in context:
         p["W_c"] = normal(layers[0], R, scale=max(R, 1) ** -0.5)
-    for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))) if R else ():
-        GR, n_inputs = reference.CELLS[cell].gates * R, R if end else D
-        p[f"W_in{end}"] = normal(GR, n_inputs, scale=n_inputs**-0.5)
+    if R:
+        p |= random_recurrence(generator, D, R, cell, n_layers)
+    return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
+
+
+def random_recurrence(generator, n_inputs, n_recurrent, cell, n_layers=1):
+    """The parameters of the recurrent layers, the first of which reads n_inputs numbers."""
+    R, GR, p = n_recurrent, reference.CELLS[cell].gates * n_recurrent, {}
+
+    def normal(*shape, scale):
+        return scale * generator.standard_normal(shape)
+
+    for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))):
+        n = R if end else n_inputs
+        p[f"W_in{end}"] = normal(GR, n, scale=n**-0.5)
         W_rec = normal(GR, R, scale=R**-0.5)
         p[f"W_rec{end}"] = W_rec / max(1.0, np.linalg.norm(W_rec, 2))  # no chaos: rounding does not grow with time
         p[f"b_r{end}"] = normal(GR, scale=0.3)
         p |= {name + end: normal(R, scale=0.5) for name in reference.CELLS[cell].first}
+    return p
+
+
+def random_latent_parameters(
+    generator,
+    kind,
+    n_features,
+    n_latent,
+    n_units,
+    n_recurrent=0,
+    *,
+    n_dense=1,
+    n_layers=1,
+    head="gaussian",
+    n_components=1,
+    n_hidden=0,
+    conditioner="nade",
+    direct=False,
+    context=None,
+    cell="tanh",
+    prior="recurrent",
+    encoder="smooth",
+    dtype=FLOAT64,
+):
+    """Parameters of a VAE, VRNN or SRNN (`latent_reference`) whose raw outputs are of order one: latents matter, and
+    about half of the units of a dense layer are at work."""
+    D, J, E, R = n_features, n_latent, n_units, n_recurrent
+    context = DEFAULT_CONTEXT[head] if context is None else context
+    frame = random_parameters(
+        generator, D, n_hidden, n_components, E, head=head, context=context, conditioner=conditioner, direct=direct
+    )
+    p = {name: value for name, value in frame.items() if name not in reference.RECURRENT}
+
+    def normal(*shape, scale=1.0, shift=0.0):
+        return shift + scale * generator.standard_normal(shape)
+
+    def net(first, bias, later):
+        """`first`: the matrices of the first layer and how many numbers each reads"""
+        p.update({name: normal(E, n, scale=max(n * len(first), 1) ** -0.5) for name, n in first.items()})
+        p[bias] = normal(E, scale=0.3)
+        for k in range(2, n_dense + 1):
+            p[f"{later}_{k}"], p[f"{bias}_{k}"] = normal(E, E, scale=(E / 2) ** -0.5), normal(E, scale=0.3)
+
+    def heads(which):
+        for W, b in (("M", "m"), ("S", "s")):
+            p[f"{W}_{which}"] = normal(J, E, scale=0.7 * E**-0.5)
+            p[f"{b}_{which}"] = normal(J, scale=0.3, shift=0.5 * (W == "S"))
+
+    net({"F_x": D}, "f_x", "F_x")
+    if kind != "srnn":
+        net({"F_y": J}, "f_y", "F_y")
+    if kind != "vae" and prior == "recurrent":
+        net({"P_r": R} | ({"P_y": J} if kind == "srnn" else {}), "p_h", "P_h")
+        heads("p")
+    net({"vae": {"Q_x": E}, "vrnn": {"Q_x": E, "Q_r": R}, "srnn": {"Q_a": R, "Q_y": J}}[kind], "q_h", "Q_h")
+    heads("q")
+    net({"C_y": J if kind == "srnn" else E} | ({"C_r": R} if kind != "vae" else {}), "c_k", "C_k")
+    if kind != "vae":
+        p |= random_recurrence(generator, 2 * E if kind == "vrnn" else E, R, cell, n_layers)
+    if kind == "srnn":
+        p["y0"] = normal(J, scale=0.5)
+    if kind == "srnn" and encoder == "filter":
+        p |= {"A_r": normal(R, R, scale=R**-0.5), "A_x": normal(R, E, scale=E**-0.5), "b_a": normal(R, scale=0.3)}
+    elif kind == "srnn":
+        backwards = random_recurrence(generator, R + E, R, cell)
+        names = {"W_in": "A_in", "W_rec": "A_rec", "b_r": "b_a", "r0": "a_end", "c0": "a_end_c"}
+        p |= {names[name]: value for name, value in backwards.items()}
     return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
 
 
