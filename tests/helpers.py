@@ -418,6 +418,122 @@ LARGE = [
 ]
 
 
+LATENT_CHOICES = ("kind", "head", "cell", "activation", "conditioner", "min_scale", "encoder", "residual")
+
+
+@dataclass(frozen=True)
+class LatentCase:
+    """A VAE (rows: one entry of `lengths`), VRNN or SRNN and its data. R = 0: a VAE."""
+
+    kind: str
+    D: int
+    J: int
+    E: int
+    R: int
+    lengths: tuple
+    head: str = "gaussian"
+    K: int = 1
+    H: int | tuple = 0
+    conditioner: str = "nade"
+    direct: bool = False
+    context: tuple = field(default=None)
+    activation: str = "sigmoid"
+    min_scale: float = 0.0
+    cell: str = "tanh"
+    L: int = 1  # recurrent layers
+    n_dense: int = 1
+    prior: str = "recurrent"
+    encoder: str = "smooth"
+    residual: bool = False
+
+    def __post_init__(self):
+        if self.context is None:
+            object.__setattr__(self, "context", CONTEXTS[self.head] if self.H else DEFAULT_CONTEXT[self.head])
+
+    def __str__(self):
+        layers = "_".join(map(str, self.H)) if isinstance(self.H, tuple) else self.H
+        parts = [self.kind]
+        parts += {"vae": [], "vrnn": [self.prior], "srnn": [self.encoder]}[self.kind]
+        parts += ["residual"] if self.residual else []
+        parts += [f"J{self.J}", f"E{self.E}"] + ([f"{self.n_dense}dense"] if self.n_dense > 1 else [])
+        parts += [f"R{self.R}", self.cell] + ([f"{self.L}layers"] if self.L > 1 else []) if self.R else []
+        parts += [self.head, f"D{self.D}", f"K{self.K}", f"H{layers}"]
+        parts += [self.conditioner] if self.conditioner != "nade" else []
+        parts += ["direct"] if self.direct else []
+        parts += [f"min{self.min_scale:g}"] if self.min_scale else []
+        return "-".join([*parts, self.activation, "T" + "_".join(map(str, self.lengths))])
+
+    @property
+    def seed(self):
+        return zlib.crc32(str(self).encode())
+
+    @property
+    def choices(self):
+        """The keyword arguments of the functions of `latent_reference`."""
+        return {name: getattr(self, name) for name in LATENT_CHOICES}
+
+    def make(self, dtype=FLOAT64):
+        """(parameters, list of sequences, list of noise (T, J)), all of the type `dtype`."""
+        generator = np.random.default_rng(self.seed)
+        parameters = random_latent_parameters(
+            generator,
+            self.kind,
+            self.D,
+            self.J,
+            self.E,
+            self.R,
+            n_dense=self.n_dense,
+            n_layers=self.L,
+            head=self.head,
+            n_components=self.K,
+            n_hidden=self.H,
+            conditioner=self.conditioner,
+            direct=self.direct,
+            context=self.context,
+            cell=self.cell,
+            prior=self.prior,
+            encoder=self.encoder,
+            dtype=dtype,
+        )
+        sequences = random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
+        noise = [generator.standard_normal((T, self.J)).astype(dtype) for T in self.lengths]
+        return parameters, sequences, noise
+
+
+# Every kind with its priors, encoders and cells, no latent and several, one dense layer and more, every kind of frame;
+# sizes around the lanes of a vector.
+LATENT_CASES = [
+    LatentCase("vae", D=1, J=1, E=3, R=0, lengths=(1,)),
+    LatentCase("vae", D=3, J=3, E=9, R=0, lengths=(5,), n_dense=2, min_scale=0.1),
+    LatentCase("vae", D=3, J=0, E=8, R=0, lengths=(4,), K=2, H=3),
+    LatentCase("vae", D=5, J=3, E=17, R=0, lengths=(40,), head="bernoulli"),
+    LatentCase("vae", D=9, J=17, E=33, R=0, lengths=(7,), K=5, conditioner="shared", min_scale=1e-3),
+    LatentCase("vae", D=4, J=2, E=16, R=0, lengths=(6,), head="student", K=2, H=5, activation="relu"),
+    LatentCase("vae", D=7, J=3, E=12, R=0, lengths=(5,), K=2, H=(9, 5), conditioner="made", direct=True),
+    LatentCase("vrnn", D=1, J=1, E=4, R=1, lengths=(1,), cell="sigmoid"),
+    LatentCase("vrnn", D=3, J=3, E=9, R=5, lengths=(5, 1, 3), cell="sigmoid"),
+    LatentCase("vrnn", D=3, J=2, E=9, R=5, lengths=(4, 2), cell="gru", prior="standard"),
+    LatentCase("vrnn", D=2, J=3, E=8, R=6, lengths=(4, 1), cell="lstm", residual=True, min_scale=0.1),
+    LatentCase("vrnn", D=3, J=0, E=7, R=4, lengths=(5, 2), cell="gru"),
+    LatentCase("vrnn", D=3, J=1, E=8, R=4, lengths=(5, 2), cell="lstm", L=2, n_dense=2, K=2, H=3),
+    LatentCase("vrnn", D=6, J=3, E=17, R=16, lengths=(3, 1, 6), cell="gru", head="bernoulli", H=7, activation="relu"),
+    LatentCase("vrnn", D=5, J=2, E=10, R=7, lengths=(4, 1), head="bernoulli", H=(6,), conditioner="made", n_dense=2),
+    LatentCase("vrnn", D=9, J=16, E=33, R=18, lengths=(9, 4, 1), K=5, conditioner="shared", residual=True, n_dense=2),
+    LatentCase("vrnn", D=4, J=3, E=9, R=5, lengths=(5,), head="student", K=2, H=4, cell="gru", L=2, prior="standard"),
+    LatentCase("srnn", D=1, J=1, E=5, R=1, lengths=(1,), cell="sigmoid", encoder="filter"),
+    LatentCase("srnn", D=3, J=3, E=9, R=5, lengths=(5, 1, 3), residual=True),
+    LatentCase("srnn", D=3, J=3, E=9, R=5, lengths=(5, 1, 3), cell="gru"),
+    LatentCase("srnn", D=2, J=3, E=8, R=6, lengths=(4, 1), cell="lstm", residual=True, n_dense=2, min_scale=0.1),
+    LatentCase("srnn", D=3, J=0, E=8, R=4, lengths=(5, 2), cell="gru", L=2),
+    LatentCase("srnn", D=3, J=1, E=8, R=4, lengths=(5, 2), cell="lstm", L=2, encoder="filter", residual=True, K=2, H=3),
+    LatentCase("srnn", D=5, J=3, E=17, R=16, lengths=(3, 1, 6), cell="sigmoid", head="bernoulli", H=7),
+    LatentCase("srnn", D=5, J=2, E=9, R=7, lengths=(4, 1), encoder="filter", K=3, H=(6, 4), conditioner="made"),
+    LatentCase("srnn", D=9, J=16, E=33, R=18, lengths=(9, 4, 1), K=5, conditioner="shared", cell="gru", n_dense=2),
+    LatentCase("srnn", D=4, J=3, E=9, R=5, lengths=(5,), head="student", K=2, encoder="filter", n_dense=2, L=2),
+    LatentCase("srnn", D=2, J=3, E=8, R=4, lengths=(4, 2), head="laplace", K=2, H=3, residual=True, activation="relu"),
+]
+
+
 def listed(values):
     """What an estimator gave for a list of sequences, or the one array that it gave for rows: a list."""
     return [values] if isinstance(values, np.ndarray) else list(values)
