@@ -54,6 +54,7 @@ include "core/shared.pxi"
 include "core/made.pxi"
 include "core/conditioners.pxi"
 include "core/draws.pxi"
+include "core/latent.pxi"
 include "core/quantiles.pxi"
 include "core/stream.pxi"
 include "core/updates.pxi"
@@ -363,6 +364,271 @@ def score_frame(Network network not None, double[::1] dims not None, const real[
         frame = frame_score(&net, &at, &dims[0], panel, state_, theta_, &x[0])
         set_float_mode(mode)
     return frame
+
+
+cdef class LatentFrames:
+    """Frames of N sequences, step by step, as the calls latent_... read them.
+
+    x : (M, D), of the network's type: the first frames of all sequences, the longest sequence first, then the second ones
+        of those that have them, and so on
+    starts : (T + 1,), int64: the frames at time t are x[starts[t] : starts[t + 1]], never more than before
+    noise : (M, n_latent): the standard normal numbers that the latent vectors are drawn with
+    given : (M, n_latent): the latent vectors, drawn by others.  None: those of noise
+    fresh, initial : (N,), uint8, and (N, Zp): sequences that are not fresh go on from initial[s].  None: all are fresh
+
+    starts and fresh are checked and copied here, the other arrays compared with the network in each call."""
+    cdef readonly object x, noise, given, initial
+    cdef Steps steps
+    cdef int64_t* block
+
+    def __cinit__(self, x, const int64_t[::1] starts not None, noise, given=None, const uint8_t[::1] fresh=None,
+                  initial=None):
+        cdef Py_ssize_t T = starts.shape[0] - 1, N, t, M = len(x)
+        cdef uint8_t* marks
+        self.x, self.noise, self.given, self.initial = x, noise, given, initial
+        if (fresh is None) != (initial is None):
+            raise ValueError("fresh and initial must come together, (N,) and (N, Zp). Got only one of them.")
+        if T < 0 or starts[0] != 0 or starts[T] != M:
+            raise ValueError(f"starts must go from 0 to {M}, the number of frames in x.")
+        N = starts[1] if T > 0 else 0
+        if fresh is not None:
+            check_shape("fresh", &fresh.shape[0], 1, N)
+        self.block = <int64_t*>calloc(T + 1 + pieces(N, sizeof(int64_t)), sizeof(int64_t))
+        if self.block == NULL:
+            raise MemoryError(f"no memory for the steps of {N} sequences")
+        for t in range(T + 1):
+            self.block[t] = starts[t]
+            if t and not 0 < starts[t] - starts[t - 1] <= (starts[t - 1] - starts[t - 2] if t > 1 else N):
+                raise ValueError(f"starts must have steps that do not grow. Got {starts[t] - starts[t - 1]} at {t - 1}.")
+        marks = <uint8_t*>(self.block + T + 1)
+        self.steps.starts, self.steps.fresh, self.steps.N, self.steps.M, self.steps.T = self.block, NULL, N, M, T
+        if fresh is not None:
+            for t in range(N):
+                marks[t] = fresh[t]
+            self.steps.fresh = marks
+
+    def __dealloc__(self):
+        free(self.block)
+
+
+cdef int check_latent(const Net* net, const real[::1] theta, LatentFrames frames, const real[:, ::1] x,
+                      const real[:, ::1] noise, const real[:, ::1] given, const real[:, ::1] initial) except -1:
+    cdef Py_ssize_t M = frames.steps.M, Y = net.latents.Y
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("x", &x.shape[0], 2, M, net.D)
+    if noise is None and given is None:
+        raise ValueError(f"noise must have the shape {(M, Y)}. Got None instead.")
+    if noise is not None:
+        check_shape("noise", &noise.shape[0], 2, M, Y)
+    if given is not None:
+        check_shape("given", &given.shape[0], 2, M, Y)
+    if initial is not None:
+        check_shape("initial", &initial.shape[0], 2, frames.steps.N, net.Zp)
+    return 0
+
+
+cdef const real* numbers_of(const real[:, ::1] x) noexcept:
+    """The first number of an array, NULL where there is none."""
+    return &x[0, 0] if x is not None and x.shape[0] and x.shape[1] else <const real*>NULL
+
+
+def latent_forward(Network network not None, const real[::1] theta not None, LatentFrames frames not None,
+                   double[::1] log_density not None, double[::1] divergence not None, double[::1] ratio not None,
+                   double[:, ::1] dims=None, real[:, :, ::1] normals=None, real[:, ::1] latent=None,
+                   real[:, ::1] context=None, real[:, :, ::1] parameters=None, real[:, ::1] last=None,
+                   int n_threads=1):
+    """Of each frame (M,): log p(x | y, past), the divergence of the encoder from the prior, and log p(y) - log q(y).
+
+    Where an array is given: dims (M, D), of each dimension given those before it; normals (M, 4, n_latent), means and scales of prior and encoder; latent (M, n_latent);
+    context (M, C); parameters (M, D, P) of the frames' conditionals; last (N, Zp), what goes on after each sequence."""
+    cdef Net net = network.bound_latent()
+    cdef Workspace space = workspace()
+    cdef const real[:, ::1] x = frames.x
+    cdef const real[:, ::1] noise = frames.noise
+    cdef const real[:, ::1] given = frames.given
+    cdef const real[:, ::1] initial = frames.initial
+    cdef Py_ssize_t M = frames.steps.M, N = frames.steps.N, Y = net.latents.Y, Yp = net.latents.Yp, W, i, j, top
+    cdef Rows at
+    cdef real* block
+    cdef const real* noise_
+    cdef const real* given_
+    check_latent(&net, theta, frames, x, noise, given, initial)
+    check_shape("log_density", &log_density.shape[0], 1, M)
+    check_shape("divergence", &divergence.shape[0], 1, M)
+    check_shape("ratio", &ratio.shape[0], 1, M)
+    if dims is not None:
+        check_shape("dims", &dims.shape[0], 2, M, net.D)
+    if normals is not None:
+        check_shape("normals", &normals.shape[0], 3, M, 4, Y)
+    if latent is not None:
+        check_shape("latent", &latent.shape[0], 2, M, Y)
+    if context is not None:
+        check_shape("context", &context.shape[0], 2, M, net.C)
+    if parameters is not None:
+        check_shape("parameters", &parameters.shape[0], 3, M, net.D, net.P)
+    if last is not None:
+        check_shape("last", &last.shape[0], 2, N, net.Zp)
+    check_threads(n_threads)
+    if M == 0:
+        return
+    shapes_of(&net, space, &theta[0])
+    W = width_of(net.row, &theta[0])
+    n_threads = worth_threads(n_threads, multiply_adds(&net, M), pieces(M, W))
+    at = latent_rows(&net, &frames.steps, False, W)
+    block = <real*>space.take(at.size * sizeof(real))
+    noise_, given_ = numbers_of(noise), numbers_of(given)
+    latent_forward_rows(&net, space, &at, &frames.steps, block, &last[0, 0] if last is not None and net.Zp else <real*>NULL,
+                        &theta[0], &x[0, 0], noise_, given_, numbers_of(initial), W, n_threads)
+    divergences(&net, &at, block, &divergence[0], <double*>NULL, &ratio[0], noise_, given_, M)
+    top = (net.latents.n_dense - 1) * net.latents.Ep
+    for i in range(M):
+        if normals is not None:
+            for j in range(Y):
+                normals[i, 0, j], normals[i, 1, j] = block[at.np + i * 3 * Yp + j], block[at.np + i * 3 * Yp + Yp + j]
+                normals[i, 2, j], normals[i, 3, j] = block[at.nq + i * 3 * Yp + j], block[at.nq + i * 3 * Yp + Yp + j]
+        if latent is not None and Y:
+            memcpy(&latent[i, 0], block + at.y + i * Yp, Y * sizeof(real))
+        if context is not None:
+            memcpy(&context[i, 0], block + at.k + i * net.Cs + top, net.C * sizeof(real))
+    frames_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
+                   <real*>NULL if parameters is None else &parameters[0, 0, 0], &theta[0], &x[0, 0], block + at.k + top, M,
+                   n_threads)
+
+
+def latent_gradient(Network network not None, real[::1] grad not None, double[::1] log_density not None,
+                    double[::1] divergence not None, double[::1] ratio not None, const real[::1] theta not None,
+                    LatentFrames frames not None, const real[::1] weight not None, const real[::1] press not None,
+                    double free_nats=0.0, bint sampled=False, int n_threads=1):
+    """What latent_forward gives of each frame, the same bits, and in grad the gradient of
+    sum_i weight_i log p_i - press_i divergence_i, or, with sampled, of sum_i weight_i log p_i + press_i ratio_i.
+
+    free_nats: a latent number whose mean divergence, weighed by press, is at most this is not pressed."""
+    cdef Net net = network.bound_latent()
+    cdef Workspace space = workspace()
+    cdef const real[:, ::1] x = frames.x
+    cdef const real[:, ::1] noise = frames.noise
+    cdef const real[:, ::1] given = frames.given
+    cdef const real[:, ::1] initial = frames.initial
+    cdef Py_ssize_t M = frames.steps.M, Y = net.latents.Y, W, i, j, top, size
+    cdef double total, pressed
+    cdef Rows at
+    cdef Turned by
+    cdef real* block
+    cdef real* of_numbers
+    cdef double* of_each = NULL
+    cdef const real* noise_
+    if given is not None:
+        raise ValueError("given must be None: the gradient goes through the draw.")
+    check_latent(&net, theta, frames, x, noise, given, initial)
+    check_shape("grad", &grad.shape[0], 1, net.size)
+    check_shape("log_density", &log_density.shape[0], 1, M)
+    check_shape("divergence", &divergence.shape[0], 1, M)
+    check_shape("ratio", &ratio.shape[0], 1, M)
+    check_shape("weight", &weight.shape[0], 1, M)
+    check_shape("press", &press.shape[0], 1, M)
+    check_threads(n_threads)
+    memset(&grad[0], 0, net.size * sizeof(real))
+    if M == 0:
+        return
+    shapes_of(&net, space, &theta[0])
+    W = width_of(net.row, &theta[0])
+    n_threads = worth_threads(n_threads, 3 * multiply_adds(&net, M), pieces(M, W))
+    at = latent_rows(&net, &frames.steps, True, W)
+    size = at.size
+    turn_weights(<real*>NULL, &size, &net, &theta[0])
+    block = <real*>space.take(size * sizeof(real))
+    size = at.size
+    by = turn_weights(block, &size, &net, &theta[0])
+    noise_ = numbers_of(noise)
+    latent_forward_rows(&net, space, &at, &frames.steps, block, <real*>NULL, &theta[0], &x[0, 0], noise_,
+                        <const real*>NULL, numbers_of(initial), W, n_threads)
+    of_numbers = <real*>space.take((Y + 1) * sizeof(real))
+    if free_nats > 0 and Y:
+        of_each = <double*>space.take(M * Y * sizeof(double))
+    divergences(&net, &at, block, &divergence[0], of_each, &ratio[0], noise_, <const real*>NULL, M)
+    for j in range(Y):
+        total, pressed = 0, 0
+        for i in range(M if of_each != NULL else 0):
+            total += press[i] * of_each[i * Y + j]
+            pressed += press[i]
+        of_numbers[j] = 0 if of_each != NULL and pressed != 0 and total / pressed <= free_nats else 1
+    top = (net.latents.n_dense - 1) * net.latents.Ep
+    memset(block + at.dk, 0, pieces(M, W) * W * net.latents.Hs * sizeof(real))
+    frames_gradient(&net, space, &grad[0], &log_density[0], block + at.dk + top, &theta[0], &x[0, 0], block + at.k + top,
+                    &weight[0], M, n_threads)
+    latent_backward(&net, space, &at, &by, &frames.steps, block, &grad[0], &theta[0], &x[0, 0], noise_, &press[0],
+                    of_numbers, sampled, n_threads)
+
+
+def latent_prior(Network network not None, real[:, ::1] latent not None, real[:, ::1] context not None,
+                 const real[::1] theta not None, const real[:, ::1] state, const real[:, ::1] noise not None,
+                 int n_threads=1):
+    """Latent vectors (n, n_latent) drawn from the prior after states (n, Zp), and the context (n, C) of their frames."""
+    cdef Net net = network.bound_latent()
+    cdef Workspace space = workspace()
+    cdef Py_ssize_t n = noise.shape[0], Y = net.latents.Y, Yp = net.latents.Yp, W, i, top
+    cdef int64_t starts[2]
+    cdef uint8_t* fresh
+    cdef Steps steps
+    cdef Rows at
+    cdef real* block
+    cdef real* spare
+    cdef const Latents* lat = net.latents
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("noise", &noise.shape[0], 2, n, Y)
+    check_shape("latent", &latent.shape[0], 2, n, Y)
+    check_shape("context", &context.shape[0], 2, n, net.C)
+    if state is not None:
+        check_shape("state", &state.shape[0], 2, n, net.Zp)
+    elif net.Zp:
+        raise ValueError(f"state must have the shape {(n, net.Zp)}. Got None instead.")
+    check_threads(n_threads)
+    if n == 0:
+        return
+    W = width_of(net.row, &theta[0])
+    starts[0], starts[1] = 0, n
+    fresh = <uint8_t*>space.take(n)
+    memset(fresh, 0, n)
+    steps.starts, steps.fresh, steps.N, steps.M, steps.T = starts, fresh, n, n, 1
+    at = latent_rows(&net, &steps, False, W)
+    block = <real*>space.take(at.size * sizeof(real))
+    spare = <real*>space.take((Yp + 1) * sizeof(real))
+    top = (lat.n_dense - 1) * lat.Ep
+    first_rows(&net, &at, &steps, block, &theta[0], numbers_of(state))
+    if Y:
+        if lat.prior:
+            fill(block + at.hp, lat.Hs, &theta[0] + lat.prior_net.b[0], n, lat.Ep)
+            if not lat.reads:
+                dense(&net, block + at.hp, lat.Hs, top_rows(&net, &steps, block + at.r), net.Sl, &theta[0] + lat.P_r,
+                      net.R, lat.Ep, n)
+        prior_rows(&net, &at, &steps, block, &theta[0], 0, n, spare)
+    latent_rows_of(&net, &at, block, &theta[0], block + at.np, numbers_of(noise), <const real*>NULL, 0, n)
+    contexts(&net, &at, &steps, block, &theta[0], 0, n)
+    for i in range(n):
+        if Y:
+            memcpy(&latent[i, 0], block + at.y + i * Yp, Y * sizeof(real))
+        memcpy(&context[i, 0], block + at.k + i * lat.Hs + top, net.C * sizeof(real))
+
+
+def latent_sample(Network network not None, real[:, :, ::1] x not None, const real[::1] theta not None,
+                  const real[:, :, ::1] uniform not None, const real[:, :, ::1] noise not None,
+                  real[:, ::1] context not None, int n_threads=1):
+    """Frames x (n, 1, D) drawn given their context (n, C); uniform and noise as `sample` has them."""
+    cdef Net net = network.bound_latent()
+    cdef Workspace space = workspace()
+    cdef Py_ssize_t n = x.shape[0]
+    check_shape("x", &x.shape[0], 3, n, 1, net.D)
+    check_shape("theta", &theta.shape[0], 1, net.size)
+    check_shape("uniform", &uniform.shape[0], 3, n, 1, net.D)
+    check_shape("noise", &noise.shape[0], 3, n, 1, net.D * net.noises)
+    check_shape("context", &context.shape[0], 2, n, net.C)
+    check_threads(n_threads)
+    if n == 0:
+        return
+    net.R = net.L = net.Gp = 0                                        # no state goes on: its rows are those of context
+    net.Sp = net.C
+    shapes_of(&net, space, &theta[0])
+    draw_frames(&net, space, &x[0, 0, 0], &theta[0], &uniform[0, 0, 0], &noise[0, 0, 0], &context[0, 0], n, 1, n_threads)
 
 
 def adam(real[::1] theta not None, real[::1] average, real[::1] m not None, real[::1] v not None,

@@ -113,6 +113,7 @@ class Estimator(DensityMixin, BaseEstimator):
     """
 
     _recurrent = False  # whether it reads sequences
+    _kind = Density  # of what it fits
     _conditioner = "nade"  # of its network, a name in CONDITIONERS, where the option `components` does not choose it
     _preset = MappingProxyType({})  # options of other estimators, which this one has for good
 
@@ -317,7 +318,15 @@ class Estimator(DensityMixin, BaseEstimator):
         for candidate in candidates:
             front = Front(order, candidate.transform, self.dtype).unfitted()
             start = Start.behind(
-                front, candidate, split, layout, generator, names, n_threads, heavy_tails=self._chooses()
+                front,
+                candidate,
+                split,
+                layout,
+                generator,
+                names,
+                n_threads,
+                heavy_tails=self._chooses(),
+                kind=self._kind,
             )
             before = best.setdefault(candidate.role, start)
             if before is not start and start.score(n_threads) > before.score(n_threads):
@@ -403,10 +412,10 @@ class Estimator(DensityMixin, BaseEstimator):
                 runs = self._race(starts, options, generator, n_threads, checkpoint, 1 if before else None)
                 trainer, start = best_of(runs)
                 candidates = [start.candidate]  # for all members that of the first
-                density, interrupted = Density(start.density.front, trainer.model), runs[-1][0].interrupted
+                density, interrupted = start.density.changed(model=trainer.model), runs[-1][0].interrupted
                 if not before and self._option("refit") and split[2] is data:
                     density, interrupted = self._refitted(trainer, start, data, weight, interrupted, checkpoint)
-                densities.append(Density(density.front, density.model, Record.of(trainer)))
+                densities.append(density.changed(record=Record.of(trainer)))
                 if interrupted:
                     break
         finally:
@@ -431,14 +440,14 @@ class Estimator(DensityMixin, BaseEstimator):
         """(the density of a trainer's best with the transform, or the net too, fitted to all data; interrupted)"""
         front = start.density.front.unfitted()
         left_out = front.fit_left_out(data, weight)
-        density = Density(front, trainer.model)
+        density = start.density.changed(front, trainer.model)
         if self._option("refit") != "all" or not trainer.best.update or interrupted:
             return density, interrupted
         names = getattr(self, "feature_names_in_", None)
         again, of_all = start.again(trainer, density, data, weight, names, left_out)
         checkpoint.restore(again)
         again.fit(of_all, None, checkpoint.keep)
-        return Density(front, again.model) if again.repeated else density, again.interrupted
+        return density.changed(model=again.model) if again.repeated else density, again.interrupted
 
     def _about_fit(self, data, weight, held_out, before, generator):
         """What decides how a fit goes on, by name: options, digests of data, the first parameters if not random."""
@@ -531,7 +540,7 @@ class Estimator(DensityMixin, BaseEstimator):
                 transform = self._transform
                 transform = Linear() if isinstance(transform, Auto) else transform  # what is to come is not known
                 front = Front(order, transform, self.dtype).unfitted().fit(data, weight)
-                densities.append(Density.untrained(front, layout, generator))
+                densities.append(self._kind.untrained(front, layout, generator))
                 trainers.append(self._new_trainer(densities[k], options, n_threads))
             self._put(self._in_orders(densities), trainers)
         members = list(self._density.members)
@@ -548,7 +557,7 @@ class Estimator(DensityMixin, BaseEstimator):
             made = self._one_epoch(trainer, density.training_data(data, weight))
             trainers[k] = trainer if made else None  # its moments may not be finite
             if made or first:
-                members[k] = Density(density.front, trainer.model, Record.of(trainer))
+                members[k] = density.changed(model=trainer.model, record=Record.of(trainer))
         self._put(Ensemble(members) if isinstance(self._density, Ensemble) else members[0], trainers)
 
     def _new_trainer(self, density, options, n_threads):
@@ -799,12 +808,12 @@ class Estimator(DensityMixin, BaseEstimator):
             own = {name.removeprefix(f"{k}."): a for name, a in arrays.items() if name.startswith(f"{k}.")}
             if "layout" not in of_member:  # files of before: that of the options
                 of_member = of_member | {"layout": self._layout(D).choices}
-            densities.append(Density.from_file(of_member, own, D))
+            densities.append(cls._kind.from_file(of_member, own, D))
             layout = densities[k].model.layout
             kind = bool(layout.R), layout.conditioner, densities[k].head.binary
             if kind != (cls._recurrent, self._frame, self._head.binary):
                 raise ValueError(f"its network is none of {cls.__name__}")
-        ensemble = state.get("ensemble", self.n_orders > 1)
+        ensemble = state.get("ensemble", self._option("n_orders") > 1)
         if not densities or (len(densities) > 1 and not ensemble):
             raise ValueError(f"it holds {len(densities)} models, but {'is' if ensemble else 'is no'} ensemble")
         self._put(Ensemble(densities) if ensemble else densities[0])

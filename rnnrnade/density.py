@@ -108,15 +108,17 @@ class Part:
     family: object
 
 
-class Density:
-    """One exact density: a front and a network.
+class Fitted:
+    """A front and a network, fitted or about to be: what all densities share.
 
     Parameters
     ----------
     front : Front
-    model : Model
+    model : Network
     record : Record, optional
     """
+
+    network = Model
 
     def __init__(self, front, model, record=None):
         self.front, self.model, self.record = front, model, Record() if record is None else record
@@ -129,26 +131,12 @@ class Density:
     def members(self):
         return (self,)
 
-    # ---- scores -------------------------------------------------------------------------------------------------
-
     def encode(self, data):
         """(e (M, D), its log-Jacobian); ValueError with the place of a number too large for the type of the network."""
         try:
             return self.front.encode(data.frames, data.offsets)
         except OutOfRange as error:
             raise data.refusal(error) from None
-
-    def scores(self, data, *, dims=False, last=False, n_threads=1):
-        """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""
-        e, jacobian = self.encode(data)
-        scores = self.model.log_density(e, data.offsets, dims=dims, last=last, n_threads=n_threads)
-        self.front.to_units_of_x(jacobian, scores.frames, scores.dims)
-        check_finite("the log-density", scores.frames, data.place, below=True)
-        return Scores(scores.frames, self.front.back(scores.dims) if dims else None, last=scores.last)
-
-    def frames(self, data, n_threads=1):
-        """Exact log-density of each frame given its past, in nats: (M,)"""
-        return self.scores(data, n_threads=n_threads).frames
 
     def tamed(self, data):
         """(data, which of its frames hold an absurd number, (M,)): one whose distance to the mean, in standard
@@ -162,6 +150,99 @@ class Density:
         x = self.front.map.unstandardized(np.clip(z, -largest, largest))
         frames = np.where(self.front.back(absurd), self.front.back(x), data.frames)
         return replace(data, frames=np.ascontiguousarray(frames)), absurd.any(axis=1)
+
+    def training_data(self, data, weight, names=None, left_out=None):
+        """What a trainer reads: e, or in its place `left_out`, and the log-Jacobian that brings its log-density into
+        the units of X.  names: of the dimensions of X."""
+        e, jacobian = self.encode(data)
+        jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
+        order = self.front.ordered(np.arange(data.n_features))
+        place = lambda row, d: data.whereabouts(row, int(order[d]), names)  # noqa: E731
+        return Data(e if left_out is None else left_out, data.offsets, weight, jacobian, place)
+
+    def noise(self, shape, generator):
+        """(uniform, noise): the random numbers of a draw."""
+        return self.head.numbers(generator, shape, self.model.dtype)
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    def to_file(self):
+        """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
+        front, record = self.front, self.record
+        state = {
+            "layout": self.model.layout.choices,
+            "order": None if front.order is None else [int(i) for i in front.order],
+            "history": [name for name in record.history if name != "seconds"],  # equal fits give equal files
+            "best_epoch": record.best_epoch,
+            "best_update": record.best_update,
+            "transform": None,
+        }
+        arrays = {"theta": self.model.theta}
+        arrays["history"] = np.array([record.history[name] for name in state["history"]], np.float64)
+        if front.transform is not None:
+            state["transform"] = transforms.to_file(front.transform)
+            arrays |= {f"transform.{name}": a for name, a in front.transform.to_arrays().items()}
+        return state, arrays
+
+    @classmethod
+    def from_file(cls, state, arrays, D):
+        """ValueError, TypeError or KeyError where the parts do not fit together, or to D dimensions."""
+        layout, order, transform, theta = Layout.from_file(state["layout"]), state["order"], None, arrays["theta"]
+        if layout.D != D or theta.shape != (layout.size,) or theta.dtype not in (np.float32, np.float64):
+            raise ValueError("the parameters do not fit the options")
+        if not np.isfinite(theta).all():
+            raise ValueError("the parameters hold NaN or infinity")
+        if order is not None:
+            if len(order) != D or sorted(order) != list(range(D)):
+                raise ValueError("the order of dimensions is no permutation")
+            order = np.array(order, np.intp)
+        if state["transform"] is not None:
+            begin = "transform."
+            fitted = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
+            transform = transforms.from_file(state["transform"], fitted, D)
+        history = state["history"]
+        if not isinstance(history, dict):  # as it was in files of before
+            history = dict(zip(history, arrays["history"].tolist(), strict=True))
+        history = {name: [float(value) for value in column] for name, column in history.items()}
+        for name in ("epoch", "update"):
+            history[name] = [int(value) for value in history.get(name, [])]
+        if len({len(column) for column in history.values()}) > 1:
+            raise ValueError("the columns of its history have several lengths")
+        best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
+        record = Record(history, *best)
+        return cls(Front(order, transform, theta.dtype), cls._network(layout, np.array(theta), state), record)
+
+    @classmethod
+    def untrained(cls, front, layout, generator, freedom=np.inf):
+        """Behind a front that is fitted, a network with its first parameters; freedom: degrees of freedom of what the
+        front leaves."""
+        return cls(front, cls.network(layout, initial_parameters(layout, generator, front.dtype, freedom)))
+
+    @classmethod
+    def _network(cls, layout, theta, state):
+        return cls.network(layout, theta)
+
+    def changed(self, front=None, model=None, record=None):
+        """The same with another front, network or record."""
+        return type(self)(front or self.front, model or self.model, record)
+
+
+class Density(Fitted):
+    """One exact density."""
+
+    # ---- scores -------------------------------------------------------------------------------------------------
+
+    def scores(self, data, *, dims=False, last=False, n_threads=1):
+        """Scores of complete data, in nats, in the units of X; `dims` in the order of X."""
+        e, jacobian = self.encode(data)
+        scores = self.model.log_density(e, data.offsets, dims=dims, last=last, n_threads=n_threads)
+        self.front.to_units_of_x(jacobian, scores.frames, scores.dims)
+        check_finite("the log-density", scores.frames, data.place, below=True)
+        return Scores(scores.frames, self.front.back(scores.dims) if dims else None, last=scores.last)
+
+    def frames(self, data, n_threads=1):
+        """Exact log-density of each frame given its past, in nats: (M,)"""
+        return self.scores(data, n_threads=n_threads).frames
 
     def parts(self, data, n_threads=1):
         """The conditionals of all frames of `data`, in slices."""
@@ -230,20 +311,7 @@ class Density:
         check_finite("the frame of these scores", x, data.place)
         return x
 
-    def training_data(self, data, weight, names=None, left_out=None):
-        """What a trainer reads: e, or in its place `left_out`, and the log-Jacobian that brings its log-density into
-        the units of X.  names: of the dimensions of X."""
-        e, jacobian = self.encode(data)
-        jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
-        order = self.front.ordered(np.arange(data.n_features))
-        place = lambda row, d: data.whereabouts(row, int(order[d]), names)  # noqa: E731
-        return Data(e if left_out is None else left_out, data.offsets, weight, jacobian, place)
-
     # ---- draws --------------------------------------------------------------------------------------------------
-
-    def noise(self, shape, generator):
-        """(uniform, noise): the random numbers of a draw."""
-        return self.head.numbers(generator, shape, self.model.dtype)
 
     def state_after(self, data, n, n_threads=1):
         """The state after one sequence, or without data the first, n times: (n, Sp); None for static models."""
@@ -312,60 +380,6 @@ class Density:
         if state is not None:
             state = model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
         return e, state
-
-    # ---- files --------------------------------------------------------------------------------------------------
-
-    def to_file(self):
-        """(what JSON knows, arrays by name) from which `from_file` makes the same again."""
-        front, record = self.front, self.record
-        state = {
-            "layout": self.model.layout.choices,
-            "order": None if front.order is None else [int(i) for i in front.order],
-            "history": [name for name in record.history if name != "seconds"],  # equal fits give equal files
-            "best_epoch": record.best_epoch,
-            "best_update": record.best_update,
-            "transform": None,
-        }
-        arrays = {"theta": self.model.theta}
-        arrays["history"] = np.array([record.history[name] for name in state["history"]], np.float64)
-        if front.transform is not None:
-            state["transform"] = transforms.to_file(front.transform)
-            arrays |= {f"transform.{name}": a for name, a in front.transform.to_arrays().items()}
-        return state, arrays
-
-    @classmethod
-    def from_file(cls, state, arrays, D):
-        """ValueError, TypeError or KeyError where the parts do not fit together, or to D dimensions."""
-        layout, order, transform, theta = Layout.from_file(state["layout"]), state["order"], None, arrays["theta"]
-        if layout.D != D or theta.shape != (layout.size,) or theta.dtype not in (np.float32, np.float64):
-            raise ValueError("the parameters do not fit the options")
-        if not np.isfinite(theta).all():
-            raise ValueError("the parameters hold NaN or infinity")
-        if order is not None:
-            if len(order) != D or sorted(order) != list(range(D)):
-                raise ValueError("the order of dimensions is no permutation")
-            order = np.array(order, np.intp)
-        if state["transform"] is not None:
-            begin = "transform."
-            fitted = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
-            transform = transforms.from_file(state["transform"], fitted, D)
-        history = state["history"]
-        if not isinstance(history, dict):  # as it was in files of before
-            history = dict(zip(history, arrays["history"].tolist(), strict=True))
-        history = {name: [float(value) for value in column] for name, column in history.items()}
-        for name in ("epoch", "update"):
-            history[name] = [int(value) for value in history.get(name, [])]
-        if len({len(column) for column in history.values()}) > 1:
-            raise ValueError("the columns of its history have several lengths")
-        best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
-        record = Record(history, *best)
-        return cls(Front(order, transform, theta.dtype), Model(layout, np.array(theta)), record)
-
-    @classmethod
-    def untrained(cls, front, layout, generator, freedom=np.inf):
-        """Behind a front that is fitted, a network with its first parameters; freedom: degrees of freedom of what the
-        front leaves."""
-        return cls(front, Model(layout, initial_parameters(layout, generator, front.dtype, freedom)))
 
 
 class Cursor:

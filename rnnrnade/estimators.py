@@ -5,9 +5,13 @@ The options are written out because scikit-learn reads them off the signature of
 
 from types import MappingProxyType
 
+from sklearn.utils._param_validation import StrOptions
+
 from .base import ESTIMATORS, load_estimator
 from .exact import SequenceEstimator, VectorEstimator
-from .options import COMMON, MASKED, MIXTURE, RECURRENT, REFIT, SHARE, documented
+from .latent import LatentSequences, LatentVectors
+from .latents import ENCODERS, PRIORS
+from .options import COMMON, LATENT, MASKED, MIXTURE, RECURRENT, REFIT, SHARE, documented
 
 __all__ = [
     "ESTIMATORS",
@@ -18,6 +22,9 @@ __all__ = [
     "RNNMADE",
     "RNNNADE",
     "RNNRNADE",
+    "SRNN",
+    "VAE",
+    "VRNN",
     "RNNGauss",
     "load_estimator",
 ]
@@ -881,6 +888,404 @@ class RNNMADE(SequenceEstimator):
         self.patience = patience
         self.n_restarts = n_restarts
         self.missing = missing
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class VAE(LatentVectors):
+    """Variational autoencoder: densities of vectors with a latent vector behind each.
+
+    The latent vector y has a standard normal prior; the density of a row given y is that of any frame of the library,
+    and an encoder, trained with it, approximates the posterior.  Log-densities are estimates by importance sampling
+    (`score_samples`, `log_likelihood`) or lower bounds (`lower_bound`): only with n_latent=0 are they exact.
+
+    Parameters
+    ----------
+    {latent}
+    {one}
+
+    Attributes
+    ----------
+    {of one}
+    noise_seed_ : int
+        Of the noise of estimates.
+
+    References
+    ----------
+    Kingma and Welling, Auto-encoding variational Bayes, 2014; Rezende, Mohamed and Wierstra, Stochastic backpropagation
+    and approximate inference in deep generative models, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnrnade import VAE
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> model = VAE(n_latent=2, n_units=8, max_epochs=5, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.encode(X).shape, model.sample(4).shape
+    ((200,), (200, 2), (4, 3))
+    """
+
+    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "n_orders", "missing", "mean_gradient")
+    _preset = MappingProxyType({"n_orders": 1, "context": None})
+
+    def __init__(
+        self,
+        n_latent=8,
+        n_units=100,
+        n_dense=1,
+        *,
+        n_components=1,
+        n_hidden=0,
+        activation="sigmoid",
+        conditional="gaussian",
+        components="dimension",
+        min_scale=1e-3,
+        min_latent_scale=1e-3,
+        transform="auto",
+        n_particles=64,
+        kl_start=0.2,
+        kl_warmup=1000,
+        free_nats=0.0,
+        n_importance=1,
+        order=None,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=32,
+        optimizer="adam",
+        learning_rate=3e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal=False,
+        averaging=0.99,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=20,
+        n_restarts=1,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_latent = n_latent
+        self.n_units = n_units
+        self.n_dense = n_dense
+        self.n_components = n_components
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.conditional = conditional
+        self.components = components
+        self.min_scale = min_scale
+        self.min_latent_scale = min_latent_scale
+        self.transform = transform
+        self.n_particles = n_particles
+        self.kl_start = kl_start
+        self.kl_warmup = kl_warmup
+        self.free_nats = free_nats
+        self.n_importance = n_importance
+        self.order = order
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class VRNN(LatentSequences):
+    """Variational recurrent neural network: densities of sequences with a latent vector behind each frame.
+
+    Prior and encoder of the latent vector, and the frame, read the recurrent state, and the recurrence reads frame and
+    latent vector.  The density of a frame given them is that of any frame of the library: one Gaussian (VRNN-Gauss), a
+    mixture (``components="frame"``, VRNN-GMM), an RNADE (n_hidden > 0).  Log-densities are estimates by a particle
+    filter (`score_samples`, `log_likelihood`) or lower bounds (`lower_bound`): only with n_latent=0 are they exact.
+
+    Parameters
+    ----------
+    {latent}
+    prior : {"recurrent", "standard"}, default="recurrent"
+        "standard": the prior is N(0, I) at every time (VRNN-I).
+    residual : bool, default=False
+        Add the mean of the prior to that of the encoder.
+    {recurrence}
+    {refit}
+    {one}
+
+    Attributes
+    ----------
+    {of one}
+    noise_seed_ : int
+        Of the noise of estimates.
+
+    References
+    ----------
+    Chung, Kastner, Dinh, Goel, Courville and Bengio, A recurrent latent variable model for sequential data, 2015.
+
+    Examples
+    --------
+    >>> from rnnrnade import VRNN
+    >>> from rnnrnade.datasets import make_trajectories
+    >>> X = make_trajectories(20, 30, random_state=0)
+    >>> model = VRNN(n_latent=2, n_units=8, n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.encode(X)[0].shape, model.sample(4, 10).shape
+    ((20,), (30, 2), (4, 10, 2))
+    """
+
+    _parameter_constraints = without(
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
+        "input_noise", "input_dropout", "context_dropout",
+    ) | {"prior": [StrOptions(set(PRIORS))], "residual": ["boolean"]}  # fmt: skip
+    _preset = MappingProxyType({"n_orders": 1, "context": None})
+    _latent = "vrnn"
+
+    def __init__(
+        self,
+        n_latent=16,
+        n_units=100,
+        n_dense=1,
+        *,
+        prior="recurrent",
+        residual=False,
+        n_recurrent=100,
+        n_layers=1,
+        cell="gru",
+        window=None,
+        n_components=1,
+        n_hidden=0,
+        activation="sigmoid",
+        conditional="gaussian",
+        components="dimension",
+        min_scale=1e-3,
+        min_latent_scale=1e-3,
+        transform="auto",
+        refit="all",
+        n_particles=64,
+        kl_start=0.2,
+        kl_warmup=1000,
+        free_nats=0.0,
+        n_importance=1,
+        order=None,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=3e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal=False,
+        averaging=0.95,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=10,
+        n_restarts=1,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_latent = n_latent
+        self.n_units = n_units
+        self.n_dense = n_dense
+        self.prior = prior
+        self.residual = residual
+        self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
+        self.cell = cell
+        self.window = window
+        self.n_components = n_components
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.conditional = conditional
+        self.components = components
+        self.min_scale = min_scale
+        self.min_latent_scale = min_latent_scale
+        self.transform = transform
+        self.refit = refit
+        self.n_particles = n_particles
+        self.kl_start = kl_start
+        self.kl_warmup = kl_warmup
+        self.free_nats = free_nats
+        self.n_importance = n_importance
+        self.order = order
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+
+@documented
+class SRNN(LatentSequences):
+    """Stochastic recurrent neural network: a deterministic recurrence, and latent vectors that follow each other.
+
+    The recurrence reads the frames alone; prior and encoder of the latent vector read its state and the latent vector
+    before, and the encoder, with ``encoder="smooth"``, what comes after, by a second recurrence that runs back in time.
+    Log-densities are estimates (`score_samples`, `log_likelihood`: importance sampling with a smoothing encoder, else a
+    particle filter) or lower bounds (`lower_bound`): only with n_latent=0 are they exact.
+
+    Parameters
+    ----------
+    {latent}
+    encoder : {"smooth", "filter"}, default="smooth"
+    residual : bool, default=True
+        Add the mean of the prior to that of the encoder.
+    {recurrence}
+    {refit}
+    {one}
+
+    Attributes
+    ----------
+    {of one}
+    noise_seed_ : int
+        Of the noise of estimates.
+
+    References
+    ----------
+    Fraccaro, Sonderby, Paquet and Winther, Sequential neural models with stochastic layers, 2016.
+
+    Examples
+    --------
+    >>> from rnnrnade import SRNN
+    >>> from rnnrnade.datasets import make_trajectories
+    >>> X = make_trajectories(20, 30, random_state=0)
+    >>> model = SRNN(n_latent=2, n_units=8, n_recurrent=8, max_epochs=2, random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.encode(X)[0].shape, model.sample(4, 10).shape
+    ((20,), (30, 2), (4, 10, 2))
+    """
+
+    _parameter_constraints = without(
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
+        "input_noise", "input_dropout", "context_dropout",
+    ) | {"encoder": [StrOptions(set(ENCODERS))], "residual": ["boolean"]}  # fmt: skip
+    _preset = MappingProxyType({"n_orders": 1, "context": None})
+    _latent = "srnn"
+
+    def __init__(
+        self,
+        n_latent=16,
+        n_units=100,
+        n_dense=1,
+        *,
+        encoder="smooth",
+        residual=True,
+        n_recurrent=100,
+        n_layers=1,
+        cell="gru",
+        window=None,
+        n_components=1,
+        n_hidden=0,
+        activation="sigmoid",
+        conditional="gaussian",
+        components="dimension",
+        min_scale=1e-3,
+        min_latent_scale=1e-3,
+        transform="auto",
+        refit="all",
+        n_particles=64,
+        kl_start=0.2,
+        kl_warmup=1000,
+        free_nats=0.0,
+        n_importance=1,
+        order=None,
+        dtype="float32",
+        max_epochs=500,
+        max_updates=None,
+        batch_size=16,
+        optimizer="adam",
+        learning_rate=3e-3,
+        schedule=None,
+        warmup=0,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        anneal=False,
+        averaging=0.95,
+        validation_fraction=0.1,
+        validate_every=None,
+        patience=10,
+        n_restarts=1,
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_latent = n_latent
+        self.n_units = n_units
+        self.n_dense = n_dense
+        self.encoder = encoder
+        self.residual = residual
+        self.n_recurrent = n_recurrent
+        self.n_layers = n_layers
+        self.cell = cell
+        self.window = window
+        self.n_components = n_components
+        self.n_hidden = n_hidden
+        self.activation = activation
+        self.conditional = conditional
+        self.components = components
+        self.min_scale = min_scale
+        self.min_latent_scale = min_latent_scale
+        self.transform = transform
+        self.refit = refit
+        self.n_particles = n_particles
+        self.kl_start = kl_start
+        self.kl_warmup = kl_warmup
+        self.free_nats = free_nats
+        self.n_importance = n_importance
+        self.order = order
+        self.dtype = dtype
+        self.max_epochs = max_epochs
+        self.max_updates = max_updates
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.anneal = anneal
+        self.averaging = averaging
+        self.validation_fraction = validation_fraction
+        self.validate_every = validate_every
+        self.patience = patience
+        self.n_restarts = n_restarts
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state

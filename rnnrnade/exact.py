@@ -6,21 +6,20 @@ import re
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils._param_validation import InvalidParameterError
 
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import check_memory, mean_of, names_of_features, naming
+from .checks import mean_of, names_of_features, naming
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
 from .front import Front
 from .heads import HEADS
 from .labels import as_table, draws_as_table, frame_index
-from .layout import Layout
 from .missing import GAPS, MissingValues
 from .model import Model, Scores
+from .networks import layout_of
 from .options import COMPONENTS, documented
 from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
@@ -34,48 +33,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     def _layout(self, D):
         """The network's sizes and choices for data of D dimensions."""
-        head = self._head
-        conditioner = CONDITIONERS[self._frame]
-        contexts = conditioner.contexts(head)
-        context = self._option("context", ())
-        context = contexts if context is None else tuple(context)
-        unknown = [name for name in context if name not in contexts]
-        if unknown:
-            raise InvalidParameterError(
-                f"The 'context' parameter of {type(self).__name__} must be a tuple of names among {contexts}. "
-                f"Got {unknown[0]!r} in it."
-            )
-        if head.binary:
-            for name, allowed in (("transform", (None, "auto")), ("mean_gradient", (False,))):
-                value = self._option(name, allowed[0])
-                if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
-                    what = f"{' or '.join(map(repr, allowed))} with conditional={head.name!r}"
-                    raise self._bad_option(name, what, value)
-        min_scale = float(self._option("min_scale", 0.0)) if head.mixture else 0.0
-        dtype = np.dtype(self.dtype)
-        most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
-        if min_scale > most:
-            raise self._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
-        try:
-            H = conditioner.as_size(self._option("n_hidden"))
-        except TypeError:
-            raise self._bad_option("n_hidden", "a positive int or a tuple of such", self.n_hidden) from None
-        layout = Layout(
-            head=head.name,
-            D=D,
-            H=H,
-            K=int(self._option("n_components", 1)) if head.mixture else 1,
-            R=int(self._option("n_recurrent", 0)),
-            activation=self._option("activation", "sigmoid"),
-            cell=self._option("cell", "sigmoid"),
-            context=context,
-            min_scale=min_scale,
-            L=int(self._option("n_layers", 1)),
-            conditioner=self._frame,
-            direct=bool(self._option("direct", False)),
-        )
-        check_memory(f"the parameters of {layout}", (layout.size,), dtype)
-        return layout
+        return layout_of(self, D)
 
     @classmethod
     def from_parameters(cls, parameters, *, transform=None, **options):
@@ -401,7 +359,7 @@ OF_VECTORS = (
 )
 
 
-def _for_vectors(cls):
+def for_vectors(cls):
     """Take `lengths` out of every public call that a class of estimators of vectors inherits."""
     for name in dir(cls):
         call = getattr(cls, name)
@@ -411,9 +369,8 @@ def _for_vectors(cls):
     return cls
 
 
-@_for_vectors
-class VectorEstimator(ExactDensity):
-    """Calls of estimators of vectors, each of which is a sequence of one frame."""
+class FitVectors:
+    """`fit` and `partial_fit` of estimators of vectors."""
 
     @fitting
     @documented
@@ -471,6 +428,11 @@ class VectorEstimator(ExactDensity):
             As in `fit`, and for a changed option of the network (a size, `activation`, `dtype`, ...).
         """
         self._partial_fit(X, y, None, sample_weight)
+
+
+@for_vectors
+class VectorEstimator(FitVectors, ExactDensity):
+    """Calls of estimators of vectors, each of which is a sequence of one frame."""
 
     @reading
     def score_samples(self, X):

@@ -17,6 +17,7 @@ import numpy as np
 from . import _core
 from .conditioners import CONDITIONERS, direct_name
 from .heads import HEADS
+from .latents import Latents
 
 PAD = _core.PADDING
 ACTIVATIONS = _core.ACTIVATIONS  # name: its place in the kernels' list
@@ -52,7 +53,7 @@ def padded(n):
 
 
 # Choices of a Layout that came after the first files, and what these had in their place.
-LATER = {"L": 1, "conditioner": "nade", "direct": False}
+LATER = {"L": 1, "conditioner": "nade", "direct": False, "latent": None}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Layout:
         A name in CONDITIONERS.
     direct : bool
         MADE: whether the raw outputs of a dimension read the dimensions before it past the units, too.
+    latent : Latents or None
+        The nets around a latent vector, which then give a frame its context.
     """
 
     head: str
@@ -90,23 +93,29 @@ class Layout:
     L: int = 1
     conditioner: str = "nade"
     direct: bool = False
+    latent: Latents | None = None
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         shapes = self.frame.shapes(self) | {"V": (self.D, self.J, self.Hp), "b": (self.D, self.F)}
-        if self.R:
+        if self.C:
             shapes |= {
                 "U": (self.D, self.Q, self.Cp),
                 "W_c": (self.units[0] if self.hidden_context else 0, self.Cp),
             }
+        if self.latent:
+            shapes |= self.latent.shapes(self)
+        if self.R:
             for layer in range(1, self.L + 1):
-                inputs = self.D if layer == 1 else self.R
+                inputs = self.inputs if layer == 1 else self.R
                 of_this = {"W_in": (inputs, self.Gp), "W_rec": (self.R, self.Gp), "b_r": (self.Gp,)}
                 shapes |= {of_layer(name, layer): shape for name, shape in of_this.items()}
             for layer in range(self.L, 0, -1):  # a row of states
                 shapes |= {of_layer(name, layer): (self.Rp,) for name in CELLS[self.cell].first}
+        if self.Zp > self.Sp:  # behind the states: one row of what goes on
+            shapes["y0"] = (self.Jp,)
         offsets, size = {}, 0
         for name, shape in shapes.items():
             offsets[name] = size
@@ -119,6 +128,8 @@ class Layout:
         """What decides all else, by name.  Files have these; what came after the first of them stands there only where
         it is not what all had before."""
         found = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        if self.latent:
+            found["latent"] = self.latent.choices
         return {name: value for name, value in found.items() if name not in LATER or value != LATER[name]}
 
     @classmethod
@@ -127,6 +138,8 @@ class Layout:
         choices = LATER | choices | {"context": tuple(choices["context"])}
         if isinstance(choices["H"], list):
             choices["H"] = tuple(choices["H"])
+        if choices["latent"] is not None:
+            choices["latent"] = Latents(**choices["latent"])
         conditioner = CONDITIONERS[choices["conditioner"]]
         if not conditioner.is_size(choices["H"]):
             raise ValueError("its hidden units are none that this version has")
@@ -149,7 +162,7 @@ class Layout:
         """Names of the raw outputs in their order inside: driven by the recurrent state, by the hidden units only, and
         by no net; last those that a frame has once."""
         head, once = HEADS[self.head], self.frame.once
-        by_state = [name for name in head.context if self.R and name in self.context and name not in once]
+        by_state = [name for name in head.context if self.C and name in self.context and name not in once]
         by_units = [name for name in head.context if name not in by_state and name not in once]
         return by_state + by_units + [name for name in head.outputs if name not in head.context] + [*once]
 
@@ -177,7 +190,7 @@ class Layout:
     def Q(self):
         """Raw outputs that a dimension has for itself and the recurrent state drives."""
         own = [name for name in HEADS[self.head].context if name not in self.frame.once]
-        return self.K * sum(name in self.context for name in own) if self.R else 0
+        return self.K * sum(name in self.context for name in own) if self.C else 0
 
     @property
     def frame(self):
@@ -212,12 +225,35 @@ class Layout:
 
     @property
     def C(self):
-        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r."""
-        return self.R
+        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r; with a latent
+        vector, the last layer of a net."""
+        return self.latent.E if self.latent else self.R
+
+    @property
+    def Cs(self):
+        """From one row of context to the next inside the core."""
+        return self.latent.n_dense * self.Cp if self.latent else self.Sp
 
     @property
     def Cp(self):
         return padded(self.C)
+
+    @property
+    def inputs(self):
+        """Numbers that the first recurrent layer reads."""
+        if not self.latent:
+            return self.D
+        return 2 * self.latent.E if self.latent.reads else self.latent.E
+
+    @property
+    def Jp(self):
+        """Of a latent vector, padded."""
+        return padded(self.latent.J)
+
+    @property
+    def Zp(self):
+        """Numbers of a row of what goes on in time: the states and, where it is read again, the latent."""
+        return self.Sp + (self.Jp if self.latent and not self.latent.reads else 0)
 
     @property
     def G(self):
@@ -231,7 +267,7 @@ class Layout:
     @property
     def layers(self):
         """Of each recurrent layer, from the first: the numbers that it reads, and where W_in, W_rec and b_r begin."""
-        inputs, names = (self.D, *[self.R] * (self.L - 1)) if self.R else (), ("W_in", "W_rec", "b_r")
+        inputs, names = (self.inputs, *[self.R] * (self.L - 1)) if self.R else (), ("W_in", "W_rec", "b_r")
         return [(n, *(self.offsets[of_layer(name, k)] for name in names)) for k, n in enumerate(inputs, 1)]
 
     @property
@@ -271,7 +307,7 @@ class Layout:
     @property
     def hidden_context(self):
         """Whether the context gives what a frame starts with."""
-        return bool(self.R) and self.frame.start[0] in self.context
+        return bool(self.C) and self.frame.start[0] in self.context
 
     @property
     def head_index(self):
@@ -328,14 +364,16 @@ class Layout:
                 if self.direct:
                     found[direct_name(name_V)] = self.block(theta, "A")[:, rows, : self.D].transpose(0, 2, 1)
             found[name_b] = b[:, rows]
-            if R and name_W is not None and quantity in self.context:
+            if self.C and name_W is not None and quantity in self.context:
                 found[name_W] = self.block(theta, "U")[:, rows, : self.C]
         if not HEADS[self.head].mixture:  # one output: no axis of components
             found |= {name: found[name][..., 0] for name in ("V", "V_x") if name in found}
             found |= {name: found[name][:, 0] for name in ("b", "W_b") if name in found}
+        if self.hidden_context:
+            found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.C]
+        if self.latent:
+            found |= self.latent.views(self, lambda name: self.block(theta, name))
         if R:
-            if self.hidden_context:
-                found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.C]
             GR = self.G * R  # gates in the first axis, one behind the other
             for layer in range(1, self.L + 1):
                 W_in, W_rec, b_r, *first = (
@@ -372,7 +410,7 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     normal with variance 1 / inputs; those out of them are small.  The forget gates of an LSTM start open, with bias 1
     (R. Jozefowicz, W. Zaremba, I. Sutskever, ICML 2015).
     """
-    D, K, R, head = layout.D, layout.K, layout.R, HEADS[layout.head]
+    D, K, R, C, head = layout.D, layout.K, layout.R, layout.C, HEADS[layout.head]
     H = layout.units[-1]
 
     def normal(*shape, scale):
@@ -381,18 +419,20 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     values = layout.frame.first_values(layout, normal)
     for name in head.context:
         name_V, _, name_W = head.outputs[name]
-        shape_V, shape_W = ((D, H, K), (D, K, R)) if head.mixture else ((D, H), (D, R))
+        shape_V, shape_W = ((D, H, K), (D, K, C)) if head.mixture else ((D, H), (D, C))
         if layout.frame.drives:
             values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
-        values[name_W] = normal(*shape_W[name in layout.frame.once :], scale=0.1 * max(R, 1) ** -0.5)
+        values[name_W] = normal(*shape_W[name in layout.frame.once :], scale=0.1 * max(C, 1) ** -0.5)
     if head.mixture:
         weight, mu, scale, *shapes = layout.frame.first_components(layout, generator, freedom)
         values |= {f"b_{name}": np.log(shape - 1) for name, shape in zip(head.shapes, shapes, strict=True)}  # nu
         values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
         values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
+    if C and layout.frame.drives:
+        values["W_c"] = normal(layout.units[0], C, scale=C**-0.5)
+    if layout.latent:
+        values |= layout.latent.first_values(layout, normal)
     if R:
-        if layout.frame.drives:
-            values["W_c"] = normal(layout.units[0], R, scale=R**-0.5)
         GR = layout.G * R
         for layer, (n_inputs, *_) in enumerate(layout.layers, 1):
             values[of_layer("W_in", layer)] = normal(GR, n_inputs, scale=n_inputs**-0.5)

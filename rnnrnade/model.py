@@ -23,8 +23,8 @@ class Scores:
     last: np.ndarray | None = None
 
 
-class Model:
-    """A network with its parameters, on packed frames.
+class Network:
+    """A network with its parameters.
 
     Parameters
     ----------
@@ -33,12 +33,14 @@ class Model:
         float32 or float64; the type of all arithmetic.
     """
 
+    columns = ()  # of the history, beside those of all models: what `gradient` returns behind the log-densities
+
     def __init__(self, layout, theta):
         self.layout = layout
         self.theta = theta
 
     def __getstate__(self):
-        return {"layout": self.layout, "theta": self.theta}  # not the handle of the compiled core
+        return {name: value for name, value in vars(self).items() if name != "network"}  # of the compiled core
 
     @cached_property
     def network(self):
@@ -55,6 +57,10 @@ class Model:
         for view in views.values():
             view.flags.writeable = False
         return MappingProxyType(views)
+
+
+class Model(Network):
+    """A network whose density is exact, on packed frames."""
 
     def _batch(self, x, offsets, initial=None):
         """Packed frames as the core reads them: where sequences begin, and in which state."""
@@ -196,7 +202,7 @@ class Model:
         """The same network with other parameters."""
         return Model(self.layout, theta)
 
-    def noise(self, frames, options, generator):
+    def noise(self, frames, options, generator, update):
         """What noise and dropout of a training batch ask of `gradient`: what the recurrence reads instead of the frames
         (M, D), and the mask on the states that drive them.
 
@@ -268,9 +274,9 @@ def by_length(offsets):
     return np.argsort(offsets[:-1] - offsets[1:], kind="stable") if len(offsets) > 2 else None
 
 
-def slices(offsets, most):
+def slices(offsets, most, whole=False):
     """(i, j, begin, end): sequences i ... j - 1 while they have at most `most` frames together, or consecutive pieces
-    of one longer sequence."""
+    of one longer sequence, which with `whole` is not cut."""
     i, N = 0, len(offsets) - 1
     while i < N:
         j = int(np.searchsorted(offsets, offsets[i] + most, side="right")) - 1
@@ -278,6 +284,7 @@ def slices(offsets, most):
             yield i, j, int(offsets[i]), int(offsets[j])
             i = j
             continue
-        for begin in range(int(offsets[i]), int(offsets[i + 1]), most):
-            yield i, i + 1, begin, min(begin + most, int(offsets[i + 1]))
+        most_here = int(offsets[i + 1] - offsets[i]) if whole else most
+        for begin in range(int(offsets[i]), int(offsets[i + 1]), most_here):
+            yield i, i + 1, begin, min(begin + most_here, int(offsets[i + 1]))
         i += 1

@@ -12,6 +12,7 @@ from . import transforms
 from .auto import Auto
 from .checks import LARGEST
 from .heads import CONDITIONALS, HEADS
+from .latents import DEEPEST
 from .layout import ACTIVATIONS, CELLS, MOST_LAYERS
 from .optim import OPTIMIZERS, SCHEDULES
 from .transforms import Chain, Linear, Volatility
@@ -115,6 +116,19 @@ RECURRENT = {
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "context_dropout": [Interval(Real, 0, 1, closed="left")],
 }
+LATENT = {
+    "n_latent": [_positive(Integral, zero=True)],
+    "n_units": [_positive(Integral)],
+    "n_dense": [Interval(Integral, 1, DEEPEST, closed="both")],
+    "n_hidden": [_positive(Integral, zero=True), "array-like"],
+    "conditional": [StrOptions(set(HEADS))],
+    "min_latent_scale": [_positive(Real, zero=True)],
+    "n_particles": [_positive(Integral)],
+    "kl_start": [Interval(Real, 0, 1, closed="both")],
+    "kl_warmup": [_positive(Integral, zero=True)],
+    "free_nats": [_positive(Real, zero=True)],
+    "n_importance": [_positive(Integral)],
+}
 REFIT = {"refit": [StrOptions({"auto", "all"}), Options(bool, {False})]}
 
 # Their names in a Layout, where it has others
@@ -179,6 +193,51 @@ transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of link
     Put in front of the model and fitted with it, as for `RNADE`.  Binary data have none: "auto" or None.
 mean_gradient : bool, default=False
     As for `RNADE`; False where data are binary.""".replace("HEADS", ", ".join(f'"{name}"' for name in HEADS)),
+    "latent": """
+n_latent : int
+    Numbers of the latent vector of a frame; >= 0, where 0 makes the model the deterministic net, whose density is
+    exact.  Default: 8 for vectors, 16 for sequences.
+n_units : int, default=100
+    Units of each dense layer (features of frame and latent vector, prior, encoder, context); >= 1.  Rectified.
+n_dense : int, default=1
+    Dense layers of each of these nets, 1 to 8.
+n_components : int, default=1
+    Mixture components of each conditional of a frame; >= 1.  Not read where data are binary.
+n_hidden : int or tuple of int, default=0
+    How a frame goes on from its context: 0, its dimensions are independent given the latent vector; more, by the
+    hidden units of an RNADE or NADE; a tuple, by the layers of a MADE.
+conditional : {HEADS}, default="gaussian"
+    "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components.
+components : {"dimension", "frame"}, default="dimension"
+    "frame": one mixture over the whole frame, as for `RNNGMM`.
+min_scale : float, default=1e-3
+    Smallest scale of a component, in the unit of the transform's output; >= 0.  State it with every log-density.
+min_latent_scale : float, default=1e-3
+    Smallest scale of prior and encoder; >= 0.
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+    Put in front of the model and fitted with it, as for `RNADE` and `RNNRNADE`.  Binary data have none.
+n_particles : int, default=64
+    Particles, or draws, of an estimate of the log-density; >= 1.
+kl_start, kl_warmup : float, int, default=0.2, 1000
+    The divergence of the encoder from the prior weighs kl_start in the first update, in [0, 1], and 1 after kl_warmup
+    updates (at most half of all); until then no validation counts but that of the net as it starts.
+free_nats : float, default=0.0
+    Mean divergence of a latent number per frame below which training does not press it down; >= 0.
+n_importance : int, default=1
+    Draws of each sequence or row in training; > 1: the importance-weighted bound of Burda, Grosse and Salakhutdinov
+    (2016), which is tighter and takes as many times as long.""".replace(
+        "HEADS", ", ".join(f'"{name}"' for name in HEADS)
+    ),
+    "recurrence": """
+n_recurrent : int, default=100
+    Recurrent units in each layer; >= 1.
+n_layers : int, default=1
+    Recurrent layers, 1 to 100.
+cell : {"sigmoid", "tanh", "gru", "lstm"}, default="gru"
+    Kind of recurrent unit, as for `RNNRNADE`.
+window : int or None, default=None
+    Frames in a training window.  Longer sequences are cut, at different places in each epoch, and what goes on in time
+    is carried from window to window.  None: sequences of more than 200 frames are cut into windows of 100.""",
     "recurrent": """
 n_recurrent : int, default=100
     Recurrent units in each layer; >= 1.
@@ -306,6 +365,17 @@ resume : bool, default=False
     options except n_jobs, verbose and warm_start must be those of the beginning.  A random_state that is not a
     number is set to the state it had then.  False: an older checkpoint is replaced.""",
 }
+
+
+def _without(text, *names):
+    """Entries of a documentation but for some."""
+    for name in names:
+        text = re.sub(rf"^{name} : .*\n(?:    .*\n?)+", "", text, flags=re.MULTILINE)
+    return text
+
+
+DOCUMENTED["one"] = _without(DOCUMENTED["common"], "n_orders", "missing")
+DOCUMENTED["of one"] = _without(DOCUMENTED["attributes"], "members_").replace(" *\n", "\n")
 
 
 def documented(thing):

@@ -46,7 +46,7 @@ class Start:
     freedom: object = np.inf
 
     @classmethod
-    def behind(cls, front, candidate, split, layout, generator, names, n_threads, *, heavy_tails):
+    def behind(cls, front, candidate, split, layout, generator, names, n_threads, *, heavy_tails, kind=Density):
         """A new net behind a front, which is fitted; with `heavy_tails` it may start as a Student t, whose degrees of
         freedom are those with the best held-out score, or without held-out data those of what the front leaves."""
         train, weight, held, held_weight = split
@@ -62,7 +62,7 @@ class Start:
         state, starts = generator.bit_generator.state, []
         for freedom in tails:  # with the same weights
             generator.bit_generator.state = state
-            density = Density.untrained(front, layout, generator, freedom)
+            density = kind.untrained(front, layout, generator, freedom)
             starts.append(cls(density, candidate, None, None, freedom))
         valid = None if held is None else density.training_data(held, held_weight, names)
         data = density.training_data(train, weight, names, left_out)
@@ -87,7 +87,7 @@ class Start:
         model = self.density.model
         if not restart:
             return model.with_theta(model.theta.copy())
-        return Density.untrained(self.density.front, model.layout, generator, self.freedom).model
+        return type(self.density).untrained(self.density.front, model.layout, generator, self.freedom).model
 
     def again(self, trainer, density, data, weight, names, left_out):
         """(a trainer that does with all data what led to the best of one of this start, these data)."""

@@ -40,8 +40,9 @@ number of threads.  The states carried into windows have read the frames as they
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import NamedTuple, Protocol
@@ -71,7 +72,8 @@ class Trainable(Protocol):
     layout: object  # names and shapes of theta: views(theta), flat(mapping, dtype), size
 
     def gradient(self, frames, offsets, weight, *, initial, out, n_threads, **noise):
-        """(gradient of sum_i weight_i log p_i, which goes to `out`; log p of each frame)."""
+        """(gradient of sum_i weight_i log p_i, which goes to `out`; log p of each frame; for each of `columns` a number
+        of each frame)."""
 
     def log_density(self, frames, offsets, *, n_threads):
         """Has an attribute `frames`: log p of each frame."""
@@ -79,8 +81,10 @@ class Trainable(Protocol):
     def states(self, frames, offsets, rows, *, n_threads):
         """What conditions frames `rows` where a window begins there; None where nothing does."""
 
-    def noise(self, frames, options, generator):
-        """Arguments of `gradient` that are drawn for a batch."""
+    columns: tuple  # of the history, beside those of all
+
+    def noise(self, frames, options, generator, update):
+        """Arguments of `gradient` that are drawn for a batch after `update` updates."""
 
     def with_theta(self, theta):
         """The same model with other parameters."""
@@ -109,6 +113,10 @@ class Training:
     input_noise: float = 0.0
     input_dropout: float = 0.0
     context_dropout: float = 0.0
+    kl_start: float = 1.0
+    kl_warmup: int = 0
+    free_nats: float = 0.0
+    n_importance: int = 1
     fixed: tuple = ()  # names of parameters
 
     def window_of(self, longest):
@@ -337,7 +345,7 @@ def weight_decays(layout, weight_decay):
     """The strength of the decay by name, where there is one: one number for all weight matrices, or a mapping."""
     names = list(layout.views(np.broadcast_to(np.float32(0), layout.size)))
     if not isinstance(weight_decay, dict):
-        weight_decay = {name: weight_decay for name in names if name.startswith(("W", "V"))}
+        weight_decay = {name: weight_decay for name in names if name[0].isupper()}
     for name, value in weight_decay.items():
         if name not in names:
             raise ValueError(f"there is no parameter {name!r} for weight_decay; there are {', '.join(names)}.")
@@ -360,6 +368,7 @@ class Seen:
     total: float = 0.0  # of weight * log-density
     weight: float = 0.0
     norms: list = field(default_factory=list)
+    more: dict = field(default_factory=Counter)  # of weight * what the model's own columns hold
 
 
 @dataclass
@@ -407,7 +416,8 @@ class Trainer:
         self.averaging = (options.averaging or 0.0) if averages else 0.0
         self.updates = self.epochs = 0
         self.steps = np.inf  # updates of the whole run; fit knows it
-        self.history = {name: [] for name in COLUMNS}
+        self.columns = (*COLUMNS[:4], *model.columns, *COLUMNS[4:])
+        self.history = {name: [] for name in self.columns}
         self.seen = Seen()
         self.best = Best()
         self.annealing = None  # or (update after which the second phase began, its number of updates)
@@ -468,15 +478,17 @@ class Trainer:
         model, seen, share = self.model, self.seen, weight.sum()
         if share == 0:
             return
-        _, scores = model.gradient(
+        _, scores, *more = model.gradient(
             frames, offsets, (-weight / share).astype(model.theta.dtype), initial=initial, out=self.gradient,
-            n_threads=self.n_threads, **model.noise(frames, self.options, self.generator),
+            n_threads=self.n_threads, **model.noise(frames, self.options, self.generator, self.updates),
         )  # fmt: skip
         seen.total += float((scores * weight).sum())
         if not np.isfinite(seen.total):
             raise FloatingPointError("the loss is not finite")
         self.optimizer.update(self.gradient, self.state, model.theta)
         seen.weight += float(share)
+        for name, values in zip(model.columns, more, strict=True):
+            seen.more[name] += float((values * weight).sum())
         seen.norms.append(self.state[-2]["norm"])
         self.updates += 1
 
@@ -549,7 +561,7 @@ class Trainer:
         self.best = Best(of_parameters("best") if has_best else None, float(score), *at)
         if arrays["history"].ndim != 2 or arrays["history"].dtype != np.float64:
             raise ValueError("'history' is no table")
-        for name, column in zip(COLUMNS, arrays["history"].tolist(), strict=True):
+        for name, column in zip(self.columns, arrays["history"].tolist(), strict=True):
             self.history[name] = [int(value) for value in column] if name in ("epoch", "update") else column
         if not self.finished:
             self._set_state_of_epoch(numbers, of_parameters)
@@ -575,7 +587,8 @@ class Trainer:
         seen, self.seen = self.seen, Seen()
         loss = -(seen.total + data.constant * (seen.weight / data.total)) / seen.weight
         rate = self.learning_rate(self.state[-1]["step"])
-        values = (self.epochs, self.updates, loss, score, float(np.mean(seen.norms)), rate, seconds)
+        more = (seen.more[name] / seen.weight for name in self.model.columns)
+        values = (self.epochs, self.updates, loss, score, *more, float(np.mean(seen.norms)), rate, seconds)
         for column, value in zip(self.history.values(), values, strict=True):
             column.append(value)
 
@@ -681,6 +694,8 @@ class Trainer:
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
         if self.repeats:
             self.steps = self.repeats.steps
+        if options.kl_warmup > self.steps // 2:  # or nothing would count
+            self.options = options = replace(options, kl_warmup=int(self.steps // 2))
         n_epochs = -(-(self.repeats.first + self.repeats.second if self.repeats else self.steps) // updates)
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
         bar = (
@@ -692,13 +707,14 @@ class Trainer:
             if validation:
                 self.begin(validation)
             for _ in self.validations(data):
-                averaged = self.averaged
-                frames, score = self.validate(averaged, validation) if validation else (None, np.nan)
-                if not np.isfinite(averaged.theta).all() or (validation and not np.isfinite(score)):
+                averaged, counts = self.averaged, self.updates >= options.kl_warmup
+                judged = validation and counts
+                frames, score = self.validate(averaged, validation) if judged else (None, np.nan)
+                if not np.isfinite(averaged.theta).all() or (judged and not np.isfinite(score)):
                     raise FloatingPointError
                 self.record(data, score, time.perf_counter() - began)
-                self.without_gain += 1
-                if not validation or score > self.best.score:  # without validation the last is the best
+                self.without_gain += counts
+                if not validation or (counts and score > self.best.score):  # without validation the last is the best
                     self.best = Best(averaged.theta.copy(), score, self.epochs, self.updates, frames)
                     self.without_gain = 0
                 loss = self.history["loss"][-1]

@@ -18,6 +18,7 @@ cdef enum:
     BLOCK_ALONE = 4                 # ... and without context, so that a and h of all of them stay in the second cache
     OUTPUTS = 24                    # outputs at most of one piece of the gradient of a matrix
     MAX_WIDTH = 64                  # no panel is wider
+    DEPTH = 8                       # dense layers of a net around a latent vector, at most
 
 
 cdef struct Layer:
@@ -36,12 +37,34 @@ cdef struct Dense:
     const int64_t* until            # (D + 1)   units of a degree below 0 ... D
 
 
+cdef struct Stack:
+    # Where the layers of a net of dense layers (latent.pxi) begin in the parameters; W[0] is not read: each net has
+    # several first layers, one for each thing that it reads.
+    Py_ssize_t W[DEPTH]
+    Py_ssize_t b[DEPTH]
+
+
+cdef struct Latents:
+    # The nets around a latent vector (latent.pxi).
+    Py_ssize_t E, Ep, Hs, n_dense                                    # units of a layer; Hs = n_dense Ep of a net
+    Py_ssize_t Y, Yp                                                 # latent numbers
+    double least                                                     # their smallest scale
+    bint reads, prior, residual, smooth
+    Stack features, latent, prior_net, encoder, context
+    Py_ssize_t F_x, F_y, P_r, P_y, Q_x, Q_r, Q_a, Q_y, C_y, C_r      # first layers: inputs as rows, (inputs, Ep)
+    Py_ssize_t N_p, n_p, N_q, n_q                                    # heads: (E, 2 Yp), means in front
+    Py_ssize_t A_in, A_rec, b_a, a_end, y0                           # (R + E, Gp), (R, Gp); filter: (R + E, Rp)
+    Py_ssize_t Ga                                                    # a row of gates of `a`
+
+
 cdef struct Net:
     Py_ssize_t D, H, P, F, J, Q, Hp   # of a frame; F of the P raw outputs have a bias for each dimension
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
     Py_ssize_t in_block           # dimensions of a block
     Py_ssize_t R, Rp, G, Gp
     Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
+    const Latents* latents        # NULL: none
+    Py_ssize_t Zp                 # a row of what goes on in time: states and, where it is read again, the latent
     Layer* layers                 # (L), the bottom one first
     int head, activation, cell, conditioner
     int noises                    # standard numbers that a draw takes
@@ -63,6 +86,7 @@ cdef class Network:
     cdef Net net
     cdef Dense* dense
     cdef int64_t* tables          # what these point to
+    cdef Latents latents
 
     def __cinit__(self, layout):
         cdef Layer* layer
@@ -70,7 +94,7 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.F, net.J, net.Q, net.Hp = (
             layout.D, layout.units[0], layout.P, layout.F, layout.J, layout.Q, layout.Hp)
-        net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Sp        # the front of a row of states
+        net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Cs
         if (net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.F <= net.P or not 0 <= net.J <= net.F
                 or min(net.H, net.C, layout.R) < 0):
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
@@ -93,7 +117,7 @@ cdef class Network:
         offsets = layout.offsets
         net.W, net.c, net.rho, net.V, net.b = (offsets.get(name, 0) for name in ("W", "c", "rho", "V", "b"))
         net.U, net.W_c = (offsets.get(name, 0) for name in ("U", "W_c"))
-        net.r0, net.size = layout.first_state, layout.size
+        net.r0, net.size, net.Zp = layout.first_state, layout.size, layout.Zp
         layers = layout.layers
         net.layers = <Layer*>calloc(len(layers), sizeof(Layer))
         if net.layers == NULL and layers:
@@ -110,6 +134,8 @@ cdef class Network:
         net.direct, net.A, net.Dp = "A" in offsets, offsets.get("A", 0), layout.Dp
         if net.conditioner == MADE:
             self.add_masks(layout)
+        if layout.latent is not None:
+            self.add_latents(layout)
 
     def __dealloc__(self):
         free(self.net.layers)
@@ -149,9 +175,45 @@ cdef class Network:
             net.cost += net.J * (self.dense[n - 1].until[m + 1] + (m if net.direct else 0))
         return 0
 
+    cdef int add_latents(self, layout) except -1:
+        """The nets around the latent vector."""
+        cdef Latents* at = &self.latents
+        latent, offsets, n_dense = layout.latent, layout.offsets, layout.latent.n_dense
+        at.E, at.Ep, at.n_dense, at.Y, at.Yp = latent.E, layout.Cp, n_dense, latent.J, layout.Jp
+        at.Hs, at.least = n_dense * at.Ep, latent.min_scale
+        if not (0 < n_dense <= DEPTH and at.E > 0 and at.Y >= 0 and at.E == self.net.C and at.Hs == self.net.Cs):
+            raise ValueError(f"layout must have latent nets of 1 to {<int>DEPTH} layers. Got {latent}.")
+        at.reads, at.prior, at.residual = latent.reads, latent.has_prior, latent.residual
+        at.smooth = not at.reads and latent.encoder == "smooth"
+        at.Ga = layout.Al if at.smooth else layout.Rp
+        (at.F_x, at.F_y, at.P_r, at.P_y, at.Q_x, at.Q_r, at.Q_a, at.Q_y, at.C_y, at.C_r, at.N_p, at.n_p, at.N_q, at.n_q,
+         at.A_in, at.A_rec, at.b_a, at.a_end, at.y0) = (offsets.get(name, 0) for name in (
+             "F_x", "F_y", "P_r", "P_y", "Q_x", "Q_r", "Q_a", "Q_y", "C_y", "C_r", "N_p", "n_p", "N_q", "n_q",
+             "A_in", "A_rec", "b_a", "a_end", "y0"))
+        for l in range(n_dense):
+            above = "" if l == 0 else f"_{l + 1}"
+            at.features.W[l], at.features.b[l] = offsets["F_x" + above], offsets["f_x" + above]
+            at.latent.W[l], at.latent.b[l] = offsets.get("F_y" + above, 0), offsets.get("f_y" + above, 0)
+            at.prior_net.W[l], at.prior_net.b[l] = offsets.get("P_h" + above, 0), offsets.get("p_h" + above, 0)
+            at.encoder.W[l], at.encoder.b[l] = offsets.get("Q_h" + above, 0), offsets.get("q_h" + above, 0)
+            at.context.W[l], at.context.b[l] = offsets.get("C_k" + above, 0), offsets.get("c_k" + above, 0)
+        self.net.latents = at
+        self.net.cost += at.E * (self.net.D + 5. * at.E + 6 * at.Y + 3 * self.net.R + 5. * at.E * (n_dense - 1))
+        return 0
+
     cdef Net bound(self) except *:
         """The network with the row of kernels in use."""
         cdef Net net = self.net
+        if net.latents != NULL:
+            raise ValueError("network must have no latent vector: the calls latent_... take one that has.")
+        net.row = find_row(_row_in_use)
+        return net
+
+    cdef Net bound_latent(self) except *:
+        """The same, of one with a latent vector."""
+        cdef Net net = self.net
+        if net.latents == NULL:
+            raise ValueError("network must have a latent vector.")
         net.row = find_row(_row_in_use)
         return net
 
