@@ -421,6 +421,10 @@ class Estimator(DensityMixin, BaseEstimator):
         finally:
             checkpoint.flush()
         self._put(self._in_orders(densities))
+        self._comment()
+
+    def _comment(self):
+        """Warn of what a fit came to."""
 
     def _race(self, starts, options, generator, n_threads, checkpoint, n_restarts=None):
         """Train a net of each start, each restart; pairs (trainer, start) up to the first that is interrupted."""

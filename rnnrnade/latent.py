@@ -1,7 +1,10 @@
 """Estimators with latent vectors: bounds and estimates of the log-density, codes, draws."""
 
+import warnings
+
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from .base import Estimator
 from .calls import reading
@@ -22,6 +25,7 @@ from .transforms import Chain, Linear
 
 __all__ = ["BoundFrames", "LatentStream"]
 
+COLLAPSED = 0.01  # nats a frame
 REPEATS = 10
 DRAWS = 16  # of a bound
 
@@ -125,7 +129,18 @@ class LatentVariables(Estimator):
         self._put(LatentDensity(Front(self._order(D), transform, self.dtype), LatentModel(layout, theta, noise_seed)))
         return self
 
-    # ---- estimates and bounds ---------------------------------------------------------------------------------------
+    def _comment(self):
+        kl = self.history_.get("kl", [])
+        if self._option("n_latent") and kl and kl[-1] < COLLAPSED:
+            warnings.warn(
+                f"the latent vectors say almost nothing: the encoder is {kl[-1]:.2g} nats a frame from the prior, so "
+                "this is in effect the net without them (n_latent=0). A longer kl_warmup, free_nats, or a frame with "
+                "n_hidden=0 may help.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    # ---- estimates and bounds ----------------------------------------------------------------------------------
 
     def _scored(self, X, lengths=None, y=None):
         data = self._check(X, lengths)
@@ -312,7 +327,7 @@ class LatentVariables(Estimator):
         gradient, value = density.gradient(data, noise, objective == "importance", self._n_threads())
         return value, density.model.layout.views(gradient)
 
-    # ---- codes --------------------------------------------------------------------------------------------------------
+    # ---- codes -------------------------------------------------------------------------------------------------
 
     @reading
     def encode(self, X, *, lengths=None):
@@ -350,7 +365,7 @@ class LatentVariables(Estimator):
         data = self._check(X, lengths)
         return data.split(self._density.reconstructed(data, self._n_threads()))
 
-    # ---- draws --------------------------------------------------------------------------------------------------------
+    # ---- draws -------------------------------------------------------------------------------------------------
 
     def _named(self, draws):
         if not self._gives_tables():

@@ -6,11 +6,11 @@ Design
 given (-0 as 0).  So an estimate is the same bits alone, in any batch, for any number of threads and, with an encoder
 that does not read the future, as a beginning of a longer sequence; sequences that begin alike part where they differ.
 
-*Estimates.*  Where the encoder does not read the future, a particle filter: particles draw their latent vectors from the
-encoder, are weighed (B4), and resampled where the effective number falls below half of them (C. J. Maddison and others,
-Filtering variational objectives, 2017).  One that does reads what is to come into each draw, so resampling would only
-lose: whole sequences are weighed (importance sampling).  The mean weight is unbiased for the density; its logarithm is
-low on average.
+*Estimates.*  Where the encoder does not read the future, a particle filter: particles draw their latent vectors from
+the encoder, are weighed (B4), and resampled where the effective number falls below half of them (C. J. Maddison and
+others, Filtering variational objectives, 2017).  One that does reads what is to come into each draw, so resampling
+would only lose: whole sequences are weighed (importance sampling).  The mean weight is unbiased for the density; its
+logarithm is low on average.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import numpy as np
 from .checks import allocated, check_finite
 from .density import Fitted
 from .front import Reader
-from .latent_model import LatentModel
+from .latent_model import LatentModel, repeated
 
 HELD = 1 << 14  # draws of frames that are held at a time
 
@@ -168,7 +168,7 @@ class LatentDensity(Fitted):
         """Whether there is no latent vector."""
         return self.model.latent.J == 0
 
-    # ---- noise ----------------------------------------------------------------------------------------------------
+    # ---- noise -------------------------------------------------------------------------------------------------
 
     def _of_frames(self, data, K, repeat=0, rows=None):
         """(noise (m, K, J), uniform (m,)) of the frames `rows`, those of whole sequences."""
@@ -195,13 +195,11 @@ class LatentDensity(Fitted):
 
     def _copies(self, e, data, first, end, noise):
         """K copies of sequences first ... end - 1, one behind the other: (e, offsets, noise (K m, J))."""
-        a, b = data.offsets[first], data.offsets[end]
-        K, m = noise.shape[1], b - a
-        inside = data.offsets[first:end] - a
-        offsets = np.append((np.arange(K)[:, None] * m + inside).ravel(), K * m).astype(np.int64)
-        return np.tile(e[a:b], (K, 1)), offsets, np.ascontiguousarray(noise.swapaxes(0, 1)).reshape(K * m, -1)
+        a, b, K = data.offsets[first], data.offsets[end], noise.shape[1]
+        copies, offsets = repeated(e[a:b], data.offsets[first : end + 1] - a, K)
+        return copies, offsets, np.ascontiguousarray(noise.swapaxes(0, 1)).reshape(K * (b - a), -1)
 
-    # ---- estimates --------------------------------------------------------------------------------------------------
+    # ---- estimates ---------------------------------------------------------------------------------------------
 
     def frames(self, data, n_threads=1, n_particles=64, repeat=0):
         """Log-density of each frame given its past, in nats, in the units of X, as estimated (exact where there is no
@@ -286,21 +284,18 @@ class LatentDensity(Fitted):
         return self.front.back(mean)
 
     def gradient(self, data, noise, importance, n_threads=1):
-        """(gradient of the total bound by the flat parameters, its value): that of one draw, or, with `importance`, that
-        of the draws of noise (K, M, J) together."""
+        """(gradient of the total bound by the flat parameters, its value): that of one draw, or, with `importance`,
+        that of the draws of noise (K, M, J) together."""
         e, jacobian = self.encode(data)
         K = len(noise)
+        numbers = np.ascontiguousarray(noise.reshape(K * len(e), -1), self.model.dtype)
+        weight = np.ones(len(e), self.model.dtype)
         gradient, frames, _ = self.model.gradient(
-            e, data.offsets, np.ones(len(e), self.model.dtype),
-            noise=np.ascontiguousarray(noise.reshape(K * len(e), -1), self.model.dtype), n_samples=K, n_threads=n_threads,
-        )  # fmt: skip
+            e, data.offsets, weight, noise=numbers, n_samples=K, sampled=importance, n_threads=n_threads
+        )
         value = frames.sum()
         if importance:
-            copies = np.tile(e, (K, 1))
-            offsets = np.concatenate([data.offsets[:-1] + k * len(e) for k in range(K)] + [[K * len(e)]]).astype(
-                np.int64
-            )
-            numbers = np.ascontiguousarray(noise.reshape(K * len(e), -1), self.model.dtype)
+            copies, offsets = repeated(e, data.offsets, K)
             log_w = self.model.forward(copies, offsets, numbers, n_threads=n_threads).log_weight
             value = log_mean(np.add.reduceat(log_w, offsets[:-1]).reshape(K, -1), 0).sum()
         if jacobian is not None:
@@ -308,7 +303,7 @@ class LatentDensity(Fitted):
         check_finite("the gradient", gradient, lambda i: "of the parameters")
         return gradient, float(value)
 
-    # ---- draws --------------------------------------------------------------------------------------------------------
+    # ---- draws -------------------------------------------------------------------------------------------------
 
     def draw(self, n_samples, n_frames, generator, given=None, n_particles=64, n_threads=1):
         """Draw sequences (n_samples, n_frames, D) from the model, after `given`, one sequence, if there is one: then

@@ -90,6 +90,12 @@ class Steps:
         return packed
 
 
+def repeated(x, offsets, n):
+    """n copies of packed sequences, one behind the other: (x, offsets)."""
+    begins = (np.arange(n)[:, None] * len(x) + offsets[:-1]).ravel()
+    return np.tile(x, (n, 1)), np.append(begins, n * len(x)).astype(np.int64)
+
+
 class LatentModel(Network):
     """A network with a latent vector, on packed frames.
 
@@ -182,7 +188,7 @@ class LatentModel(Network):
             after = np.zeros((j - i, lay.Zp), dtype) if lay.Zp else None
             _core.latent_forward(
                 self.network, self.theta, batch, part["reconstruction"], part["divergence"], part["ratio"],
-                part.get("dims"), part.get("normals"), part.get("latent"), part.get("context"), part.get("parameters"), after, n_threads,
+                *(part.get(name) for name in ("dims", "normals", "latent", "context", "parameters")), after, n_threads,
             )  # fmt: skip
             for name, array in part.items():
                 found[name][rows] = steps.back(array)
@@ -195,7 +201,8 @@ class LatentModel(Network):
         return self.forward(x, offsets, self.fixed_noise(len(x)), dims=dims, n_threads=n_threads)
 
     def gradient(
-        self, x, offsets, weight, *, noise, initial=None, kl_weight=1.0, free_nats=0.0, n_samples=1, out=None, n_threads=1
+        self, x, offsets, weight, *, noise, initial=None, kl_weight=1.0, free_nats=0.0, n_samples=1, sampled=False,
+        out=None, n_threads=1,
     ):  # fmt: skip
         """Gradient of sum_i weight_i (log p_i - kl_weight KL_i) by the flat parameters, and the terms of each frame.
 
@@ -210,6 +217,8 @@ class LatentModel(Network):
             With n_samples > 1 one for all frames of a sequence.
         noise : ndarray of shape (n_samples M, J), of the model's type
             All frames of the first draw, then those of the second, and so on.
+        sampled : bool
+            With one draw, too, the gradient of the logarithm of its weight, in which the divergence is sampled.
         kl_weight, free_nats : float
             Of the divergence; and its mean of a latent number below which this number is not pressed.
 
@@ -223,8 +232,8 @@ class LatentModel(Network):
         M, N, K = len(x), len(offsets) - 1, n_samples
         gradient = np.empty_like(self.theta) if out is None else out
         if K > 1:
-            x, weight = np.tile(x, (K, 1)), np.tile(weight, K)
-            offsets = np.concatenate([offsets[:-1] + k * M for k in range(K)] + [[K * M]]).astype(np.int64)
+            x, offsets = repeated(x, offsets, K)
+            weight = np.tile(weight, K)
             if initial is not None:
                 initial = np.tile(initial[0], (K, 1)), np.tile(initial[1], K)
             scores = self.forward(x, offsets, noise, initial=initial, n_threads=n_threads)
@@ -237,13 +246,13 @@ class LatentModel(Network):
         press = (kl_weight * weight).astype(self.dtype)
         _core.latent_gradient(
             self.network, gradient, *terms, self.theta, self._frames(x, steps, noise, initial), steps.taken(weight),
-            steps.taken(press), free_nats, K > 1, n_threads,
+            steps.taken(press), free_nats, sampled or K > 1, n_threads,
         )  # fmt: skip
         reconstruction, divergence, _ = (steps.back(one)[:M] for one in terms)
         return gradient, reconstruction - divergence, divergence
 
     def noise(self, frames, options, generator, update):
-        """What a training batch asks of `gradient`: the noise, and the weight of the divergence after `update` updates."""
+        """What a training batch asks of `gradient`: the noise, and how the divergence weighs after `update` updates."""
         K = options.n_importance
         warm = min(1.0, update / options.kl_warmup) if options.kl_warmup else 1.0
         return {

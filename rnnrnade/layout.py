@@ -225,8 +225,8 @@ class Layout:
 
     @property
     def C(self):
-        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r; with a latent
-        vector, the last layer of a net."""
+        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r; with a
+        latent vector, the last layer of a net."""
         return self.latent.E if self.latent else self.R
 
     @property

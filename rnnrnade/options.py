@@ -206,7 +206,7 @@ n_components : int, default=1
 n_hidden : int or tuple of int, default=0
     How a frame goes on from its context: 0, its dimensions are independent given the latent vector; more, by the
     hidden units of an RNADE or NADE; a tuple, by the layers of a MADE.
-conditional : {HEADS}, default="gaussian"
+conditional : {"gaussian", "laplace", "logistic", "student", "bernoulli"}, default="gaussian"
     "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components.
 components : {"dimension", "frame"}, default="dimension"
     "frame": one mixture over the whole frame, as for `RNNGMM`.
@@ -225,9 +225,7 @@ free_nats : float, default=0.0
     Mean divergence of a latent number per frame below which training does not press it down; >= 0.
 n_importance : int, default=1
     Draws of each sequence or row in training; > 1: the importance-weighted bound of Burda, Grosse and Salakhutdinov
-    (2016), which is tighter and takes as many times as long.""".replace(
-        "HEADS", ", ".join(f'"{name}"' for name in HEADS)
-    ),
+    (2016), which is tighter and takes as many times as long.""",
     "recurrence": """
 n_recurrent : int, default=100
     Recurrent units in each layer; >= 1.
