@@ -617,12 +617,12 @@ def linear_gaussian_frames(
     def step(states, x_t):
         return reference._step(walk, np.maximum(p["F_x"] @ x_t + p["f_x"], 0.0), states, cell)
 
-    def moments(states):
-        """The means of y^t and of x^t"""
+    def mean(states):
+        """E x^t"""
         r = states[-1][:R]
         mu_p = p["M_p"] @ np.maximum(p["P_r"] @ r + p["p_h"], 0.0) + p["m_p"] if recurrent else np.zeros(J)
         b_r = W_mu[:, of_context] @ np.maximum(p["C_r"] @ r + p["c_k"], 0.0)[of_context] if R else 0.0
-        return mu_p, W @ mu_p + b + b_r
+        return W @ mu_p + b + b_r
 
     walk = {name: value for name, value in p.items() if name.startswith(("W_in", "W_rec", "b_r", "r0", "c0"))}
     walk |= {"r0": np.zeros(0)} if not R else {}
@@ -632,7 +632,7 @@ def linear_gaussian_frames(
     def log_density(x):
         states, total = start, 0.0
         for x_t in x:
-            total += _log_normal_full(x_t, moments(states)[1], covariance)
+            total += _log_normal_full(x_t, mean(states), covariance)
             states = step(states, x_t)
         return total
 
@@ -644,8 +644,7 @@ def linear_gaussian_frames(
     def draw(generator, T):
         states, x = start, []
         for _ in range(T):
-            mu_p, mean = moments(states)
-            x.append(mean + W @ (sigma_p * generator.standard_normal(J)) + psi * generator.standard_normal(D))
+            x.append(mean(states) + W @ (sigma_p * generator.standard_normal(J)) + psi * generator.standard_normal(D))
             states = step(states, x[-1])
         return np.array(x)
 
@@ -659,7 +658,8 @@ def linear_gaussian_states(*, encoder="filter", residual=False, cell="tanh", n_d
     """y^t = A y^{t-1} + q u^t,  x^t = C y^t + psi v^t,  D = 3, J = 2, y^0 = 0, as an SRNN: Kalman's likelihood.
 
     "filter": the mean of p(y^t | y^{t-1}, x^t) and the best diagonal scale. "smooth": those of p(y^t | y^{t-1}, x^t..)
-    far from the end of a sequence. (S2)'s tanh is linear to the order of small^2; so its cell is tanh where smooth.
+    far from the end of a sequence. (S2)'s tanh is linear to the order of small^2, so that the cell is tanh where
+    smooth; a tanh whose last digits are absolute, not relative, needs a larger `small`.
     """
     D, J, E, R, floor = 3, 2, 6, 3, 1e-3
     A, q, psi = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([0.5, 0.4]), np.array([0.5, 0.6, 0.7])
@@ -667,9 +667,8 @@ def linear_gaussian_states(*, encoder="filter", residual=False, cell="tanh", n_d
     seen, Q_inv = C.T @ np.diag(psi**-2) @ C, np.diag(q**-2)  # precisions of y^t by x^t and by y^{t-1}
     ahead, back = seen, np.zeros((J, J))
     if encoder == "smooth":
-        for _ in range(
-            500
-        ):  # p(x^t.. | y^t) ~ exp(-y' ahead y / 2 + eta^t' y),  eta^t = C' Psi^-1 x^t + back eta^{t+1}
+        # p(x^t.. | y^t) ~ exp(-y' ahead y / 2 + eta^t' y),  eta^t = C' Psi^-1 x^t + back eta^{t+1}
+        for _ in range(500):
             S = np.linalg.inv(Q_inv + ahead)
             ahead = seen + A.T @ (Q_inv - Q_inv @ S @ Q_inv) @ A
         back = A.T @ Q_inv @ np.linalg.inv(Q_inv + ahead)
