@@ -246,10 +246,10 @@ def _next(p, frame, choices, states):
     return reference._step(p, np.concatenate([frame["e"], frame["g"]]), states, choices.cell)  # (V6)
 
 
-def _frames(p, x, noise, y, choices, state):
-    """All frames completed, and the state behind them."""
+def _frames(p, x, noise, y, choices, state, known=None):
+    """All frames completed, and the state behind them; `known`, where the same x had it before."""
     states, y_prev = _start(p, choices, state)
-    known, last = _known(p, np.asarray(x, np.float64), choices, states)
+    known, last = known or _known(p, np.asarray(x, np.float64), choices, states)
     frames = []
     for t, frame in enumerate(known):
         noise_t, y_t = None if noise is None else noise[t], None if y is None else y[t]
@@ -292,8 +292,10 @@ def latent_bound(parameters, x, noise, *, y=None, state=None, **choices):
     """
     choices = Choices(**choices)
     p = _prepared(parameters, choices)
-    frames, state = _frames(p, x, noise, y, choices, state)
+    return _bound(p, *_frames(p, x, noise, y, choices, state), choices)
 
+
+def _bound(p, frames, state, choices):
     def rows(values, *shape):
         return np.array(list(values)).reshape(len(frames), *shape)
 
@@ -312,9 +314,18 @@ def latent_bound(parameters, x, noise, *, y=None, state=None, **choices):
     )
 
 
+def latent_log_weights(parameters, x, noise, **choices):
+    """log w_k of each draw, (K,), for noise (K, T, J)                                                 (B3)"""
+    choices = Choices(**choices)
+    p = _prepared(parameters, choices)
+    known = _known(p, np.asarray(x, np.float64), choices, _start(p, choices, None)[0])
+    frames = [_frames(p, x, of_draw, None, choices, None, known) for of_draw in noise]
+    return np.array([_bound(p, *of_draw, choices).log_weight for of_draw in frames])
+
+
 def latent_importance(parameters, x, noise, **choices):
     """log mean_k w_k for noise (K, T, J)                                                              (B4)"""
-    log_w = np.array([latent_bound(parameters, x, of_draw, **choices).log_weight for of_draw in noise])
+    log_w = latent_log_weights(parameters, x, noise, **choices)
     return logsumexp(log_w) - np.log(len(log_w))
 
 
@@ -467,7 +478,7 @@ def _encoder_backward(p, g, frames, of_frames, choices):
 
 def latent_importance_gradient(parameters, x, noise, **choices):
     """The derivative of `latent_importance`: each draw's sweep times its share of the weights."""
-    log_w = np.array([latent_bound(parameters, x, of_draw, **choices).log_weight for of_draw in noise])
+    log_w = latent_log_weights(parameters, x, noise, **choices)
     share = np.exp(log_w - logsumexp(log_w))
     sweeps = [latent_gradient(parameters, x, of_draw, objective="log_weight", **choices) for of_draw in noise]
     return {name: sum(s * sweep[name] for s, sweep in zip(share, sweeps, strict=True)) for name in parameters}
@@ -654,16 +665,16 @@ def linear_gaussian_frames(
     return Known(p, choices | ({"cell": cell} if R else {}), log_density, gap, draw)
 
 
-def linear_gaussian_states(*, encoder="filter", residual=False, cell="tanh", n_dense=1, small=1e-6):
-    """y^t = A y^{t-1} + q u^t,  x^t = C y^t + psi v^t,  D = 3, J = 2, y^0 = 0, as an SRNN: Kalman's likelihood.
+def linear_gaussian_states(D=3, *, encoder="filter", residual=False, cell="tanh", n_dense=1, small=1e-6):
+    """y^t = A y^{t-1} + q u^t,  x^t = C y^t + psi v^t,  D <= 3, J = 2, y^0 = 0, as an SRNN: Kalman's likelihood.
 
     "filter": the mean of p(y^t | y^{t-1}, x^t) and the best diagonal scale. "smooth": those of p(y^t | y^{t-1}, x^t..)
     far from the end of a sequence. (S2)'s tanh is linear to the order of small^2, so that the cell is tanh where
     smooth; a tanh whose last digits are absolute, not relative, needs a larger `small`.
     """
-    D, J, E, R, floor = 3, 2, 6, 3, 1e-3
-    A, q, psi = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([0.5, 0.4]), np.array([0.5, 0.6, 0.7])
-    C = np.random.default_rng(0).standard_normal((D, J))
+    J, E, R, floor = 2, 6, 3, 1e-3
+    A, q, psi = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([0.5, 0.4]), np.array([0.5, 0.6, 0.7])[:D]
+    C = np.random.default_rng(0).standard_normal((3, J))[:D]
     seen, Q_inv = C.T @ np.diag(psi**-2) @ C, np.diag(q**-2)  # precisions of y^t by x^t and by y^{t-1}
     ahead, back = seen, np.zeros((J, J))
     if encoder == "smooth":
