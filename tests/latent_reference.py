@@ -246,10 +246,10 @@ def _next(p, frame, choices, states):
     return reference._step(p, np.concatenate([frame["e"], frame["g"]]), states, choices.cell)  # (V6)
 
 
-def _frames(p, x, noise, y, choices, state):
-    """All frames completed, and the state behind them."""
+def _frames(p, x, noise, y, choices, state, known=None):
+    """All frames completed, and the state behind them; `known`, where the same x had it before."""
     states, y_prev = _start(p, choices, state)
-    known, last = _known(p, np.asarray(x, np.float64), choices, states)
+    known, last = known or _known(p, np.asarray(x, np.float64), choices, states)
     frames = []
     for t, frame in enumerate(known):
         noise_t, y_t = None if noise is None else noise[t], None if y is None else y[t]
@@ -292,8 +292,10 @@ def latent_bound(parameters, x, noise, *, y=None, state=None, **choices):
     """
     choices = Choices(**choices)
     p = _prepared(parameters, choices)
-    frames, state = _frames(p, x, noise, y, choices, state)
+    return _bound(p, *_frames(p, x, noise, y, choices, state), choices)
 
+
+def _bound(p, frames, state, choices):
     def rows(values, *shape):
         return np.array(list(values)).reshape(len(frames), *shape)
 
@@ -312,9 +314,18 @@ def latent_bound(parameters, x, noise, *, y=None, state=None, **choices):
     )
 
 
+def latent_log_weights(parameters, x, noise, **choices):
+    """log w_k of each draw, (K,), for noise (K, T, J)                                                 (B3)"""
+    choices = Choices(**choices)
+    p = _prepared(parameters, choices)
+    known = _known(p, np.asarray(x, np.float64), choices, _start(p, choices, None)[0])
+    frames = [_frames(p, x, of_draw, None, choices, None, known) for of_draw in noise]
+    return np.array([_bound(p, *of_draw, choices).log_weight for of_draw in frames])
+
+
 def latent_importance(parameters, x, noise, **choices):
     """log mean_k w_k for noise (K, T, J)                                                              (B4)"""
-    log_w = np.array([latent_bound(parameters, x, of_draw, **choices).log_weight for of_draw in noise])
+    log_w = latent_log_weights(parameters, x, noise, **choices)
     return logsumexp(log_w) - np.log(len(log_w))
 
 
@@ -467,7 +478,311 @@ def _encoder_backward(p, g, frames, of_frames, choices):
 
 def latent_importance_gradient(parameters, x, noise, **choices):
     """The derivative of `latent_importance`: each draw's sweep times its share of the weights."""
-    log_w = np.array([latent_bound(parameters, x, of_draw, **choices).log_weight for of_draw in noise])
+    log_w = latent_log_weights(parameters, x, noise, **choices)
     share = np.exp(log_w - logsumexp(log_w))
     sweeps = [latent_gradient(parameters, x, of_draw, objective="log_weight", **choices) for of_draw in noise]
     return {name: sum(s * sweep[name] for s, sweep in zip(share, sweeps, strict=True)) for name in parameters}
+
+
+# ---- the marginal by quadrature ------------------------------------------------------------------------------
+
+
+def latent_log_marginal(parameters, x, *, limit=8.0, nodes=121, **choices):
+    """log p(x) for J = 1 by the trapezoid rule over each y^t in [-limit, limit]; nodes^T evaluations: T <= 2.
+
+    The kinks of relu limit its error to the square of the step.
+    """
+    choices = Choices(**choices)
+    p = _prepared(parameters, choices)
+    states, y_prev = _start(p, choices, None)
+    known, _ = _known(p, np.asarray(x, np.float64), choices, states)
+    grid, step = np.linspace(-limit, limit, nodes, retstep=True)
+
+    def rest(t, states, y_prev):
+        """log p(x^t.. | what was before)"""
+        if t == len(known):
+            return 0.0
+        terms = []
+        for y in grid[:, None]:
+            f = _latent(p, known[t], choices, states, y_prev, None, y)
+            after = rest(t + 1, _next(p, f, choices, states), y)
+            terms.append(f["log_p"] + log_normal(y, f["mu_p"], f["sigma_p"]) + after)
+        return logsumexp(np.array(terms)) + np.log(step)
+
+    return rest(0, states, y_prev)
+
+
+# ---- models whose likelihood is known ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    parameters: dict
+    choices: dict  # of `latent_bound`
+    log_density: callable  # of x (T, D): log p(x)
+    gap: callable  # of x: log p(x) less the mean of the bound over the noise
+    draw: callable  # of a generator and T: x (T, D)
+
+
+# A net of relu units is linear where it has two for each number v: max(v, 0) and max(-v, 0).
+
+
+def _split(A, E):
+    """(E, n): units that hold the two parts of A v, for A (m, n) and 2 m <= E, and zeros"""
+    return np.concatenate([A, -A, np.zeros((E - 2 * len(A), A.shape[1]))])
+
+
+def _joined(A, E):
+    """(.., E): what reads A v from the two parts of v (n,), for A (.., n) and 2 n <= E"""
+    return np.concatenate([A, -A, np.zeros((*A.shape[:-1], E - 2 * A.shape[-1]))], axis=-1)
+
+
+def _raw_scale(sigma, floor):
+    """softplus^-1(sigma - floor)"""
+    return np.log(np.expm1(sigma - floor))
+
+
+def _linear_gaussian_frame(p, W_mu, b, psi, E):
+    """Adds x ~ N(W_mu k + b, psi) to the parameters, W_mu (D, E)."""
+    p |= {"b_alpha": np.zeros((len(b), 1)), "b_mu": b[:, None], "b_sigma": np.log(psi)[:, None]}
+    p |= {"W_alpha": np.zeros((len(b), 1, E)), "W_mu": W_mu[:, None], "W_sigma": np.zeros((len(b), 1, E))}
+
+
+def _deeper(p, n_dense, E):
+    """Adds layers to all nets that change nothing: relu(I h) = h where h >= 0."""
+    for matrix, bias in LAYERS.values():
+        for k in range(2, n_dense + 1) if bias in p else ():
+            p |= {f"{matrix}_{k}": np.eye(E), f"{bias}_{k}": np.zeros(E)}
+
+
+def _log_normal_full(x, mean, covariance):
+    d = x - mean
+    return -0.5 * (d @ np.linalg.solve(covariance, d) + np.linalg.slogdet(2.0 * np.pi * covariance)[1])
+
+
+def _kl_full(mean_q, covariance_q, mean_p, covariance_p):
+    d, ratio = mean_p - mean_q, np.linalg.solve(covariance_p, covariance_q)
+    return 0.5 * (np.trace(ratio) + d @ np.linalg.solve(covariance_p, d) - len(d) - np.linalg.slogdet(ratio)[1])
+
+
+def linear_gaussian_frames(
+    generator,
+    D,
+    J,
+    R=0,
+    *,
+    cell="tanh",
+    n_layers=1,
+    n_dense=1,
+    prior="recurrent",
+    residual=False,
+    off=0.0,
+    min_latent_scale=1e-3,
+):
+    """x^t = W y^t + b(r^{t-1}) + psi u^t,  y^t ~ N(mu_p(r^{t-1}), sigma_p),  no latent in r: any cell, J <= D.
+
+    A VAE (R = 0; b and mu_p constant) is factor analysis, a VRNN has W_in of zeros for g. W' Psi^-1 W is diagonal, so
+    that the encoder is the posterior if `off` is 0; else its mean, its slope by x and its scale are off by that much.
+    """
+    n, floor = 3, min_latent_scale
+    m = 2 * max(D, J)  # units for the two parts of x or y; then n of the prior, n of the context
+    E, of_prior, of_context = m + 2 * n, slice(m, m + n), slice(m + n, m + 2 * n)
+    recurrent = prior == "recurrent" and R > 0
+
+    def normal(*shape, scale=1.0):
+        return scale * generator.standard_normal(shape)
+
+    psi, b, size = generator.uniform(0.5, 1.0, D), normal(D), generator.uniform(0.5, 2.0, J)
+    W = psi[:, None] * np.linalg.qr(normal(D, J))[0] * size
+    sigma_p = generator.uniform(0.5, 1.5, J) if recurrent else np.ones(J)
+    sigma = (sigma_p**-2 + size**2) ** -0.5  # of the posterior, whose mean is mu_p + G (x - b - W mu_p)
+    G = (sigma**2)[:, None] * W.T / psi**2
+    tilt, shift, stretch = off * normal(J, D, scale=0.3), off * normal(J), np.exp(off * normal(J, scale=0.5))
+
+    p = {"F_x": normal(E, D), "f_x": normal(E, scale=0.3), "F_y": _split(np.eye(J), E), "f_y": np.zeros(E)}
+    p["F_x"][:m], p["f_x"][:m] = _split(np.eye(D), m), 0.0  # what is left are features for the recurrence
+    p |= {"C_y": np.diag(np.arange(E) < m).astype(float), "c_k": np.zeros(E)}
+    p |= {"Q_x": np.diag(np.arange(E) < m).astype(float), "q_h": np.zeros(E), "M_q": _joined(G + tilt, E)}
+    p |= {"S_q": np.zeros((J, E)), "s_q": _raw_scale(stretch * sigma, floor), "m_q": shift - G @ b}
+    W_mu = _joined(W, E)
+    if R:
+        gates, first = CELLS[cell].gates * R, CELLS[cell].first
+        for end in ("", *(f"_{k}" for k in range(2, n_layers + 1))):
+            p["W_in" + end] = normal(gates, R if end else E, scale=0.3)
+            p |= {"W_rec" + end: normal(gates, R, scale=0.5 * R**-0.5), "b_r" + end: normal(gates, scale=0.3)}
+            p |= {name + end: normal(R, scale=0.5) for name in first}
+        p |= {"C_r": np.zeros((E, R)), "Q_r": np.zeros((E, R))}
+        p["C_r"][of_context], p["c_k"][of_context], W_mu[:, of_context] = normal(n, R), normal(n), normal(D, n)
+        p["Q_r"][of_context], p["q_h"][of_context] = p["C_r"][of_context], p["c_k"][of_context]
+        p["M_q"][:, of_context] = -G @ W_mu[:, of_context]
+    if recurrent:
+        p |= {"P_r": np.zeros((E, R)), "p_h": np.zeros(E), "M_p": np.zeros((J, E)), "S_p": np.zeros((J, E))}
+        p |= {"m_p": normal(J), "s_p": _raw_scale(sigma_p, floor)}
+        p["P_r"][of_prior], p["p_h"][of_prior], p["M_p"][:, of_prior] = normal(n, R), normal(n), normal(J, n)
+        p["Q_r"][of_prior], p["q_h"][of_prior] = p["P_r"][of_prior], p["p_h"][of_prior]
+        own = (0.0 if residual else np.eye(J)) - G @ W
+        p["M_q"][:, of_prior], p["m_q"] = own @ p["M_p"][:, of_prior], p["m_q"] + own @ p["m_p"]
+    _linear_gaussian_frame(p, W_mu, b, psi, E)
+    _deeper(p, n_dense, E)
+
+    def step(states, x_t):
+        return reference._step(walk, np.maximum(p["F_x"] @ x_t + p["f_x"], 0.0), states, cell)
+
+    def mean(states):
+        """E x^t"""
+        r = states[-1][:R]
+        mu_p = p["M_p"] @ np.maximum(p["P_r"] @ r + p["p_h"], 0.0) + p["m_p"] if recurrent else np.zeros(J)
+        b_r = W_mu[:, of_context] @ np.maximum(p["C_r"] @ r + p["c_k"], 0.0)[of_context] if R else 0.0
+        return W @ mu_p + b + b_r
+
+    walk = {name: value for name, value in p.items() if name.startswith(("W_in", "W_rec", "b_r", "r0", "c0"))}
+    walk |= {"r0": np.zeros(0)} if not R else {}
+    start = reference._states(walk, (), cell if R else "tanh")[0]
+    covariance = W @ np.diag(sigma_p**2) @ W.T + np.diag(psi**2)
+
+    def log_density(x):
+        states, total = start, 0.0
+        for x_t in x:
+            total += _log_normal_full(x_t, mean(states), covariance)
+            states = step(states, x_t)
+        return total
+
+    def gap(x):
+        return sum(
+            _kl_full(tilt @ x_t + shift, np.diag((stretch * sigma) ** 2), np.zeros(J), np.diag(sigma**2)) for x_t in x
+        )
+
+    def draw(generator, T):
+        states, x = start, []
+        for _ in range(T):
+            x.append(mean(states) + W @ (sigma_p * generator.standard_normal(J)) + psi * generator.standard_normal(D))
+            states = step(states, x[-1])
+        return np.array(x)
+
+    if R:
+        p["W_in"] = np.concatenate([p["W_in"], np.zeros_like(p["W_in"])], axis=1)
+    choices = {"kind": "vrnn" if R else "vae", "min_latent_scale": floor, "residual": residual}
+    return Known(p, choices | ({"cell": cell} if R else {}), log_density, gap, draw)
+
+
+def linear_gaussian_states(D=3, *, encoder="filter", residual=False, cell="tanh", n_dense=1, small=1e-6):
+    """y^t = A y^{t-1} + q u^t,  x^t = C y^t + psi v^t,  D <= 3, J = 2, y^0 = 0, as an SRNN: Kalman's likelihood.
+
+    "filter": the mean of p(y^t | y^{t-1}, x^t) and the best diagonal scale. "smooth": those of p(y^t | y^{t-1}, x^t..)
+    far from the end of a sequence. (S2)'s tanh is linear to the order of small^2, so that the cell is tanh where
+    smooth; a tanh whose last digits are absolute, not relative, needs a larger `small`.
+    """
+    J, E, R, floor = 2, 6, 3, 1e-3
+    A, q, psi = np.array([[0.9, 0.2], [-0.2, 0.8]]), np.array([0.5, 0.4]), np.array([0.5, 0.6, 0.7])[:D]
+    C = np.random.default_rng(0).standard_normal((3, J))[:D]
+    seen, Q_inv = C.T @ np.diag(psi**-2) @ C, np.diag(q**-2)  # precisions of y^t by x^t and by y^{t-1}
+    ahead, back = seen, np.zeros((J, J))
+    if encoder == "smooth":
+        # p(x^t.. | y^t) ~ exp(-y' ahead y / 2 + eta^t' y),  eta^t = C' Psi^-1 x^t + back eta^{t+1}
+        for _ in range(500):
+            S = np.linalg.inv(Q_inv + ahead)
+            ahead = seen + A.T @ (Q_inv - Q_inv @ S @ Q_inv) @ A
+        back = A.T @ Q_inv @ np.linalg.inv(Q_inv + ahead)
+    S = np.linalg.inv(Q_inv + ahead)
+    from_past, sigma_q = S @ Q_inv @ A, np.diag(Q_inv + ahead) ** -0.5  # mu_q = from_past y^{t-1} + S eta^t
+
+    p = {"F_x": _split(np.eye(D), E), "f_x": np.zeros(E)}
+    gates = CELLS[cell].gates * R
+    p |= {"W_in": np.ones((gates, E)), "W_rec": np.eye(R)[np.arange(gates) % R], "b_r": np.zeros(gates)}  # not read
+    p |= {name: np.zeros(R) for name in CELLS[cell].first} | {"y0": np.zeros(J)}
+    p |= {"P_r": np.zeros((E, R)), "P_y": _split(np.eye(J), E), "p_h": np.zeros(E)}
+    p |= {"M_p": _joined(A, E), "m_p": np.zeros(J), "S_p": np.zeros((J, E)), "s_p": _raw_scale(q, floor)}
+    eta = np.concatenate([C.T @ np.diag(psi**-2), np.zeros((R - J, D))])  # the first J of a^t are small eta^t
+    if encoder == "smooth":
+        p |= {"A_in": small * np.concatenate([np.zeros((R, R)), _joined(eta, E)], axis=1), "a_end": np.zeros(R)}
+        p |= {"A_rec": np.pad(back, (0, R - J)), "b_a": np.zeros(R)}
+    else:
+        p |= {"A_r": np.zeros((R, R)), "A_x": small * _joined(eta, E), "b_a": np.zeros(R)}
+    own = from_past - A if residual else from_past
+    p |= {"Q_a": _split(np.pad(S / small, ((0, 0), (0, R - J))), E), "Q_y": _split(own, E), "q_h": np.zeros(E)}
+    p |= {"M_q": _joined(np.eye(J), E), "m_q": np.zeros(J), "S_q": np.zeros((J, E)), "s_q": _raw_scale(sigma_q, floor)}
+    p |= {"C_y": _split(np.eye(J), E), "C_r": np.zeros((E, R)), "c_k": np.zeros(E)}
+    _linear_gaussian_frame(p, _joined(C, E), np.zeros(D), psi, E)
+    _deeper(p, n_dense, E)
+
+    def log_density(x):
+        mean, P, total = np.zeros(J), np.zeros((J, J)), 0.0
+        for x_t in x:
+            mean, P = A @ mean, A @ P @ A.T + np.diag(q**2)
+            S = C @ P @ C.T + np.diag(psi**2)
+            total += _log_normal_full(x_t, C @ mean, S)
+            gain = P @ C.T @ np.linalg.inv(S)
+            mean, P = mean + gain @ (x_t - C @ mean), P - gain @ S @ gain.T
+        return total
+
+    def gap(x):
+        """KL(q || posterior) of all latents of x at once"""
+        T = len(x)
+        to_noise = np.eye(T * J) - np.kron(np.eye(T, k=-1), A)
+        precision = to_noise.T @ np.kron(np.eye(T), Q_inv) @ to_noise + np.kron(np.eye(T), seen)
+        eta = x @ np.diag(psi**-2) @ C
+        covariance = np.linalg.inv(precision)
+        mean = covariance @ eta.ravel()
+        for t in reversed(range(T - 1)):
+            eta[t] += back @ eta[t + 1]
+        path = np.linalg.inv(np.eye(T * J) - np.kron(np.eye(T, k=-1), from_past))
+        covariance_q = path @ np.diag(np.tile(sigma_q**2, T)) @ path.T
+        return _kl_full(path @ (eta @ S).ravel(), covariance_q, mean, covariance)
+
+    def draw(generator, T):
+        y, x = np.zeros(J), []
+        for _ in range(T):
+            y = A @ y + q * generator.standard_normal(J)
+            x.append(C @ y + psi * generator.standard_normal(D))
+        return np.array(x)
+
+    choices = {"kind": "srnn", "encoder": encoder, "residual": residual, "cell": cell, "min_latent_scale": floor}
+    return Known(p, choices, log_density, gap, draw)
+
+
+def idle_latents(generator, parameters, kind, J, *, encoder="filter", residual=False, n_dense=1, **choices):
+    """A model of `reference` with latents that nothing reads and whose encoder is the prior: (parameters, choices).
+
+    Its bound, its weights and its particle estimates are the log-density of that model. `choices` are those of
+    `reference.log_density_dims`. A VAE is made of a static model.
+    """
+    p = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+    D = p[reference.HEADS[choices["head"]].outputs[-1][1]].shape[0]
+    R, floor = p["r0"].size if kind != "vae" else 0, 1e-3
+    E = 2 * max(D, R, J) + 1
+
+    def normal(*shape):
+        return generator.standard_normal(shape)
+
+    p |= {"F_x": _split(np.eye(D), E), "f_x": np.zeros(E)}
+    if kind != "srnn":
+        p |= {"F_y": normal(E, J), "f_y": normal(E)}
+    p |= {"C_y": np.zeros((E, J if kind == "srnn" else E)), "c_k": np.zeros(E)}
+    prior = {"M": normal(J, E), "m": normal(J), "S": normal(J, E), "s": normal(J)}
+    if kind == "vae":  # N(0, I)
+        prior = {name: np.zeros_like(value) for name, value in prior.items()}
+        prior["s"] = np.full(J, _raw_scale(1.0, floor))
+        p |= {"Q_x": normal(E, E), "q_h": normal(E)}
+    else:
+        for name in [name for name in p if name.startswith("W_") and name[2:] in ("c", "b", "alpha", "mu", "sigma")]:
+            p[name] = _joined(p[name], E)  # k^t: the two parts of r^{t-1}
+        p |= {"C_r": _split(np.eye(R), E), "P_r": normal(E, R), "p_h": normal(E), "W_in": _joined(p["W_in"], E)}
+    if kind == "vrnn":
+        p["W_in"] = np.pad(p["W_in"], ((0, 0), (0, E)))
+        p |= {"Q_x": np.zeros((E, E)), "Q_r": p["P_r"], "q_h": p["p_h"]}
+    elif kind == "srnn":
+        p |= {"P_r": np.zeros((E, R)), "P_y": normal(E, J), "y0": normal(J)}
+        p |= {"Q_a": np.zeros((E, R)), "Q_y": p["P_y"], "q_h": p["p_h"]}
+        gates = CELLS[choices["cell"]].gates * R
+        if encoder == "filter":
+            p |= {"A_r": normal(R, R), "A_x": normal(R, E), "b_a": normal(R)}
+        else:
+            p |= {"A_in": normal(gates, R + E), "A_rec": normal(gates, R), "b_a": normal(gates)}
+            p |= dict(zip(("a_end", "a_end_c"), (normal(R) for _ in CELLS[choices["cell"]].first), strict=False))
+    _deeper(p, n_dense, E)
+    if kind != "vae":
+        p |= {name + "_p": value for name, value in prior.items()}
+    p |= {name + "_q": np.zeros_like(value) if residual and name in "Mm" else value for name, value in prior.items()}
+    if kind == "vae":
+        choices = {name: value for name, value in choices.items() if name != "cell"}
+    return p, choices | {"kind": kind, "encoder": encoder, "residual": residual, "min_latent_scale": floor}
