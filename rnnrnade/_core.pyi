@@ -116,6 +116,73 @@ def score_frame(
     x: NDArray[Real],  # (D,)
     state: NDArray[Real],  # (Sp,)
 ) -> float: ...
+
+class LatentFrames:
+    def __init__(
+        self,
+        x: NDArray[np.float32] | NDArray[np.float64],  # (M, D)
+        starts: NDArray[np.int64],  # (T + 1,)
+        noise: NDArray[np.float32] | NDArray[np.float64] | None,  # (M, n_latent)
+        given: NDArray[np.float32] | NDArray[np.float64] | None = None,  # (M, n_latent)
+        fresh: NDArray[np.uint8] | None = None,  # (N,)
+        initial: NDArray[np.float32] | NDArray[np.float64] | None = None,  # (N, Zp)
+    ) -> None: ...
+    @property
+    def x(self) -> NDArray[np.float32] | NDArray[np.float64]: ...
+    @property
+    def noise(self) -> NDArray[np.float32] | NDArray[np.float64] | None: ...
+    @property
+    def given(self) -> NDArray[np.float32] | NDArray[np.float64] | None: ...
+    @property
+    def initial(self) -> NDArray[np.float32] | NDArray[np.float64] | None: ...
+
+def latent_forward(
+    network: Network,
+    theta: NDArray[Real],  # (size,)
+    frames: LatentFrames,
+    log_density: NDArray[np.float64],  # (M,)
+    divergence: NDArray[np.float64],  # (M,)
+    ratio: NDArray[np.float64],  # (M,)
+    dims: NDArray[np.float64] | None = None,  # (M, D)
+    normals: NDArray[Real] | None = None,  # (M, 4, n_latent)
+    latent: NDArray[Real] | None = None,  # (M, n_latent)
+    context: NDArray[Real] | None = None,  # (M, C)
+    parameters: NDArray[Real] | None = None,  # (M, D, P)
+    last: NDArray[Real] | None = None,  # (N, Zp)
+    n_threads: int = 1,
+) -> None: ...
+def latent_gradient(
+    network: Network,
+    grad: NDArray[Real],  # (size,)
+    log_density: NDArray[np.float64],  # (M,)
+    divergence: NDArray[np.float64],  # (M,)
+    ratio: NDArray[np.float64],  # (M,)
+    theta: NDArray[Real],  # (size,)
+    frames: LatentFrames,
+    weight: NDArray[Real],  # (M,)
+    press: NDArray[Real],  # (M,)
+    free_nats: float = 0.0,
+    sampled: bool = False,
+    n_threads: int = 1,
+) -> None: ...
+def latent_prior(
+    network: Network,
+    latent: NDArray[Real],  # (n, n_latent)
+    context: NDArray[Real],  # (n, C)
+    theta: NDArray[Real],  # (size,)
+    state: NDArray[Real] | None,  # (n, Zp)
+    noise: NDArray[Real],  # (n, n_latent)
+    n_threads: int = 1,
+) -> None: ...
+def latent_sample(
+    network: Network,
+    x: NDArray[Real],  # (n, 1, D)
+    theta: NDArray[Real],  # (size,)
+    uniform: NDArray[Real],  # (n, 1, D)
+    noise: NDArray[Real],  # (n, 1, D)
+    context: NDArray[Real],  # (n, C)
+    n_threads: int = 1,
+) -> None: ...
 def causal(
     e: NDArray[np.float64],  # (M, D)
     u: NDArray[np.float64],  # (M, D)

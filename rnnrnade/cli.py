@@ -29,7 +29,7 @@ from .tables import SequenceBatch, quoted
 
 __all__ = ["main"]
 
-MODELS = ("RNNRNADE", "RNADE", "RNNNADE", "NADE", "RNNGMM", "RNNGauss", "RNNMADE", "MADE")
+MODELS = ("RNNRNADE", "RNADE", "RNNNADE", "NADE", "RNNGMM", "RNNGauss", "RNNMADE", "MADE", "VRNN", "SRNN", "VAE")
 MODELS = {name.lower(): name for name in MODELS}
 DATA_HELP = "frames: .csv, .tsv, .parquet or .npz, or - for standard input (see rnnrnade --help)"
 # What the options of `read_sequences` are called here.
@@ -160,6 +160,12 @@ OF_MODEL = (
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, such as alpha,mu,sigma,hidden"),
+    ("--latent", "n_latent", int, "vrnn, srnn, vae: numbers of the latent vector of a frame"),
+    ("--units", "n_units", int, "vrnn, srnn, vae: units of a dense layer"),
+    ("--dense", "n_dense", int, "vrnn, srnn, vae: dense layers of each net"),
+    ("--prior", "prior", str, "vrnn: recurrent or standard"),
+    ("--encoder", "encoder", str, "srnn: smooth or filter"),
+    ("--particles", "n_particles", int, "vrnn, srnn, vae: particles of an estimate of the log-density"),
     ("--activation", "activation", str, "activation of the hidden units: sigmoid or relu"),
     ("--conditional", "conditional", str, "family of the components, such as gaussian or laplace"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
@@ -183,6 +189,10 @@ OF_TRAINING = (
     ("--input-noise", "input_noise", float, "standard deviation of noise added to the recurrence's inputs in training"),
     ("--input-dropout", "input_dropout", float, "fraction of the recurrence's inputs set to zero in training"),
     ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
+    ("--kl-start", "kl_start", float, "vrnn, srnn, vae: first weight of the divergence from the prior"),
+    ("--kl-warmup", "kl_warmup", int, "vrnn, srnn, vae: updates until that weight is 1"),
+    ("--free-nats", "free_nats", float, "vrnn, srnn, vae: divergence of a latent number that costs nothing"),
+    ("--importance", "n_importance", int, "vrnn, srnn, vae: draws of each sequence in training"),
     ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
     ("--validate-every", "validate_every", int, "updates between validations (default: an epoch, at least 20)"),
     ("--patience", "patience", int, "validations without a better score before training stops"),
@@ -275,7 +285,8 @@ def _parser():
     group.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
         help="rnnrnade, rnngmm, rnngauss and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and "
-        "made for either (--conditional); those without 'rnn' treat every frame by itself (default: %(default)s)",
+        "made for either (--conditional); those without 'rnn' treat every frame by itself; vrnn, srnn and, for frames by "
+        "themselves, vae: latent vectors behind the frames, estimates of their densities (default: %(default)s)",
     )  # fmt: skip
     constructor_options(group, OF_MODEL)
     constructor_options(sub.add_argument_group("training"), OF_TRAINING)
@@ -407,6 +418,8 @@ def _score(args):
     if args.dims and args.per != "frame":
         raise Refusal("--dims needs --per frame.")
     estimator = _load(args.model, args.jobs)
+    if args.dims:
+        _needs_dimensions(estimator, "--dims", args.model)
     gaps = getattr(estimator, "missing", None) is not None
     data = _matched(_frames(args, args.data, gaps), *_features(estimator), args.model)
     with _refused(data.name, data):
@@ -437,6 +450,7 @@ def _explain(args):
     if args.top < 1 or args.features < 1:
         raise Refusal("--top and --features must be at least 1.")
     estimator = _load(args.model, args.jobs)
+    _needs_dimensions(estimator, "explain", args.model)
     data = _matched(_frames(args, args.data), *_features(estimator), args.model)
     numbered = SequenceBatch(data.sequences, feature_names=data.sequences.feature_names)  # not called by their keys
     with _refused(data.name, data):
@@ -538,6 +552,12 @@ def _load(path, jobs=None):
     with _refused(path):
         estimator = load_estimator(path)
         return estimator.set_params(n_jobs=jobs) if jobs is not None else estimator
+
+
+def _needs_dimensions(estimator, what, path):
+    if not hasattr(estimator, "score_dims"):
+        kind = type(estimator).__name__
+        raise Refusal(f"{what} needs densities of dimensions: {path} holds a {kind}, which estimates those of frames.")
 
 
 def _is_recurrent(estimator):

@@ -1,6 +1,7 @@
 """Estimators with latent vectors: bounds and estimates of the log-density, codes, draws."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import clone
@@ -28,6 +29,13 @@ __all__ = ["BoundFrames", "LatentStream"]
 COLLAPSED = 0.01  # nats a frame
 REPEATS = 10
 DRAWS = 16  # of a bound
+
+
+def _without_hidden_units(head, arrays):
+    """The parameters, without numbers, that a frame without hidden units has."""
+    D, *K = next(arrays[b] for _, b, _ in head.outputs.values() if b in arrays).shape
+    names = [V for V, _, _ in head.outputs.values() if V is not None]
+    return {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D)} | {V: np.zeros((D, 0, *K)) for V in names}
 
 
 class LatentVariables(Estimator):
@@ -90,6 +98,8 @@ class LatentVariables(Estimator):
             For names or shapes that are missing, unknown, or contradict each other or the options.
         """
         owner, arrays, own = cls.__name__, as_arrays(parameters), cls._parameter_constraints
+        if len(arrays.get("W_c", [0])) == 0:  # of no hidden units
+            del arrays["W_c"]
         unknown = set(options) - set(own)
         if unknown:
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
@@ -104,6 +114,8 @@ class LatentVariables(Estimator):
         }  # fmt: skip
         head = HEADS[options.get("conditional", fixed["conditional"])]
         shared = arrays.get("b_alpha", np.empty((1, 1))).ndim == 1
+        if not shared and "W" not in arrays:  # dimensions that are independent given the context
+            arrays |= _without_hidden_units(head, arrays)
         frame = "shared" if shared else "nade" if "rho" in arrays else "made"
         implied = implied_options(head, CONDITIONERS[frame], arrays, recurrent=cls._recurrent, owner=owner)
         implied.pop("context", None)
@@ -346,7 +358,8 @@ class LatentVariables(Estimator):
         codes = self._density.codes(data, self._n_threads()).astype(np.float64)
         if not self._gives_tables():
             return data.split(codes)
-        return data.split(codes[:, None, :], deep=("latent", range(codes.shape[1])))
+        names = [f"latent{j}" for j in range(codes.shape[1])]
+        return replace(data, labels=replace(data.labels, features=names)).split(codes)
 
     @reading
     def reconstruct(self, X, *, lengths=None):

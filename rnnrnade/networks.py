@@ -12,9 +12,15 @@ def layout_of(estimator, D, latent=None):
     """The sizes and choices of an estimator's network for data of D dimensions; latent: its latent nets."""
     head = estimator._head
     conditioner = CONDITIONERS[estimator._frame]
+    try:
+        H = conditioner.as_size(estimator._option("n_hidden"))
+    except TypeError:
+        raise estimator._bad_option("n_hidden", "a positive int or a tuple of such", estimator.n_hidden) from None
     contexts = conditioner.contexts(head)
     context = estimator._option("context", ())
-    context = contexts if context is None else tuple(context)
+    if context is None:
+        context = [name for name in contexts if H or name != "hidden"]
+    context = tuple(context)
     unknown = [name for name in context if name not in contexts]
     if unknown:
         raise InvalidParameterError(
@@ -32,10 +38,6 @@ def layout_of(estimator, D, latent=None):
     most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
     if min_scale > most:
         raise estimator._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
-    try:
-        H = conditioner.as_size(estimator._option("n_hidden"))
-    except TypeError:
-        raise estimator._bad_option("n_hidden", "a positive int or a tuple of such", estimator.n_hidden) from None
     layout = Layout(
         head=head.name,
         D=D,

@@ -509,7 +509,7 @@ LATENT_CASES = [
     LatentCase("vae", D=5, J=3, E=17, R=0, lengths=(40,), head="bernoulli"),
     LatentCase("vae", D=9, J=17, E=33, R=0, lengths=(7,), K=5, conditioner="shared", min_scale=1e-3),
     LatentCase("vae", D=4, J=2, E=16, R=0, lengths=(6,), head="student", K=2, H=5, activation="relu"),
-    LatentCase("vae", D=7, J=3, E=12, R=0, lengths=(5,), K=2, H=(9, 5), conditioner="made", direct=True),
+    LatentCase("vae", D=7, J=3, E=12, R=0, lengths=(5,), K=2, H=(9, 5), conditioner="made"),
     LatentCase("vrnn", D=1, J=1, E=4, R=1, lengths=(1,), cell="sigmoid"),
     LatentCase("vrnn", D=3, J=3, E=9, R=5, lengths=(5, 1, 3), cell="sigmoid"),
     LatentCase("vrnn", D=3, J=2, E=9, R=5, lengths=(4, 2), cell="gru", prior="standard"),

@@ -445,6 +445,8 @@ cdef int latent_forward_rows(const Net* net, Workspace memory, const Rows* at, c
     cdef Group* groups = <Group*>memory.take((steps.N + n_threads) * sizeof(Group))
     n_groups = make_groups(groups, steps.N, n_threads)
     first_rows(net, at, steps, block, theta, initial)
+    if net.L > 1:                                               # what the last states would read
+        memset(block + at.below, 0, (net.L - 1) * M * net.Sl * sizeof(real))
     memset(block + at.k + M * lat.Hs, 0, (pieces(M, W) * W - M) * lat.Hs * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         mode = subnormals_as_zero()

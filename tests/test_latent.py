@@ -1,0 +1,633 @@
+"""Latent-variable models: every row of the table of kernels, in both types, against latent_reference.py; estimates,
+bounds, draws and training through the public calls."""
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    FLOAT64,
+    LATENT_CASES,
+    TOLERANCE,
+    Case,
+    LatentCase,
+    assert_near,
+    assert_near_gradient,
+    assert_same_bits,
+    complex_step,
+    copied_parameters,
+    dot,
+    ids,
+    listed,
+    random_direction,
+    team_of,
+    walks,
+    without_seconds,
+)
+from latent_reference import (
+    idle_latents,
+    latent_bound,
+    latent_gradient,
+    latent_importance,
+    latent_importance_gradient,
+    latent_log_marginal,
+    latent_particles,
+    linear_gaussian_frames,
+    linear_gaussian_states,
+)
+from sklearn.exceptions import ConvergenceWarning
+
+import rnnrnade
+from rnnrnade import RNNRNADE, SRNN, VAE, VRNN, _core
+from rnnrnade.latent_density import Noise, new_hasher, running_hash
+from rnnrnade.latent_model import LatentModel, Steps
+from rnnrnade.layout import Layout
+
+CLASSES = {"vae": VAE, "vrnn": VRNN, "srnn": SRNN}
+every = pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+LARGE = [
+    LatentCase("vae", D=67, J=33, E=70, R=0, lengths=(300,), head="bernoulli"),
+    LatentCase("vrnn", D=37, J=17, E=50, R=67, lengths=(33, 70, 1, 130), cell="gru", min_scale=1e-3),
+    LatentCase("srnn", D=37, J=17, E=50, R=67, lengths=(33, 70, 1, 130), cell="lstm", n_dense=2, min_scale=1e-3),
+]
+
+
+def model_of(case, dtype=FLOAT64, **options):
+    """(estimator, X, noise of all frames (M, J))"""
+    parameters, sequences, noise = case.make(dtype)
+    named = {"n_jobs": 1, "conditional": case.head, "activation": case.activation, "min_scale": case.min_scale}
+    if case.kind != "vae":
+        named |= {"cell": case.cell}
+    if case.kind == "srnn" or case.prior == "recurrent":
+        named |= {"residual": case.residual} if case.kind != "vae" else {}
+    if case.J == 0:  # what reads or makes a latent vector is not there
+        kept = ("F_x", "f_x", "F_y", "f_y", "C_", "c_k", "W", "V", "b", "c", "rho", "r0", "c0")
+        parameters = {name: p for name, p in parameters.items() if name.startswith(kept) and name != "b_a"}
+        if case.kind == "srnn":
+            parameters.pop("F_y", None)
+    model = CLASSES[case.kind].from_parameters(parameters, **(named | options))
+    X = sequences[0] if case.kind == "vae" else sequences
+    return model, X, np.concatenate(noise)
+
+
+def expected(case, dtype, function, **more):
+    """`function` of each sequence of a case of that type, in float64."""
+    parameters, sequences, noise = case.make(dtype)
+    parameters = {name: np.asarray(p, np.float64) for name, p in parameters.items()}
+    return [
+        function(parameters, np.asarray(x, np.float64), np.asarray(eps, np.float64), **case.choices, **more)
+        for x, eps in zip(sequences, noise, strict=True)
+    ]
+
+
+def terms(model, X, noise, **wanted):
+    data = model._check(X)
+    e, _ = model._density.encode(data)
+    return model._density.model.forward(e, data.offsets, noise, **wanted)
+
+
+# ---- against the definition -------------------------------------------------------------------------------------
+
+
+@dtypes
+@every
+def test_terms_equal_the_definition(case, dtype, row):
+    model, X, noise = model_of(case, dtype)
+    found = terms(model, X, noise, normals=True, latent=True, context=True, last=True)
+    bounds = expected(case, dtype, latent_bound)
+    tolerance = TOLERANCE["score"][dtype]
+
+    def packed(name):
+        return np.concatenate([getattr(bound, name) for bound in bounds])
+
+    assert_near(found.reconstruction, packed("reconstruction"), tolerance, "log p(x | y)")
+    assert_near(found.divergence, packed("kl"), tolerance, "kl")
+    assert_near(found.ratio, packed("log_prior") - packed("log_encoder"), tolerance, "log p(y) - log q(y)")
+    for i, name in enumerate(("mu_p", "sigma_p", "mu_q", "sigma_q")):
+        assert_near(found.normals[:, i], packed(name), tolerance, name)
+    assert_near(found.latent, packed("y"), tolerance, "y")
+    assert_near(found.context, packed("k"), tolerance, "k")
+
+
+@dtypes
+@every
+def test_gradient_of_the_bound_equals_the_definition(case, dtype, row):
+    model, X, noise = model_of(case, dtype)
+    value, gradient = model.lower_bound_and_gradient(X, noise)
+    parts = expected(case, dtype, latent_gradient)
+    total = {name: sum(part[name] for part in parts) for name in gradient}
+    assert_near(value, sum(b.bound for b in expected(case, dtype, latent_bound)), TOLERANCE["score"][dtype], "bound")
+    assert_near_gradient(gradient, total, TOLERANCE["gradient"][dtype])
+
+
+@every
+def test_gradient_with_a_weight_of_the_divergence(case):
+    model, X, noise = model_of(case)
+    data, network = model._check(X), model._density.model
+    gradient, _, _ = network.gradient(data.frames, data.offsets, np.ones(len(noise)), noise=noise, kl_weight=0.3)
+    parts = expected(case, FLOAT64, latent_gradient, beta=0.3)
+    total = {name: sum(part[name] for part in parts) for name in network.parameters}
+    assert_near_gradient(network.layout.views(gradient), total, TOLERANCE["gradient"][FLOAT64])
+
+
+@every
+def test_gradient_of_the_importance_weighted_bound_equals_the_definition(case):
+    model, X, noise = model_of(case)
+    noise = np.stack([noise, 0.5 - noise, noise[::-1]])
+    value, gradient = model.lower_bound_and_gradient(X, noise, objective="importance")
+    parameters, sequences, _ = case.make()
+    offsets = np.cumsum([0, *map(len, sequences)])
+    rows = [slice(a, b) for a, b in pairwise(offsets)]
+    if case.kind == "vae":  # each row has weights of its own
+        sequences, rows = sequences[0][:, None], [slice(i, i + 1) for i in range(len(noise[0]))]
+    total, names = 0.0, list(gradient)
+    sums = dict.fromkeys(names, 0.0)
+    for x, part in zip(sequences, rows, strict=True):
+        total += latent_importance(parameters, x, noise[:, part], **case.choices)
+        found = latent_importance_gradient(parameters, x, noise[:, part], **case.choices)
+        sums = {name: sums[name] + found[name] for name in names}
+    assert_near(value, total, TOLERANCE["score"][FLOAT64], "log mean weight")
+    assert_near_gradient(gradient, sums, TOLERANCE["gradient"][FLOAT64])
+
+
+@pytest.mark.parametrize("case", LARGE, ids=ids(LARGE))
+def test_gradient_in_a_random_direction_at_real_sizes(case):
+    model, X, noise = model_of(case)
+    parameters, sequences, each = case.make()
+    value, gradient = model.lower_bound_and_gradient(X, noise)
+    parameters = {name: parameters[name] for name in gradient}
+    direction = random_direction(np.random.default_rng(0), parameters)
+
+    def bound(p):
+        return sum(latent_bound(p, x, eps, **case.choices).bound for x, eps in zip(sequences, each, strict=True))
+
+    assert_near(value, bound(parameters), 1e-12, "bound")
+    slope = complex_step(bound, parameters, direction)
+    assert_near(dot(gradient, direction), slope, 1e-9, "slope")
+
+
+def test_free_nats_do_not_press_what_says_little():
+    case = LatentCase("vrnn", D=3, J=4, E=9, R=5, lengths=(6, 4))
+    model, X, noise = model_of(case)
+    data, network = model._check(X), model._density.model
+    ones = np.ones(len(noise))
+    with_all, _, kl = network.gradient(data.frames, data.offsets, ones, noise=noise)
+    free, _, _ = network.gradient(data.frames, data.offsets, ones, noise=noise, free_nats=kl.mean() + 1.0)
+    none, _, _ = network.gradient(data.frames, data.offsets, ones, noise=noise, kl_weight=0.0)
+    assert_same_bits(free, none)
+    assert not np.array_equal(free, with_all)
+    each = terms(model, X, noise, normals=True).normals
+    mp, sp, mq, sq = each.transpose(1, 0, 2)
+    of_numbers = (np.log(sp / sq) + (sq**2 + (mq - mp) ** 2) / (2 * sp**2) - 0.5).mean(axis=0)
+    between = float(np.sort(of_numbers)[1:3].mean())  # two are below, two above
+    some, _, _ = network.gradient(data.frames, data.offsets, ones, noise=noise, free_nats=between)
+    assert not np.array_equal(some, with_all)
+    assert not np.array_equal(some, none)
+
+
+def test_steps_are_the_sequences_side_by_side():
+    offsets = np.array([0, 2, 7, 8, 13], np.int64)
+    steps = Steps(offsets)
+    x = np.arange(13)
+    assert steps.starts.tolist() == [0, 4, 7, 9, 11, 13]
+    assert steps.taken(x).tolist() == [2, 8, 0, 7, 3, 9, 1, 4, 10, 5, 11, 6, 12]
+    assert steps.back(steps.taken(x)).tolist() == x.tolist()
+
+
+# ---- bits -------------------------------------------------------------------------------------------------------
+
+SMALL = [LATENT_CASES[i] for i in (3, 8, 10, 12, 19, 20, 22)]
+small = pytest.mark.parametrize("case", SMALL, ids=ids(SMALL))
+
+
+def bits_of(case):
+    """A model of a case with several particles, and enough data for groups of sequences."""
+    model, X, _ = model_of(case, np.float32, n_particles=5)
+    rng = np.random.default_rng(0)
+    if case.kind == "vae":
+        return model, np.tile(X, (3, 1))
+    X = [x[: rng.integers(1, len(x) + 1)] for x in X * 20]
+    return model, X
+
+
+@small
+def test_all_numbers_of_threads_give_the_same_bits(case, all_threads):
+    model, X = bits_of(case)
+    noise = np.random.default_rng(1).normal(size=(model._check(X).n_frames, case.J))
+
+    def answers(n_jobs):
+        model.set_params(n_jobs=n_jobs)
+        value, gradient = model.lower_bound_and_gradient(X, noise)
+        found = [model.score_samples(X), model.lower_bound(X), *listed(model.encode(X)), np.array(value)]
+        return [*found, *gradient.values()]
+
+    alone = answers(1)
+    for n_jobs in (2, 3, 7):
+        for one, other in zip(alone, answers(n_jobs), strict=True):
+            assert_same_bits(other, one)
+    assert team_of(7) > 1
+
+
+@small
+def test_a_sequence_scores_the_same_bits_alone_and_in_any_batch(case):
+    model, X = bits_of(case)
+    scores, codes = model.score_samples(X), model.encode(X)
+    for i in (0, len(X) // 2, len(X) - 1):
+        one = X[i : i + 1]
+        assert_same_bits(model.score_samples(one), scores[i : i + 1])
+        assert_same_bits(np.concatenate(listed(model.encode(one))), np.concatenate(listed(codes[i : i + 1])))
+    order = np.random.default_rng(2).permutation(len(X))
+    shuffled = X[order] if case.kind == "vae" else [X[i] for i in order]
+    assert_same_bits(model.score_samples(shuffled), scores[order])
+
+
+@small
+def test_a_beginning_scores_the_same_bits_unless_the_encoder_reads_the_future(case):
+    if case.kind == "vae":
+        pytest.skip("rows have no beginning")
+    model, X = bits_of(case)
+    x = max(X, key=len)
+    whole, part = model.score_frames(x), model.score_frames(x[:-1])
+    if case.kind == "srnn" and case.encoder == "smooth":
+        assert not np.array_equal(part, whole[:-1])
+        with pytest.raises(ValueError, match="reads what comes after"):
+            model.stream()
+        return
+    assert_same_bits(part, whole[:-1])
+    stream = model.stream(x[:1])
+    ahead = stream.copy()
+    assert_same_bits(np.array([stream.update(frame) for frame in x[1:]]), whole[1:])
+    assert ahead.n_frames == 1
+    assert_same_bits(np.array([ahead.update(frame) for frame in x[1:]]), whole[1:])
+
+
+def test_sequences_in_pieces_score_the_same_bits(monkeypatch):
+    model, X, _ = model_of(LATENT_CASES[13], np.float32, n_particles=4)
+    noise = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    whole, scores = terms(model, X, noise, last=True), model.score_samples(X)
+    monkeypatch.setattr("rnnrnade.latent_density.HELD", 1)
+    monkeypatch.setattr(LatentModel, "_most", 2)
+    pieces = terms(model, X, noise, last=True)
+    for name in ("reconstruction", "divergence", "ratio", "last"):
+        assert_same_bits(getattr(pieces, name), getattr(whole, name))
+    assert_same_bits(model.score_samples(X), scores)
+
+
+@small
+def test_states_in_the_middle_continue_a_sequence(case):
+    if case.kind == "vae":
+        pytest.skip("nothing goes on")
+    model, X, _ = model_of(case)
+    network, data = model._density.model, model._check(X)
+    rows = np.sort(np.concatenate([data.offsets[:-1], data.offsets[:-1] + data.lengths // 2]))
+    rows = np.unique(rows)
+    states = network.states(data.frames, data.offsets, rows)
+    noise = network.fixed_noise(data.n_frames)
+    fresh = np.isin(rows, data.offsets[:-1])
+    assert_same_bits(states[fresh], network.initial_state(fresh.sum()))
+    if network.latent.smooths:
+        return  # the beginning alone was not read with the future
+    for row, state in zip(rows[~fresh], states[~fresh], strict=True):
+        begin = data.offsets[np.searchsorted(data.offsets, row, side="right") - 1]
+        part, offsets = data.frames[begin:row], np.array([0, row - begin])
+        assert_same_bits(network.forward(part, offsets, noise[begin:row], last=True).last[0], state)
+
+
+# ---- estimates --------------------------------------------------------------------------------------------------
+
+
+def numbers_of(model, x, K):
+    """(noise (T, K, J), uniforms (T,)) of one sequence, from its hashes, as the estimates take them."""
+    draw, hasher, J = Noise(model.noise_seed_), new_hasher(), model._density.model.latent.J
+    each = [draw(running_hash(hasher, frame), K, J, np.float64) for frame in x]
+    return np.stack([noise for noise, _ in each]), np.array([uniform for _, uniform in each])
+
+
+@pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J and c.kind != "vae"], ids=str)
+def test_estimates_equal_the_definition(case):
+    K = 6
+    model, X, _ = model_of(case, n_particles=K)
+    parameters, _, _ = case.make()
+    for x, found in zip(X, model.score_frames(X), strict=True):
+        noise, positions = numbers_of(model, x, K)
+        if model._density.smooths:
+            total = latent_importance(parameters, x, noise.swapaxes(0, 1), **case.choices)
+            assert_near(found.sum(), total, 1e-10, "importance")
+        else:
+            assert_near(found, latent_particles(parameters, x, noise, positions, **case.choices), 1e-9, "particles")
+
+
+@pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J and c.kind == "vae"], ids=str)
+def test_estimates_of_rows_equal_the_definition(case):
+    model, X, _ = model_of(case, n_particles=6)
+    parameters, _, _ = case.make()
+    for x, found in zip(X, model.score_samples(X), strict=True):
+        noise, _ = numbers_of(model, [x], 6)
+        expected = latent_importance(parameters, x[None], noise.swapaxes(0, 1), **case.choices)
+        assert_near(found, expected, 1e-10, "importance")
+
+
+@pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J == 0], ids=str)
+def test_without_latents_all_scores_are_the_exact_density(case):
+    model, X, _ = model_of(case)
+    exact = [b.reconstruction.sum() for b in expected(case, FLOAT64, latent_bound)]
+    total, error = model.log_likelihood(X)
+    assert not error.any()
+    bound, scores = model.lower_bound(X), model.score_samples(X)
+    if case.kind == "vae":
+        total, bound, scores = ([one.sum()] for one in (total, bound, scores))
+    for found in (total, bound, scores):
+        assert_near(found, exact, 1e-12, "log p")
+
+
+def test_estimates_come_near_the_likelihood_of_kalmans_filter():
+    rng = np.random.default_rng(3)
+    for encoder, most in (("filter", 0.02), ("smooth", 0.01)):
+        known = linear_gaussian_states(encoder=encoder)
+        parameters, choices = known.parameters, dict(known.choices)
+        X = [known.draw(rng, 30) for _ in range(12)]
+        choices.pop("kind"), choices.pop("head", None)
+        named = {name: value for name, value in choices.items() if name in SRNN._parameter_constraints}
+        model = SRNN.from_parameters(parameters, n_particles=256, **named)
+        exact = np.array([known.log_density(x) for x in X])
+        estimate, error = model.log_likelihood(X)
+        assert np.abs((estimate - exact).mean() / 30) < most
+        assert np.all(model.lower_bound(X, n_draws=64) < exact + 1.0)
+        assert (np.abs(estimate - exact) < 6 * error + 0.05).mean() > 0.9
+
+
+# ---- files, and parameters ------------------------------------------------------------------------------------------
+
+
+@every
+def test_files_hold_all(case, tmp_path):
+    model, X, _ = model_of(case, np.float32, n_particles=3, noise_seed=2**62 + 1)
+    model.save(tmp_path / "model")
+    loaded = rnnrnade.load(tmp_path / "model")
+    assert loaded.noise_seed_ == 2**62 + 1
+    assert loaded.get_params() == model.get_params()
+    assert_same_bits(loaded.score_samples(X), model.score_samples(X))
+
+
+def test_another_seed_is_another_estimate_of_the_same():
+    known = linear_gaussian_states(encoder="filter")
+    choices = {name: value for name, value in known.choices.items() if name in SRNN._parameter_constraints}
+    X = [known.draw(np.random.default_rng(0), 20) for _ in range(5)]
+    one, other = (
+        SRNN.from_parameters(known.parameters, n_particles=128, noise_seed=seed, **choices) for seed in (0, 1)
+    )
+    a, error_a = one.log_likelihood(X)
+    b, error_b = other.log_likelihood(X)
+    assert not np.array_equal(one.score_samples(X), other.score_samples(X))
+    assert np.all(np.abs(a - b) < 6 * np.hypot(error_a, error_b))
+
+
+# ---- quadrature, draws ----------------------------------------------------------------------------------------------
+
+BINARY = [
+    LatentCase("vrnn", D=1, J=1, E=5, R=3, lengths=(3,), head="bernoulli"),
+    LatentCase("srnn", D=1, J=1, E=5, R=3, lengths=(3,), head="bernoulli", encoder="filter"),
+]
+
+
+@pytest.mark.parametrize("case", BINARY, ids=str)
+def test_samples_come_from_the_scored_model(case):
+    model, _, _ = model_of(case, n_particles=512)
+    parameters, _, _ = case.make()
+    outcomes = [np.array(bits, float)[:, None] for bits in np.ndindex(2, 2, 2)]
+    draws = model.sample(4000, 3, random_state=0)[:, :, 0]
+    seen = np.bincount((draws @ [4, 2, 1]).astype(int), minlength=8)
+    estimate = np.exp(model.score_samples(outcomes))
+    assert abs(estimate.sum() - 1) < 0.05
+    chi = (seen - 4000 * estimate) ** 2 / (4000 * estimate)
+    assert chi.sum() < 30, seen  # 7 degrees of freedom: one in ten thousand is beyond
+    two = [x[:2] for x in outcomes[::2]]
+    exact = np.array([latent_log_marginal(parameters, x, **case.choices) for x in two])
+    total, error = model.log_likelihood(two)
+    assert np.all(np.abs(total - exact) < 5 * error + 2e-3)
+
+
+def test_samples_of_rows_and_of_what_follows():
+    rng = np.random.default_rng(0)
+    known = linear_gaussian_frames(rng, 4, 2)
+    floor = known.choices["min_latent_scale"]
+    model = VAE.from_parameters(known.parameters, min_latent_scale=floor)
+    X = np.array([known.draw(rng, 1)[0] for _ in range(4000)])
+    drawn = model.sample(4000, random_state=1)
+    scale = X.std(axis=0)
+    assert np.all(np.abs(drawn.mean(axis=0) - X.mean(axis=0)) < 5 * scale * np.sqrt(2 / 4000))
+    assert_near(np.cov(drawn.T), np.cov(X.T), 0.2, "covariance")
+    states = linear_gaussian_states(encoder="filter")
+    named = {name: value for name, value in states.choices.items() if name in SRNN._parameter_constraints}
+    srnn = SRNN.from_parameters(states.parameters, n_particles=256, **named)
+    x = states.draw(rng, 40)
+    one = srnn.forecast(x, 1, 4000, random_state=0)[:, 0]
+    density = [states.log_density(np.concatenate([x, frame[None]])) - states.log_density(x) for frame in one[:400]]
+    entropy = -np.mean(density)  # that of the exact predictive density, if the draws are of it
+    grid = states.log_density(x)
+    assert np.isfinite(grid) and 1.0 < entropy < 5.0
+    score = np.mean([srnn.score_frames(np.concatenate([x, frame[None]]))[-1] for frame in one[:50]])
+    assert abs(score - np.mean(density[:50])) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["vrnn", "srnn"])
+def test_idle_latents_leave_the_density_as_it_is(kind):
+    case = Case(D=3, H=3, K=2, R=4, lengths=(5, 2, 7), cell="gru", context=("alpha", "mu", "sigma", "hidden"))
+    exact, X = case.model(FLOAT64)
+    parameters, _ = case.make()
+    parameters, choices = idle_latents(np.random.default_rng(1), parameters, kind, 2, **case.choices)
+    named = {name: value for name, value in choices.items() if name in CLASSES[kind]._parameter_constraints}
+    model = CLASSES[kind].from_parameters(parameters, n_particles=7, **named)
+    total, error = model.log_likelihood(X)
+    assert_near(total, exact.score_samples(X), 1e-11, "importance")
+    assert_near(model.lower_bound(X), exact.score_samples(X), 1e-11, "bound")
+    assert_near(np.concatenate(model.score_frames(X)), np.concatenate(exact.score_frames(X)), 1e-11, "particles")
+    assert np.all(error < 1e-11)
+
+
+# ---- training ---------------------------------------------------------------------------------------------------
+
+TINY = {"n_latent": 2, "n_units": 6, "batch_size": 8, "random_state": 0, "n_jobs": 1}
+SEQUENTIAL = TINY | {"n_recurrent": 5, "transform": "standardize"}
+
+
+@pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
+def test_training_raises_the_bound(name):
+    X = walks(40)
+    X = np.concatenate(X) if name == "VAE" else X
+    options = TINY | {"transform": "standardize"} if name == "VAE" else SEQUENTIAL
+    few, many = (getattr(rnnrnade, name)(**options, max_epochs=n, patience=100, kl_warmup=20).fit(X) for n in (1, 40))
+    assert many.lower_bound(X).mean() > few.lower_bound(X).mean() + 0.05
+    assert many.score(X) >= many.lower_bound(X).sum() / sum(map(len, X if name != "VAE" else X[:, None])) - 0.05
+
+
+def test_no_validation_counts_before_the_divergence_weighs_in_full(validated_after_each_epoch):
+    X = walks(30)
+    model = VRNN(**SEQUENTIAL, max_epochs=30, kl_warmup=40, patience=1000).fit(X)
+    score, update = np.array(model.history_["validation_score"]), np.array(model.history_["update"])
+    assert np.array_equal(np.isnan(score), update < 40)
+    assert (update < 40).sum() > 5
+    assert model.best_update_ == 0 or model.best_update_ >= 40
+    assert len(model.history_["kl"]) == len(update) and np.all(np.array(model.history_["kl"]) > 0)
+    short = VRNN(**SEQUENTIAL, max_epochs=10, kl_warmup=10**6, patience=1000).fit(X)  # at most half of all updates
+    counted = ~np.isnan(short.history_["validation_score"])
+    assert counted[-1] and not counted[0]
+
+
+def test_the_weight_of_the_divergence_rises_in_a_line():
+    model = LatentModel(Layout("gaussian", 2, 0, latent=VAE()._layout(2).latent, context=("mu",)), np.zeros(1))
+    options = VRNN(kl_start=0.2, kl_warmup=100)._training()
+    x = np.zeros((1, 2))
+    weights = [model.noise(x, options, np.random.default_rng(0), update)["kl_weight"] for update in (0, 50, 100, 900)]
+    assert_near(np.array(weights), np.array([0.2, 0.6, 1.0, 1.0]), 1e-15)
+
+
+def test_a_collapse_is_said():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(10, 2)) for _ in range(40)]  # nothing to tell
+    with pytest.warns(ConvergenceWarning, match="say almost nothing"):
+        VRNN(**SEQUENTIAL | {"learning_rate": 1e-2}, max_epochs=60, patience=1000, kl_warmup=0).fit(X)
+
+
+@pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
+@pytest.mark.parametrize("n_importance", [1, 3])
+def test_same_seed_same_bits_and_a_resumed_fit_is_the_same(name, n_importance, tmp_path, validated_after_each_epoch):
+    X = np.concatenate(walks(20)) if name == "VAE" else walks(20) + [walks(1, seed=9, shortest=30, longest=31)[0]]
+    options = TINY if name == "VAE" else SEQUENTIAL | {"window": 10}
+    options = options | {"transform": "standardize", "n_importance": n_importance, "kl_warmup": 4, "max_epochs": 6}
+    kind = getattr(rnnrnade, name)
+    model = kind(**options).fit(X)
+    again = kind(**options | {"n_jobs": 3}).fit(X, checkpoint=tmp_path / "checkpoint", every=0)
+    assert without_seconds(again) == without_seconds(model)
+    for parameter, value in copied_parameters(model).items():
+        assert_same_bits(again.parameters_[parameter], value)
+    stopped = kind(**options)
+
+    def interrupt(self, *args, **kwargs):
+        if self.updates == 5:
+            raise KeyboardInterrupt
+        return update(self, *args, **kwargs)
+
+    from rnnrnade.training import Trainer
+
+    update = Trainer.update
+    (tmp_path / "checkpoint").unlink()
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(ConvergenceWarning):
+        patch.setattr(Trainer, "update", interrupt)
+        stopped.fit(X, checkpoint=tmp_path / "checkpoint", every=0)
+    resumed = kind(**options).fit(X, checkpoint=tmp_path / "checkpoint", resume=True)
+    for parameter, value in copied_parameters(model).items():
+        assert_same_bits(resumed.parameters_[parameter], value)
+    assert resumed.noise_seed_ == model.noise_seed_
+    assert_same_bits(resumed.score_samples(X), model.score_samples(X))
+
+
+def test_partial_fit_goes_on():
+    X = walks(20)
+    model = VRNN(**SEQUENTIAL)
+    for _ in range(5):
+        model.partial_fit(X)
+    assert model.n_iter_ == 5
+    assert np.isfinite(model.score(X))
+    with pytest.raises(ValueError, match="latent"):
+        model.set_params(n_latent=5).partial_fit(X)
+
+
+# ---- hard data, refusals ---------------------------------------------------------------------------------------------
+
+
+def data_of(name, X):
+    return np.concatenate(X) if name == "VAE" else X
+
+
+@pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
+def test_hard_data_give_finite_numbers(name):
+    options = (TINY if name == "VAE" else SEQUENTIAL) | {"max_epochs": 2, "transform": "auto", "n_particles": 4}
+    kind, rng = getattr(rnnrnade, name), np.random.default_rng(0)
+    constant = [np.column_stack([np.full(12, 3.0), rng.normal(size=12)]) for _ in range(12)]
+    outliers = [rng.normal(size=(12, 2)) for _ in range(12)]
+    outliers[3][4, 1] = 1e6
+    for X in (constant, outliers, [x[:1] for x in constant], constant[:1]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of few frames, of the outlier
+            model = kind(**options).fit(data_of(name, X))
+        for scores in (model.score_samples(data_of(name, X)), model.lower_bound(data_of(name, X))):
+            assert np.isfinite(scores).all()
+        assert np.isfinite(np.concatenate([np.ravel(one) for one in listed(model.encode(data_of(name, X)))])).all()
+
+
+def test_an_absurd_frame_is_minus_infinity_or_an_error_with_its_place():
+    X = walks(12)
+    model = VRNN(**SEQUENTIAL, max_epochs=2).fit(X)
+    X[2][1, 0] = 1e30
+    try:
+        scores = model.score_samples(X)
+    except ValueError as error:
+        assert "sequence 2" in str(error) and "frame" in str(error)
+    else:
+        assert scores[2] < -1e10 or scores[2] == -np.inf
+        assert np.isfinite(np.delete(scores, 2)).all()
+
+
+def test_what_a_latent_model_cannot_give_is_said():
+    X = walks(12)
+    model = SRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    noise = np.zeros((sum(map(len, X)), 2))
+    with pytest.raises(ValueError, match=r"noise must have the shape"):
+        model.lower_bound_and_gradient(X, noise[1:])
+    with pytest.raises(ValueError, match="objective must be"):
+        model.lower_bound_and_gradient(X, noise, objective="elbo")
+    with pytest.raises(ValueError, match="one draw"):
+        model.lower_bound_and_gradient(X, np.stack([noise, noise]))
+    with pytest.raises(ValueError, match="n_repeats must be at least 2"):
+        model.log_likelihood(X, n_repeats=1)
+    with pytest.raises(ValueError, match="components"):
+        VRNN(conditional="bernoulli", components="frame").fit([(x > 0).astype(float) for x in X])
+    vrnn = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    stream = vrnn.stream(X[0])
+    before = stream.n_frames
+    for frame in ([1.0], [np.nan, 0.0, 0.0], "abc"):
+        with pytest.raises((ValueError, TypeError)):
+            stream.update(frame)
+    assert stream.n_frames == before
+    with pytest.raises(ValueError, match="must have no latent vector"):
+        _core.score_frame(
+            vrnn._density.model.network, np.empty(3), vrnn._density.model.theta, np.empty(3, np.float32),
+            np.empty(8, np.float32),
+        )  # fmt: skip
+    exact = RNNRNADE(n_recurrent=3, n_hidden=2, n_components=1, max_epochs=1).fit(X)._density.model
+    with pytest.raises(ValueError, match="must have a latent vector"):
+        _core.latent_prior(
+            exact.network, np.empty((1, 2), np.float32), np.empty((1, 3), np.float32), exact.theta, None,
+            np.empty((1, 2), np.float32),
+        )  # fmt: skip
+
+
+def test_files_of_other_networks_are_refused(tmp_path):
+    from helpers import rewritten
+
+    model = VRNN(**SEQUENTIAL, max_epochs=1).fit(walks(12))
+    path = tmp_path / "model"
+    for change in (
+        lambda _, content: content["options"]["members"][0]["layout"]["latent"].update(kind="srnn"),
+        lambda _, content: content["options"]["members"][0]["layout"]["latent"].update(n_dense=99),
+        lambda _, content: content["options"]["members"][0]["layout"]["latent"].update(E=7),
+        lambda _, content: content["options"]["members"][0].update(noise_seed=-1),
+        lambda _, content: content["options"]["members"][0]["layout"].update(latent=None),
+    ):
+        model.save(path)
+        path.write_bytes(rewritten(path, change))
+        with pytest.raises(rnnrnade.ModelFileError):
+            rnnrnade.load(path)
+
+
+def test_tables_keep_their_labels():
+    pandas = pytest.importorskip("pandas")
+    X = [pandas.DataFrame(x, columns=list("abc")) for x in walks(12)]
+    model = VRNN(**SEQUENTIAL, max_epochs=1).set_output(transform="pandas").fit(X)
+    assert list(model.sample(2, 3).columns) == list("abc")
+    assert model.encode(X[0]).shape == (len(X[0]), 2)
+    assert list(model.reconstruct(X[0]).columns) == list("abc")
