@@ -285,8 +285,8 @@ def _parser():
     group.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
         help="rnnrnade, rnngmm, rnngauss and rnade for real numbers, rnnnade and nade for zeros and ones, rnnmade and "
-        "made for either (--conditional); those without 'rnn' treat every frame by itself; vrnn, srnn and, for frames by "
-        "themselves, vae: latent vectors behind the frames, estimates of their densities (default: %(default)s)",
+        "made for either (--conditional); those without 'rnn' treat every frame by itself; vrnn, srnn and, for frames "
+        "alone, vae: latent vectors behind the frames, whose densities are estimates (default: %(default)s)",
     )  # fmt: skip
     constructor_options(group, OF_MODEL)
     constructor_options(sub.add_argument_group("training"), OF_TRAINING)
