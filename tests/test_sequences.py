@@ -299,7 +299,7 @@ def test_lengths_in_the_place_of_y_are_refused(y):
     data = check_sequences(Model(), FRAMES, reset=True)
     with pytest.raises(TypeError, match=r"second argument, y, is ignored .* write lengths=\."):
         check_absence_of_lengths(y, data, "Model")
-    with pytest.raises(TypeError, match="Model takes vectors, one a row, which have no lengths"):
+    with pytest.raises(TypeError, match="Model takes vectors, one in each row, which have no lengths"):
         check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
 
 
@@ -626,7 +626,7 @@ def test_refused_with_the_place(name, reset):
 
 VECTORS_REFUSED = {
     "NaN": (np.concatenate(with_entry(np.nan)), ValueError, "NaN: row 5, dimension 0"),
-    "list of 2-D arrays": (LIST, ValueError, "X is a list of 2-D arrays, but Model takes one vector a row"),
+    "list of 2-D arrays": (LIST, ValueError, "X is a list of 2-D arrays, but Model takes an array .n, D. with one"),
     "3-D": (FRAMES.reshape(4, 2, 2), ValueError, "dim 3"),
     "1-D": (FRAMES[:, 0], ValueError, "Reshape your data"),
     "empty list": ([], ValueError, "Reshape your data"),
