@@ -297,7 +297,7 @@ def test_what_tells_sequences_apart_is_said_once():
 @pytest.mark.parametrize("y", [[3, 1, 4], np.array([8]), [3, 1], (1.0, 2.0), "12", 5, np.float64(3)])
 def test_lengths_in_the_place_of_y_are_refused(y):
     data = check_sequences(Model(), FRAMES, reset=True)
-    with pytest.raises(TypeError, match=r"second argument, y, is ignored .* write lengths=\."):
+    with pytest.raises(TypeError, match=r"second argument, y, is ignored: .* write lengths=\."):
         check_absence_of_lengths(y, data, "Model")
     with pytest.raises(TypeError, match="Model takes vectors, one in each row, which have no lengths"):
         check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
