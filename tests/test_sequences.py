@@ -378,7 +378,7 @@ def test_what_says_another_shape_than_it_has_is_refused():
 
     for reset in (True, False):
         for check in (check_sequences, check_vectors):
-            with pytest.raises(ValueError, match="says that it has 2 features, but as an array it has 1"):
+            with pytest.raises(ValueError, match="says that X has 2 features, but as an array it has 1"):
                 check(Model(2), Lies(), reset=reset)
 
 
