@@ -3,17 +3,17 @@
 Design
 ------
 *Criterion.*  A candidate is fitted in closed form to some frames; the others are scored by a multivariate Student t
-around what it predicts, whose degrees of freedom are the best of four.  With heavy tails a few strange frames decide
-nothing.  All candidates are scored on the same frames, those whose past the longest lags reach.
+around its prediction, with the best of four degrees of freedom.  The heavy tails keep a few strange frames from
+deciding.  All candidates are scored on the same frames: those with enough past for the longest lags.
 
-*In turn.*  First lags, what the ridge pulls to, ridge and shrinkage of the covariance; then, for recordings, a causal
-level, scale and correlation of what that leaves.
+*In turn.*  First the lags, the target of the ridge, the ridge and the shrinkage of the covariance; then, for
+recordings, a causal level, scale and correlation of the residuals.
 
-*No single winner.*  Which transform suits the net behind it, the net's own held-out score says best.  `choose` gives
-those that are worth a net: the linear one; the same with level, scale and correlation; the same with columns that often
-take one value apart; for tables of rows standardisation instead.
+*No single winner.*  Which transform suits the net behind it is best judged by the held-out score of that net.  `choose`
+gives those that are worth a net: the linear one; the same with level, scale and correlation; and the same with columns
+that often take one value set apart.  For tables of rows: the linear one, and standardisation.
 
-One eigen-decomposition of a Gram matrix serves all ridges, one of a correlation matrix all shrinkages.
+One eigendecomposition of a Gram matrix serves all ridges, and one of a correlation matrix all shrinkages.
 """
 
 import warnings
@@ -37,10 +37,10 @@ LEVELS = tuple((decay, gain) for decay in (0.9, 0.97, 0.99) for gain in (0.5, 0.
 DECAYS = ((0.8,), (0.9,), (0.95,), (0.98,), (0.99,), (0.9, 0.98), (0.8, 0.95))
 SCALES = tuple((decays, common, floor) for decays in DECAYS for common in (0.0, 0.5, 1.0) for floor in (0.05, 0.2, 0.5))
 CORRELATIONS = tuple((decay, floor) for decay in (0.95, 0.98, 0.99, 0.995) for floor in (0.05, 0.2))
-CORRELATED = 100  # columns: more have no correlation of their own, which costs D^3 a frame
+CORRELATED = 100  # columns; with more, no correlation is tried: it costs D^3 a frame
 MAX_RADIUS = 0.999
 ATOM = 0.1  # share of the frames that take one value
-WIDE = 1.5  # numbers of the past for each frame, at most
+WIDE = 1.5  # at most so many numbers of the past for each frame
 MOST = 20_000  # frames that the choice looks at
 FEWEST = 8  # frames that a candidate is fitted to
 FOLDS = 5
@@ -48,15 +48,15 @@ BLOCKS = 10  # of held-out frames, for standard errors
 
 
 class Auto(BaseEstimator):
-    """A transform that `fit` chooses: see `rnnrnade.auto`.
+    """A transform that `fit` chooses by held-out likelihood.
 
     Parameters
     ----------
     season : int, default=0
         Length of a season in frames, such as 24 for hourly data with a daily pattern; 0: none.
     apart : sequence of int or None, default=None
-        Columns that are standardised and otherwise left as they are.  None: one of the candidates
-        sets apart the columns that often take one value.
+        Columns that are standardised and otherwise left as they are.  None: one of the candidates sets the columns
+        apart that often take the same value.
     """
 
     def __init__(self, season=0, apart=None):
@@ -68,9 +68,9 @@ class Auto(BaseEstimator):
 
 
 class Candidate(NamedTuple):
-    """A transform, not yet fitted to all, and the held-out log-likelihood of a frame, in nats.
+    """A transform, not yet fitted to all frames, and its held-out log-likelihood per frame, in nats.
 
-    Of those with the same `role` one is worth training a net: that behind which a net starts best."""
+    Among those with the same `role`, one is worth a net: the one behind which a net starts best."""
 
     score: float
     transform: object
@@ -78,7 +78,7 @@ class Candidate(NamedTuple):
 
 
 def choose(frames, offsets, weight, held, recurrent, auto):
-    """The transforms that are worth a net, the best first.
+    """The transforms that are worth a net, best first.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     offsets : ndarray of shape (N + 1,)
     weight : ndarray of shape (M,)
     held : ndarray of bool of shape (M,), or None
-        The frames that candidates are scored on; None: each of five folds in turn.
+        The frames on which candidates are scored.  None: five folds in turn.
     recurrent : bool
         Whether frames have a past.
     auto : Auto
@@ -99,7 +99,7 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     if len(frames) > MOST:
         frames, offsets, weight, held = _some(frames, offsets, weight, held)
     frames = np.ascontiguousarray(frames, np.float64)
-    # One thread: the same bits for any number.  Absurd numbers: their score is minus infinity.
+    # One thread, for the same bits whatever their number.  The score of absurd numbers is minus infinity.
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         counted = np.cumsum(weight > 0)
         parts = [held] if held is not None else [(counted - 1) * FOLDS // counted[-1] == k for k in range(FOLDS)]
@@ -109,7 +109,7 @@ def choose(frames, offsets, weight, held, recurrent, auto):
             return [Candidate(-np.inf, Linear(apart=apart), "standardised")]
         if auto.season and not any(season for _, season in _lag_sets(trials, recurrent, int(auto.season))):
             why = (
-                "the recordings are too short for it, or too wide for their length"
+                "the recordings are too short for it, or have too many columns for their length"
                 if recurrent
                 else "rows have no past"
             )
@@ -127,8 +127,8 @@ def choose(frames, offsets, weight, held, recurrent, auto):
 
 
 def _some(frames, offsets, weight, held):
-    """About MOST of many frames: whole sequences, or of long ones the part about where they begin to be held out, nine
-    tenths of it before that."""
+    """About MOST of many frames: whole sequences, or of each long one a part around the first held-out frame, with nine
+    tenths of it before that frame."""
     lengths = np.diff(offsets)
     each = max(2 * LAGS[-1], MOST // len(lengths))
     n = max(1, min(len(lengths), int(MOST / np.minimum(lengths, each).mean())))
@@ -166,7 +166,7 @@ class Trial:
 
 
 def log_student(squares, D, freedom):
-    """Log-density at the squared norm `squares` of the D-variate Student t of unit covariance."""
+    """Log-density of the D-variate Student t with unit covariance where the squared norm is `squares`."""
     if np.isinf(freedom):
         return -0.5 * squares - 0.5 * D * np.log(2 * np.pi)
     norm = gammaln((freedom + D) / 2) - gammaln(freedom / 2) - 0.5 * D * np.log((freedom - 2) * np.pi)
@@ -174,14 +174,13 @@ def log_student(squares, D, freedom):
 
 
 def student(squares, D, log_scale=0.0):
-    """Mean log-density, in nats, of frames with the squared norm `squares`, for each of FREEDOM; log_scale: of the
-    frames, subtracted."""
+    """Mean log-density, in nats, of frames with the squared norms `squares`, for each of FREEDOM, less `log_scale`."""
     found = [np.mean(log_student(squares, D, freedom) - log_scale) for freedom in FREEDOM]
     return np.nan_to_num(found, nan=-np.inf, neginf=-np.inf, posinf=np.inf)
 
 
 def degrees_of_freedom(e):
-    """Those of FREEDOM that are best for single numbers e."""
+    """The one of FREEDOM that suits the numbers e best."""
     squares = np.asarray(e, np.float64) ** 2
     return max(FREEDOM, key=lambda freedom: float(log_student(squares, 1, freedom).mean()))
 
@@ -191,7 +190,7 @@ def _mean(trials, score):
 
 
 def _atoms(frames):
-    """Columns of which a tenth takes one value, but that are no constants."""
+    """The columns, other than constants, in which a tenth of the frames take the same value."""
     most = np.array([np.unique(column, return_counts=True)[1].max() for column in frames.T])
     return (most >= ATOM * len(frames)) & (most < len(frames))
 
@@ -200,7 +199,7 @@ def _atoms(frames):
 
 
 def _lag_sets(trials, recurrent, season):
-    """Options lags and season of Linear that the frames are enough for."""
+    """The options (lags, season) of Linear for which there are enough frames."""
     trial = trials[0]
     lengths, D = np.diff(trial.offsets), trial.z.shape[1]
     n = min((one.weight > 0).sum() for one in trials)
@@ -217,7 +216,7 @@ def _lag_sets(trials, recurrent, season):
             reach < typical / 2 and numbers <= WIDE * n and all(len(one.fitted_to(reach)) >= FEWEST for one in trials)
         ):
             return False
-        # Half of the held-out frames have so much past.
+        # At least half of the held-out frames must have that much past.
         return all(2 * len(one.scored_on(reach)) >= one.held.sum() for one in trials)
 
     return [one for one in sets if fits(*one)]
@@ -250,7 +249,7 @@ def _best_linear(trials, recurrent, season, apart):
                     for shrinkage, score in zip(SHRINKAGES, scores, strict=True):
                         key = lags, season, towards, ridge, float(shrinkage)
                         totals[key] = totals.get(key, 0.0) + (score - trial.log_scale) / len(trials)
-    # Of equals the first: the shortest lags, the most shrinkage.
+    # Among equals, the first wins: the shortest lags, the most shrinkage.
     lags, season, towards, ridge, shrinkage = max(totals, key=totals.get)
     transform = Linear(
         lags, "full", ridge, season=season, towards=towards, shrinkage=shrinkage, apart=apart,
@@ -260,7 +259,7 @@ def _best_linear(trials, recurrent, season, apart):
 
 
 def _over_shrinkages(covariance, left, D):
-    """The score of frames that leave `left`, for each of SHRINKAGES: (1 - s) R + s I has the eigenvectors of R."""
+    """The score of frames with the residuals `left`, for each of SHRINKAGES: (1 - s) R + s I has R's eigenvectors."""
     deviation = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
     squares = (left / deviation @ vectors) ** 2
@@ -279,12 +278,12 @@ def _over_shrinkages(covariance, left, D):
 
 
 def _best_volatility(trials, linear):
-    """The linear candidate with the level, scale and correlation that are best behind it, where any are better: with
-    and without what one dimension says of the size of the next.
+    """The linear candidate with the best level, scale and correlation behind it, if any is better than none: with and
+    without what one dimension says about the size of the next.
 
-    Held-out frames that go on from others follow what these leave of a fit to them, as scores of such frames do, not
-    what they would leave had they been left out, which is larger where coefficients are many for the frames: of 45
-    monthly series the choice by the latter was 3 nats a frame worse."""
+    The frames before the held-out ones enter with the residuals of a fit that includes them, as they do when such
+    frames are scored, and not with their leave-one-out residuals, which are larger if there are many coefficients for
+    the frames: on 45 monthly series, choosing by the latter was 3 nats a frame worse."""
     apart = linear.transform.apart
     left = []
     for trial in trials:
@@ -296,7 +295,7 @@ def _best_volatility(trials, linear):
     D = left[0][1].shape[1]
 
     def log_p(**options):
-        """Of each held-out frame: (n,), as a Student t whose degrees of freedom are the best; and these."""
+        """(log-density of each held-out frame under the best Student t (n,), its degrees of freedom)."""
         link = Volatility(**{"scale": None, "apart": apart} | options)
         parts = []
         for trial, u, jacobian in left:
@@ -314,7 +313,7 @@ def _best_volatility(trials, linear):
     best = best_of([{"level": one} for one in LEVELS], **usual)
     new, old = log_p(**usual, **best)[0], log_p(**usual)[0]
     mean, error = gain(new, old, np.arange(len(new)) * BLOCKS // len(new))
-    if mean < error:  # a level, which adds up in draws, must be sure
+    if mean < error:  # a level adds up in draws, so it must be sure
         best = {}
     best |= best_of([{}, *({"scale": one} for one in SCALES)], **best)
     if 1 < D - len(apart) <= CORRELATED:

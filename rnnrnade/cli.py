@@ -202,7 +202,7 @@ OF_TRAINING = (
 )
 FIT_OPTIONS = OF_MODEL + OF_TRAINING
 
-DESCRIPTION = "Exact probability densities of frames and sequences: RNADE, RNN-RNADE, NADE, RNN-NADE."
+DESCRIPTION = "Exact probability densities of sequences and vectors: fit models to files, score, explain, sample."
 EPILOG = """\
 data files, recognised by their ending:
   .csv       a header, then one frame in each row, in order of time (or of --time-column). The column

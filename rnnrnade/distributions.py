@@ -1,13 +1,13 @@
-"""Distributions of one number: vectorised float64 functions under the same names.  They know nothing of models.
+"""Distributions of one number: vectorised float64 functions with the same names for each.  They know no models.
 
 Design
 ------
 *Families.*  The components of a mixture are of one family, a distribution of u = (x - mu) / sigma that is symmetric
-about 0.  Its scalar functions, in fixed order, are a subclass of Mixture, in which everything else is written once.
+about 0.  Its scalar functions, in a fixed order, are a subclass of Mixture, where everything else is written once.
 
-*Tails.*  Below UNDERFLOW a distribution function is computed by its logarithm.  Quantiles are found on the scale of
-standard normal scores, G(x) = Phi^-1(F(x)), where one Gaussian is a straight line: Newton's method takes a few steps
-from any u, and the components' own quantiles bracket the root.
+*Tails.*  Below UNDERFLOW a distribution function is computed through its logarithm.  Quantiles are found on the scale
+of standard normal scores, G(x) = Phi^-1(F(x)), on which a single Gaussian is a straight line: Newton's method takes a
+few steps from anywhere, and the components' own quantiles bracket the root.
 """
 
 import numpy as np
@@ -27,13 +27,13 @@ DRAWN = 1 << 22  # random numbers of one piece
 class Mixture:
     """The distributions sum_k alpha_k f((x - mu_k) / sigma_k) / sigma_k, one for each entry of the leading axes.
 
-    A family, f, is a subclass.  What takes x or q broadcasts it with the leading axes.  Exact up to rounding in
-    float64, unless the family says otherwise.
+    Each family f is a subclass.  Methods that take x or q broadcast it against the leading axes.  Exact up to rounding
+    in float64, unless the family says otherwise.
 
     Parameters
     ----------
     alpha, mu, sigma : array-like of shape (..., K)
-        Weights >= 0 (divided by their sum), locations, scales > 0.
+        Weights >= 0 (they are divided by their sum), locations, scales > 0.
     """
 
     continuous = True
@@ -81,7 +81,7 @@ class Mixture:
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Independent draws of u; of a family with shapes what `_deviate` makes one of, in a last axis."""
+        """Independent draws of u; for a family with shapes, what `_deviate` turns into one, in a last axis."""
         raise NotImplementedError
 
     @staticmethod
@@ -99,7 +99,7 @@ class Mixture:
 
     @classmethod
     def of_outputs(cls, values):
-        """From what the core gives of each conditional, (..., 3 K): alpha, mu, sigma; behind them the shapes."""
+        """From what the core gives for each conditional, (..., 3 K): alpha, mu, sigma, followed by the shapes."""
         return cls(*np.split(np.asarray(values, np.float64), 3 + len(cls.shapes), axis=-1))
 
     def _parts(self):
@@ -119,11 +119,11 @@ class Mixture:
         return self._log_sum(self._residuals(x), self.alpha, self.sigma, *self.own)
 
     def cdf(self, x):
-        """P(X <= x): (...)  Relative precision in the lower tail; in the upper tail, that of `sf`."""
+        """P(X <= x): (...)  Precise relative to itself in the lower tail; for the upper tail, use `sf`."""
         return np.minimum((self.alpha * self._lower(self._residuals(x), *self.own)).sum(axis=-1), 1.0)
 
     def sf(self, x):
-        """P(X > x): (...)"""
+        """P(X > x): (...)  Precise relative to itself in the upper tail."""
         return np.minimum((self.alpha * self._lower(-self._residuals(x), *self.own)).sum(axis=-1), 1.0)
 
     def log_cdf(self, x):
@@ -152,15 +152,15 @@ class Mixture:
     def ppf(self, q):
         """The x with P(X <= x) = q, for q in [0, 1]; -inf for 0 and inf for 1: (...)
 
-        abs(P(X <= ppf(q)) - q) is a few 1e-15, or what the spacing of the floating-point numbers around x allows.
+        abs(P(X <= ppf(q)) - q) is a few 1e-15, or as small as the spacing of floating-point numbers around x allows.
         """
         return self.from_normal_score(ndtri(np.asarray(q, np.float64)))
 
     def from_normal_score(self, z):
         """The x with P(X <= x) = Phi(z), the inverse of `normal_score`; z may be infinite: (...)
 
-        Newton's method on the normal scores between the smallest and the largest quantile of the components, with
-        bisection where it would leave them or be slow.
+        Newton's method on the normal scores, between the smallest and the largest quantile of the components, with
+        bisection where a step would leave that interval or converge slowly.
         """
         z = np.broadcast_arrays(np.asarray(z, np.float64), self.mu[..., 0])[0]
         x = z.copy()
@@ -179,11 +179,11 @@ class Mixture:
         return mu + sigma * self._deviate(self.noise(generator, mu.shape), *own)
 
     def mean(self):
-        """(...)"""
+        """Mean of each distribution: (...)"""
         return (self.alpha * self.mu).sum(axis=-1)
 
     def var(self):
-        """(...)"""
+        """Variance of each distribution: (...)"""
         centred = self.mu - self.mean()[..., None]
         return (self.alpha * (self.unit_variance(*self.own) * self.sigma**2 + centred**2)).sum(axis=-1)
 
@@ -274,12 +274,12 @@ class Mixture:
 class MixtureOfGaussians(Mixture):
     """The distributions sum_k alpha_k N(mu_k, sigma_k^2), one for each entry of the leading axes.
 
-    Exact up to rounding in float64.  What takes x or q broadcasts it with the leading axes.
+    Exact up to rounding in float64.  Methods that take x or q broadcast it against the leading axes.
 
     Parameters
     ----------
     alpha, mu, sigma : array-like of shape (..., K)
-        Weights >= 0 (divided by their sum), means, standard deviations > 0.
+        Weights >= 0 (they are divided by their sum), means, standard deviations > 0.
 
     Examples
     --------
@@ -318,20 +318,20 @@ class MixtureOfGaussians(Mixture):
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Standard normals."""
+        """Standard normal numbers."""
         return filled(generator.standard_normal, shape, dtype)
 
 
 class MixtureOfLaplaces(Mixture):
     """The distributions sum_k alpha_k Laplace(mu_k, sigma_k), one for each entry of the leading axes.
 
-    The density of a component is exp(-abs(x - mu) / sigma) / (2 sigma).  Exact up to rounding in float64.  What takes x
-    or q broadcasts it with the leading axes.
+    The density of a component is exp(-abs(x - mu) / sigma) / (2 sigma).  Exact up to rounding in float64.  Methods that
+    take x or q broadcast it against the leading axes.
 
     Parameters
     ----------
     alpha, mu, sigma : array-like of shape (..., K)
-        Weights >= 0 (divided by their sum), medians, scales > 0 (`scale` of scipy.stats.laplace).
+        Weights >= 0 (they are divided by their sum), medians, scales > 0 (`scale` of scipy.stats.laplace).
 
     Examples
     --------
@@ -380,7 +380,7 @@ class MixtureOfLaplaces(Mixture):
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Standard Laplace numbers: differences of two exponential ones."""
+        """Standard Laplace numbers: each is the difference of two exponential numbers."""
         first, second = filled(generator.standard_exponential, (2, *shape), dtype)
         return first - second
 
@@ -388,14 +388,14 @@ class MixtureOfLaplaces(Mixture):
 class MixtureOfLogistics(Mixture):
     """The distributions sum_k alpha_k Logistic(mu_k, sigma_k), one for each entry of the leading axes.
 
-    The distribution function of a component is 1 / (1 + exp(-(x - mu) / sigma)).  Exact up to rounding in float64, but
-    `crps`: what it says of two components is a quadrature, right to 1e-10 of itself.  What takes x or q broadcasts it
-    with the leading axes.
+    The distribution function of a component is 1 / (1 + exp(-(x - mu) / sigma)).  Exact up to rounding in float64,
+    except for `crps`, whose terms for pairs of components come from quadrature, to a relative 1e-10.  Methods that take
+    x or q broadcast it against the leading axes.
 
     Parameters
     ----------
     alpha, mu, sigma : array-like of shape (..., K)
-        Weights >= 0 (divided by their sum), means, scales > 0 (`scale` of scipy.stats.logistic).
+        Weights >= 0 (they are divided by their sum), means, scales > 0 (`scale` of scipy.stats.logistic).
 
     Examples
     --------
@@ -441,24 +441,25 @@ class MixtureOfLogistics(Mixture):
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """Standard logistic numbers: logarithms of the ratio of two exponential ones."""
+        """Standard logistic numbers: each is the logarithm of the ratio of two exponential numbers."""
         two = filled(generator.standard_exponential, (2, *shape), dtype)
         first, second = np.log(np.maximum(two, np.finfo(dtype).tiny))  # one in millions is 0
         return first - second
 
 
 class MixtureOfStudents(Mixture):
-    """The distributions sum_k alpha_k t(mu_k, sigma_k, nu_k), Student's, one for each entry of the leading axes.
+    """The distributions sum_k alpha_k t(mu_k, sigma_k, nu_k) (Student's t), one for each entry of the leading axes.
 
-    sigma is the scale, not the standard deviation, which is sigma (nu / (nu - 2))^(1/2) for nu > 2 and else infinite.
-    Exact up to rounding in float64, but `crps`: what it says of two components is a quadrature, right to 1e-5 of itself
-    for nu >= 1.5, and slow.  A quantile that float64 does not hold is infinite.  What takes x or q broadcasts it with
-    the leading axes.
+    sigma is the scale, not the standard deviation, which is sigma (nu / (nu - 2))^(1/2) for nu > 2 and infinite
+    otherwise.  Exact up to rounding in float64, except for `crps`, whose terms for pairs of components come from
+    quadrature, which is slow and right to a relative 1e-5 for nu >= 1.5.  A quantile too large for float64 is infinite.
+    Methods that take x or q broadcast it against the leading axes.
 
     Parameters
     ----------
     alpha, mu, sigma, nu : array-like of shape (..., K)
-        Weights >= 0 (divided by their sum), means, scales > 0 (`scale` of scipy.stats.t), degrees of freedom > 1.
+        Weights >= 0 (they are divided by their sum), means, scales > 0 (`scale` of scipy.stats.t), degrees of freedom
+        > 1.
 
     Examples
     --------
@@ -534,7 +535,7 @@ class MixtureOfStudents(Mixture):
 
 
 def student(function, u, nu):
-    """A function of the Student family at u, of any shape that nu broadcasts with: see `_core.student`."""
+    """A function of the Student family at u and nu, which are broadcast against each other: see `_core.student`."""
     u, nu = (np.ascontiguousarray(a, np.float64) for a in np.broadcast_arrays(u, nu))
     found = np.empty(u.shape)
     _core.student(function, u.ravel(), nu.ravel(), found.reshape(-1))
@@ -542,7 +543,7 @@ def student(function, u, nu):
 
 
 class Bernoulli:
-    """The distributions of 0 and 1 with P(X = 1) = p, one for each entry of p.
+    """The distributions over 0 and 1 with P(X = 1) = p, one for each entry of p.
 
     Parameters
     ----------
@@ -557,12 +558,12 @@ class Bernoulli:
 
     @classmethod
     def of_outputs(cls, values):
-        """From what the core gives of each conditional, (..., 1)."""
+        """From what the core gives for each conditional, (..., 1)."""
         return cls(np.asarray(values)[..., 0])
 
     @staticmethod
     def noise(generator, shape, dtype=np.float64):
-        """None: a uniform is all that a draw takes."""
+        """None: a draw needs nothing but a uniform number."""
         return None
 
     def __getitem__(self, index):
@@ -573,7 +574,7 @@ class Bernoulli:
         return np.where(np.asarray(x) >= 1, 1.0, 1 - self.p)
 
     def ppf(self, q):
-        """The smallest of 0 and 1 with P(X <= x) >= q."""
+        """The smaller of 0 and 1 that has P(X <= x) >= q."""
         return np.where(np.asarray(q) <= 1 - self.p, 0.0, 1.0)
 
     def draw(self, generator):
@@ -587,12 +588,12 @@ class Bernoulli:
         return self.p * (1 - self.p)
 
     def crps(self, x):
-        """(p - x)^2, the score of Brier."""
+        """(p - x)^2, the Brier score."""
         return (self.p - x) ** 2
 
 
 def filled(draw, shape, dtype):
-    """An array of what a method of a generator draws: the numbers of draw(shape, dtype), piece by piece, so that a
+    """An array of numbers drawn by a method of a generator: those of draw(shape, dtype), piece by piece, so that a
     large array does not keep Ctrl-C waiting."""
     numbers = np.empty(shape, dtype)
     flat = numbers.reshape(-1)
@@ -602,7 +603,7 @@ def filled(draw, shape, dtype):
 
 
 def _log_mean_exp(weight, values):
-    """log sum_k weight_k exp(values_k) over the last axis; weights may be 0, values very negative."""
+    """log sum_k weight_k exp(values_k) over the last axis; weights may be 0 and values very negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(weight > 0, np.log(weight) + values, -np.inf)
         top = terms.max(axis=-1, keepdims=True)

@@ -339,7 +339,7 @@ def _without_lengths(call):
     @functools.wraps(call)
     def of_vectors(self, *args, **kwargs):
         if "lengths" in kwargs:
-            raise TypeError(f"{type(self).__name__} takes vectors, one a row: leave lengths out.")
+            raise TypeError(f"{type(self).__name__} takes vectors, one in each row: leave lengths out.")
         return call(self, *args, **kwargs)
 
     of_vectors.__signature__ = signature.replace(parameters=kept)

@@ -1,11 +1,11 @@
-"""What the sequences, frames and dimensions of X are called, and results as tables that say so.
+"""What the sequences, frames and dimensions of X are called, and results as tables that carry these names.
 
 Design
 ------
 Names travel beside the packed frames and touch no number.  They come from a `SequenceBatch`, from DataFrames or not at
-all, and are looked at in three places: in messages and tables of blame (`Labels.key`, `Labels.time`), in warnings
-of jumps in time, and where an estimator gives tables instead of arrays (`set_output`): then a result keeps the index
-of X, and draws of what follows continue it.
+all, and are used in three places: in messages and tables of blame (`Labels.key`, `Labels.times`), in warnings about
+jumps in time, and where an estimator returns tables instead of arrays (`set_output`): there, results keep the index of
+X, and draws of what follows continue it.
 """
 
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Names, each None where X has none.
+    """The names that X has; None for each kind that it does not have.
 
     Attributes
     ----------
     keys : list
-        What the N sequences are called.
+        Names of the N sequences.
     key_names : list
-        What the parts of a key are called.
-    index : pandas.Index, or array-like, of shape (M,); or list of N such, one for each sequence
-        What the frames are called, in the order in which they are packed.
+        Names of the parts of a key.
+    index : pandas.Index, or array-like, of shape (M,); or list of N of these, one for each sequence
+        Names (times) of the frames, in the order in which they are packed.
     rows : ndarray of shape (M,)
-        The row of X from which each packed frame comes, where X is one table of several sequences.
+        The row of X from which each packed frame comes, if X is one table of several sequences.
     features : list of str
-        What the dimensions are called, as the estimator knows them; set where results are to be tables.
+        Names of the dimensions, as the estimator knows them; set if results are to be tables.
     """
 
     keys: list | None = None
@@ -44,12 +44,12 @@ class Labels:
 
     @property
     def of_pandas(self):
-        """Whether the names of the frames are indices of pandas: X is a DataFrame of it, or holds such."""
+        """Whether the names of the frames are indices of pandas: X is a pandas DataFrame, or holds some."""
         index = self.index[0] if isinstance(self.index, list) and self.index else self.index
         return hasattr(index, "nlevels")
 
     def rows_of_table(self, table):
-        """A list of dicts, a `Table`, as it is, or as a DataFrame where X is one or tables are wanted."""
+        """A list of dicts, a `Table`, as it is, or as a DataFrame if X is one or tables are wanted."""
         if not (self.tables or self.of_pandas):
             return table
         import pandas
@@ -57,11 +57,11 @@ class Labels:
         return pandas.DataFrame(table)
 
     def key(self, i):
-        """What sequence i is called: its number, where it has no name."""
+        """The key of sequence i; its number, if it has no key."""
         return i if self.keys is None else self.keys[i]
 
     def times(self, i, begin, end):
-        """What the frames of sequence i, the packed frames begin ... end - 1, are called; None without names."""
+        """The names of the frames of sequence i, the packed frames begin ... end - 1; None if they have none."""
         if isinstance(self.index, list):
             return _last_level(self.index[i])
         if self.index is None:
@@ -77,7 +77,7 @@ def _last_level(index):
 
 
 def key_index(labels, n):
-    """An index of n sequences."""
+    """An index for n sequences."""
     import pandas
 
     if labels.keys is None:
@@ -88,7 +88,7 @@ def key_index(labels, n):
 
 
 def frame_index(index, n, begin=0):
-    """An index of n frames: those called `index`, or numbers from `begin`."""
+    """An index for n frames: the names `index`, or numbers from `begin`."""
     import pandas
 
     if index is None:
@@ -97,7 +97,7 @@ def frame_index(index, n, begin=0):
 
 
 def calendar_rule(index):
-    """The rule by which dates go on, such as an hour or a month or a business day, an offset of pandas; or None."""
+    """The step by which dates go on, such as an hour, a month or a business day, as a pandas offset; or None."""
     import pandas
 
     if not isinstance(index, pandas.DatetimeIndex) or index.freq is not None:
@@ -106,8 +106,8 @@ def calendar_rule(index):
 
 
 def following(index, n_before, n):
-    """An index of the n frames after n_before frames called `index`: it goes on in equal steps where it went in such,
-    else by the numbers of the frames."""
+    """An index for the n frames after n_before frames with the names `index`: it continues them if they move in equal
+    steps; otherwise it numbers the frames."""
     import pandas
 
     index = frame_index(index, n_before)
@@ -131,8 +131,8 @@ def following(index, n_before, n):
 
 
 def as_table(values, index, features, name, deep=None):
-    """values (n,), (n, D) or (n, D, K) as a Series, or a DataFrame of D or D K columns; `deep`: the name of the third
-    axis, and what its entries are called."""
+    """values (n,), (n, D) or (n, D, K) as a Series, or as a DataFrame with D or D K columns; `deep`: the name of the
+    third axis and of its entries."""
     import pandas
 
     if values.ndim == 1:
@@ -149,11 +149,11 @@ def is_table_of_draws(table):
 
 
 def draws_of_table(draws):
-    """The array (n_samples, n, D) of a table that `draws_as_table` made; anything else as it is."""
+    """The array (n_samples, n, D) in a table that `draws_as_table` made; anything else as it is."""
     if not is_table_of_draws(draws):
         return draws
     if list(draws.index.names[:1]) != ["draw"] or draws.index.nlevels != 2:
-        raise ValueError(f"draws of one sequence have the index (draw, time). Got {list(draws.index.names)}.")
+        raise ValueError(f"a table of draws of one sequence has the index (draw, time). Got {list(draws.index.names)}.")
     n = draws.index.get_level_values(0).nunique()
     return draws.to_numpy().reshape(n, len(draws) // n, -1)
 

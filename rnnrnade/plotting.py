@@ -1,9 +1,9 @@
 """Pictures of data, fits and surprise (extra ``plot``).
 
 Every function draws into the axes it is given, or into a new figure of its own, and returns the axes;
-``axes.figure`` is the figure, to show or to save. pyplot is not used, so nothing is kept open and no style
-or backend is changed. Colours are from the set of Okabe and Ito, and cividis: they can be told apart with any
-colour vision and in grey.
+``axes.figure`` is the figure, to show or to save. pyplot is not used, so no figure stays open and no style
+or backend is changed. Colours come from the palette of Okabe and Ito and from cividis: they can be told apart
+with any colour vision, and in grey.
 
 Surprise is the negative log-density in nats. For continuous data it may be negative: a density may exceed
 one.
@@ -36,14 +36,14 @@ COLOUR_MAP = "cividis"
 
 
 def learning_curve(estimator_or_history, ax=None):
-    """Draw the log-density per frame of training and validation over the epochs of a fit, or over its updates where it
-    was validated more often.
+    """Draw the training and validation log-density per frame over the epochs of a fit, or over its updates if it was
+    validated more often than once an epoch.
 
     Parameters
     ----------
     estimator_or_history : fitted estimator or mapping
-        An estimator with ``history_``, or such a history: lists ``epoch``, ``loss`` (nats per frame) and,
-        where there was a validation set, ``validation_score`` (mean log-density in nats per frame).
+        An estimator with ``history_``, or such a history: the lists ``epoch``, ``loss`` (nats per frame) and, if
+        there was validation data, ``validation_score`` (mean log-density in nats per frame).
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if None.
 
@@ -56,7 +56,7 @@ def learning_curve(estimator_or_history, ax=None):
     ImportError
         Without matplotlib.
     ValueError
-        If the history is empty, such as that of a model from given parameters.
+        If the history is empty, as in a model made by ``from_parameters``.
     AttributeError
         For an ensemble: each of its ``members_`` has a history.
     """
@@ -67,7 +67,7 @@ def learning_curve(estimator_or_history, ax=None):
     unit = "update" if len(set(epochs)) < len(epochs) else "epoch"
     position = np.asarray(history.get(unit, ()), dtype=float)
     if position.size == 0:
-        raise ValueError("The history is empty: no epoch was trained, so there is no learning curve.")
+        raise ValueError("The history is empty: no epoch of training was run, so there is no learning curve.")
     training = -np.asarray(history["loss"], dtype=float)
     validation = np.asarray(history.get("validation_score", np.full(position.shape, np.nan)), dtype=float)
     validated = np.isfinite(validation).any()
@@ -102,7 +102,7 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
     Parameters
     ----------
     estimator : fitted estimator
-        With ``score_dims``. Of a static model, each row of `X` counts by itself.
+        It must have ``score_dims``. With a static model, each row of `X` stands by itself.
     X : array of shape (T, D)
         One sequence.
     ax : matplotlib Axes, default=None
@@ -120,7 +120,7 @@ def surprise_heat_map(estimator, X, ax=None, feature_names=None):
     ImportError
         Without matplotlib.
     ValueError
-        If `X` is not one sequence, or `feature_names` are not D.
+        If `X` is not one sequence, or there are not D `feature_names`.
     """
     _one_sequence("surprise_heat_map", X)
     surprise = -np.asarray(estimator.score_dims(X))  # (T, D); X as it came, with the names of its columns
@@ -167,9 +167,9 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     Parameters
     ----------
     real, sampled : sequence of arrays of shape (T_i, D), or array of shape (N, T, D)
-        Trajectories, all drawn. A few (3 to 20) of each, of similar lengths, are best to compare.
+        Trajectories; all of them are drawn. A few of each (3 to 20), of similar lengths, are easiest to compare.
     dims : sequence of int, default=(0, 1, 2)
-        Dimensions to draw; those not below D are left out.
+        Dimensions to draw; those that the data do not have are left out.
     fig : matplotlib Figure or SubFigure, default=None
         Where to draw; a new figure if None.
     feature_names : sequence of D strings, default=None
@@ -185,7 +185,7 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     ImportError
         Without matplotlib.
     ValueError
-        If there is nothing to draw, or something else than trajectories.
+        If there is nothing to draw, or what is given are not trajectories.
     """
     if feature_names is None and len(real):
         of_batch = getattr(real, "feature_names", None)
@@ -196,13 +196,13 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
     for x in (*real, *sampled):
         if x.ndim != 2 or x.shape[1] != real[0].shape[1]:
             raise ValueError(
-                "samples_beside_data draws trajectories, arrays (T_i, D) of one D: lists of them, or arrays (N, T, D). "
-                f"Got one of shape {x.shape} beside {real[0].shape}."
+                "samples_beside_data draws trajectories: lists of arrays (T_i, D) that all have the same D, or arrays "
+                f"(N, T, D). Got one of shape {x.shape} beside one of shape {real[0].shape}."
             )
     n_features = real[0].shape[1]
     dims = [d for d in dims if d < n_features]
     if not dims:
-        raise ValueError(f"None of dims is a dimension of the data, which have {n_features}.")
+        raise ValueError(f"None of dims is a dimension of the data, which are 0 ... {n_features - 1}.")
     names = names_of_features(None, n_features, feature_names)
 
     if fig is None:
@@ -224,17 +224,17 @@ def samples_beside_data(real, sampled, dims=(0, 1, 2), fig=None, feature_names=N
 
 
 def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=None):
-    """Draw the log-density of a static model of two dimensions, and the data over it.
+    """Draw the log-density of a static model of two dimensions, with the data on top.
 
     Parameters
     ----------
     estimator : fitted RNADE with two features
     X : array of shape (M, 2)
-        Data; they give the range of the picture, widened by a tenth on every side, and are drawn as dots.
+        Data, drawn as dots. Their range, widened by a tenth on every side, is that of the picture.
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if None.
     n_grid : int, default=200
-        Points of the grid along each axis.
+        Number of grid points along each axis.
     feature_names : sequence of 2 strings, default=None
         Names of the dimensions; by default ``feature_names_in_`` of the estimator, or x0, x1.
 
@@ -247,13 +247,15 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     ImportError
         Without matplotlib.
     ValueError
-        If the data have not two dimensions, or the model is one of sequences.
+        If the data do not have two dimensions, or the model is one of sequences.
     """
     given, X = X, np.asarray(X)
     if X.ndim != 2 or X.shape[1] != 2:
-        raise ValueError(f"two_dimensional_density draws data of shape (M, 2); it got shape {X.shape}.")
+        raise ValueError(f"two_dimensional_density draws data of shape (M, 2). Got shape {X.shape}.")
     if "n_recurrent" in estimator.get_params():
-        raise ValueError("two_dimensional_density draws static models; one of sequences has a density for every past.")
+        raise ValueError(
+            "two_dimensional_density draws static models; a model of sequences has another density after every past."
+        )
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.1 * np.where(high > low, high - low, 1.0)
     x, y = (np.linspace(a, b, n_grid) for a, b in zip(low - margin, high + margin, strict=True))
@@ -273,7 +275,7 @@ def two_dimensional_density(estimator, X, ax=None, *, n_grid=200, feature_names=
     ax.set(
         xlabel=names[0],
         ylabel=names[1],
-        title=f"Log-density of {type(estimator).__name__} and {len(X)} data (dots)",
+        title=f"Log-density of {type(estimator).__name__}, and {len(X)} data points",
     )
     return ax
 
@@ -306,10 +308,11 @@ def calibration(report, fig=None):
 
 
 def pit_histogram(report, ax=None, *, dimension=-1):
-    """Draw the histogram of the integral transforms of one dimension, or of all together.
+    """Draw the histogram of the probability integral transforms (PIT) of one dimension, or of all together.
 
-    Bars that are high at both ends mean conditionals that are too narrow, high in the middle too wide, and a slope
-    means a bias.  Of a calibrated model, a bar lies in the grey band with probability 95 %.
+    Bars that are high at both ends mean that the conditionals are too narrow; bars that are high in the middle, that
+    they are too wide; a slope means a bias.  If the model is calibrated, a bar ends in the grey band with probability
+    95 %.
 
     Parameters
     ----------
@@ -318,7 +321,7 @@ def pit_histogram(report, ax=None, *, dimension=-1):
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if None.
     dimension : int, default=-1
-        Row of the report; the last one is that of all dimensions.
+        Row of the report; the last one is for all dimensions together.
 
     Returns
     -------
@@ -336,11 +339,11 @@ def pit_histogram(report, ax=None, *, dimension=-1):
     ax = _axes(ax, (5.2, 4.2))
     density = report.counts[dimension] * bins / n
     ax.bar(report.edges[:-1], density, width=1 / bins, align="edge", color=BLUE, alpha=0.75, edgecolor="white")
-    ax.axhspan(low, high, color=GREY, alpha=0.35, linewidth=0, zorder=2, label="95 % of a calibrated model")
+    ax.axhspan(low, high, color=GREY, alpha=0.35, linewidth=0, zorder=2, label="95 % band of a calibrated model")
     ax.axhline(1, color="black", linewidth=1, linestyle="--")
     what = "all dimensions" if report.names[dimension] == "all" else report.names[dimension]
     ax.set(
-        xlabel="integral transform (PIT)",
+        xlabel="probability integral transform (PIT)",
         ylabel="density",
         xlim=(0, 1),
         ylim=(0, 1.2 * max(density.max(), high)),
@@ -353,9 +356,9 @@ def pit_histogram(report, ax=None, *, dimension=-1):
 
 
 def reliability(report, ax=None):
-    """Draw how many observations the central intervals cover against how many they should.
+    """Draw the share of observations that the central intervals cover against the share that they should cover.
 
-    Curves above the diagonal are of conditionals that are too wide, below of such that are too narrow.
+    A curve above the diagonal means that the conditionals are too wide; below it, that they are too narrow.
 
     Parameters
     ----------
@@ -367,7 +370,7 @@ def reliability(report, ax=None):
     Returns
     -------
     ax : matplotlib Axes
-        Its lines are those of the dimensions and of all together, and the diagonal.
+        Its lines are one for each dimension, one for all together, and the diagonal.
 
     Raises
     ------
@@ -390,7 +393,7 @@ def reliability(report, ax=None):
         ylabel="share of observations inside",
         xlim=(0, 1),
         ylim=(0, 1),
-        title="Reliability: above the diagonal is too wide",
+        title="Reliability: above the diagonal, too wide",
     )
     ax.title.set_fontsize("medium")
     ax.grid(alpha=0.3)
@@ -399,15 +402,15 @@ def reliability(report, ax=None):
 
 
 def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_names=None):
-    """Draw the density of each dimension of one frame given its past and the dimensions before it.
+    """Draw the density of each dimension of one frame, given its past and the dimensions before it.
 
     Parameters
     ----------
     estimator : fitted RNADE or RNNRNADE
     X : array of shape (T, D)
-        One sequence; of a static model, rows.
+        One sequence; with a static model, rows.
     frame : int
-        Which frame (or row) of X.
+        Which frame (or row) of X; negative numbers count from the end.
     dims : sequence of int, default=None
         Dimensions to draw; by default the first twelve.
     fig : matplotlib Figure or SubFigure, default=None
@@ -418,23 +421,25 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     Returns
     -------
     axes : array of matplotlib Axes, shape (len(dims),)
-        The first line of each is the density, in 1 / unit of X; then the observed value, and the conditional mean.
+        The first line of each is the density, per unit of X; then come the observed value and the conditional mean.
 
     Raises
     ------
     ImportError
         Without matplotlib.
     ValueError
-        If `X` is not one sequence, or has no such frame; for a binary model.
+        If `X` is not one sequence or has no such frame, or the model is binary.
     """
     x = _one_sequence("conditional_densities", X)
     if not isinstance(frame, Integral) or not -len(x) <= frame < len(x):
-        raise ValueError(f"conditional_densities draws frame {frame!r} of one sequence (T, D); X has shape {x.shape}.")
+        raise ValueError(
+            f"conditional_densities draws a frame of one sequence (T, D): shape {x.shape} has no frame {frame!r}."
+        )
     frame %= len(x)
     distribution = estimator._head.distribution
     if not distribution.continuous:
         raise ValueError(
-            "conditional_densities draws densities; of binary models predict_params(X) gives probabilities."
+            "conditional_densities draws densities; for a binary model, predict_params(X) gives the probabilities."
         )
     of_frames = estimator.predict_params(X[: frame + 1])  # arrays, or tables of D K columns
     parameters = (np.asarray(values).reshape(len(values), x.shape[1], -1) for values in of_frames)
@@ -460,14 +465,14 @@ def conditional_densities(estimator, X, frame, dims=None, fig=None, feature_name
     for ax in axes[len(dims) :]:
         ax.remove()
     axes[0].legend(loc="upper left", fontsize="small")
-    fig.suptitle(f"Frame {frame}: density of each dimension given the past and those before it")
+    fig.suptitle(f"Frame {frame}: density of each dimension, given the past and the dimensions before it")
     fig.supxlabel("value (units of the data)")
     fig.supylabel("density")
     return axes[: len(dims)]
 
 
 def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.8, 0.95), feature_name=None):
-    """Draw the median and central intervals of forecasts of one dimension over time.
+    """Draw the median and the central intervals of a forecast of one dimension over time.
 
     Parameters
     ----------
@@ -478,13 +483,13 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     dim : int, default=0
         The dimension.
     past : array of shape (T, D), default=None
-        What was known; drawn before the forecast.
+        What was known; drawn in front of the forecast.
     truth : array of shape (horizon, D), default=None
-        What came.
+        What was observed afterwards.
     levels : sequence of float, default=(0.5, 0.8, 0.95)
         Probabilities of the central intervals.
     feature_name : str, default=None
-        Of the dimension; by default that of the column where `truth`, `past` or `samples` is a DataFrame, or x0, ...
+        Name of the dimension; by default that of the column if `truth`, `past` or `samples` is a DataFrame, or x0, ...
 
     Returns
     -------
@@ -496,15 +501,15 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
     ImportError
         Without matplotlib.
     ValueError
-        If the samples have not three axes.
+        If the samples do not have three axes.
     """
     from .forecasting import quantiles
 
     if isinstance(samples, list | tuple) and len(samples) and np.ndim(samples[0]) == 3:
-        raise ValueError(f"fan_chart draws the forecast of one sequence; these are of {len(samples)}: give one.")
+        raise ValueError(f"fan_chart draws the forecast of one sequence, but samples has {len(samples)}: give one.")
     levels = sorted(np.atleast_1d(as_probabilities("levels", levels)), reverse=True)  # the widest below the others
     if not levels:
-        raise ValueError("levels must be probabilities of intervals, at least one. Got none.")
+        raise ValueError("levels must hold the probability of at least one interval. Got none.")
     check_dims("dim", [dim], np.shape(samples)[-1])
     for table in (truth, past, samples):
         if feature_name is None and hasattr(table, "columns"):
@@ -524,7 +529,7 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
         ax.axvline(begin - 0.5, color=GREY, linestyle=":", linewidth=1)
     if truth is not None:
         truth = np.asarray(truth)[:, dim]
-        ax.plot(begin + np.arange(len(truth)), truth, color=VERMILION, linewidth=1.2, label="what came")
+        ax.plot(begin + np.arange(len(truth)), truth, color=VERMILION, linewidth=1.2, label="observed")
     ax.set(
         xlabel="frame (the first is 0)",
         ylabel=f"{f'x{dim}' if feature_name is None else feature_name} (units of the data)",
@@ -540,10 +545,10 @@ def fan_chart(samples, ax=None, *, dim=0, past=None, truth=None, levels=(0.5, 0.
 def _one_sequence(call, X):
     """X as an array (T, D)."""
     if isinstance(X, Sequence) and len(X) and np.ndim(X[0]) == 2:
-        raise ValueError(f"{call} draws one sequence, (T, D); X is a list of {len(X)}: give X[0] or another of them.")
+        raise ValueError(f"{call} draws one sequence, (T, D), but X is a list of {len(X)}: give X[0] or another one.")
     x = np.asarray(X)
     if x.ndim != 2:
-        raise ValueError(f"{call} draws one sequence, an array of shape (T, D); it got shape {x.shape}.")
+        raise ValueError(f"{call} draws one sequence, an array of shape (T, D). Got shape {x.shape}.")
     return x
 
 
@@ -560,7 +565,7 @@ def _axes(ax, size):
 
 
 def _lighter(colour, share):
-    """The colour with a share of white."""
+    """The colour mixed with a share of white."""
     from matplotlib.colors import to_rgb
 
     return tuple(share + (1 - share) * part for part in to_rgb(colour))

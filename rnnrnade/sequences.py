@@ -6,29 +6,28 @@ Everything behind this file trusts its arrays. `Sequences.frames` is one C-conti
 (M, D), all sequences end to end, and `offsets` (N + 1,) says where each begins. The frames may be the
 caller's own array and may be read-only: nothing may write to them.
 
-Forms of X for sequences, told apart by numbers of axes and never by values:
+Forms of X for sequences, told apart by the number of axes and never by values:
 
     "list"     list, tuple or 1-D object array of (T_i, D) arrays, DataFrames or nested lists: THE form
     "3d"       one array (N, T, D)
     "2d"       one array, DataFrame or list of lists of numbers (T, D): ONE sequence
     "lengths"  the same with `lengths=`: several sequences end to end
-    "panel"    one DataFrame of several sequences: with an index of levels, the last of which is the time, or with a
+    "panel"    one DataFrame of several sequences: with a multi-level index whose last level is the time, or with a
                column "sequence" (tables.py)
 
-A `SequenceBatch` (tables.py) has the form "list"; where its items are arrays, it names their features.  What X calls
-its sequences and frames goes with them as `Labels` (labels.py).
+A `SequenceBatch` (tables.py) has the form "list"; if its items are arrays, it names their features.  What X calls its
+sequences and frames travels with them as `Labels` (labels.py).
 
-A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, and
-the message names both ways out, because a guess would often be wrong and go unnoticed.
+A list of 1-D arrays could be N sequences of one dimension or the frames of one sequence. It is refused, with a
+message that names both ways out, because a guess would often be wrong and go unnoticed.
 
-dtype is what scikit-learn makes of it: float32 and float64 stay, everything else becomes float64 (float16
-too, without loss). A list of float32 and float64 arrays is float64.
+The dtype follows scikit-learn: float32 and float64 stay, everything else becomes float64 (float16 too, without
+loss). A list of both float32 and float64 arrays becomes float64.
 
-Native float arrays of the right D take a short cut of a few microseconds; everything else goes
-through `validate_data` and `check_array`, for scikit-learn's wording. Both end in one check of the
-values, on the packed array, and only there is the position of a bad entry worked out. A sum that is finite
-proves that every entry is, in one pass and without a temporary; one that is not may be an overflow, so then
-each entry is looked at.
+Native float arrays with the right D take a short cut of a few microseconds; everything else goes through
+`validate_data` and `check_array`, for scikit-learn's wording. Both end in one check of the values, on the packed
+array, and only there is the position of a bad entry worked out. If the sum is finite, so is every entry, which takes
+one pass and no temporary array; if it is not, that may be an overflow, so then each entry is looked at.
 """
 
 import datetime
@@ -55,7 +54,7 @@ __all__ = [
     "check_vectors",
 ]
 
-NESTED = 4  # lists in lists, of which none takes more than three
+NESTED = 4  # depth to which nested lists are followed; no form has more than three
 _NATIVE = (np.dtype(np.float64), np.dtype(np.float32))
 # NaN and infinity are left to `_checked`, which knows the sequence and the frame.
 _CHECKS = {"dtype": [np.float64, np.float32], "order": "C", "ensure_all_finite": False}
@@ -64,7 +63,7 @@ _NOT_NUMBERS = {"U": "strings", "S": "bytes", "m": "time differences", "M": "dat
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Frames of all sequences end to end, and where each sequence begins.
+    """The frames of all sequences, end to end, and where each sequence begins.
 
     Attributes
     ----------
@@ -77,11 +76,11 @@ class Sequences:
     has_gaps : bool
         Whether any entry is NaN, a missing value.
     labels : Labels
-        What X calls its sequences and frames, and whether what goes back are tables that say so.
+        What X calls its sequences and frames, and whether results are tables that say so.
     origin : (Sequences, function) or None
-        Where these are a part: of what, and a function that gives the rows in it, (M,).
+        If these are a part of other `Sequences`: those, and a function that gives the rows of the part in them, (M,).
     argument : str or None
-        The argument that they came in, if that is not X.
+        The name of the argument that held them, if it was not X.
     """
 
     frames: np.ndarray
@@ -110,12 +109,12 @@ class Sequences:
 
     @property
     def item_is_sequence(self):
-        """True where scores and weights are one for each sequence, False where they are one for each frame."""
+        """True if there is one score or weight for each sequence, False if there is one for each frame."""
         return self.form in ("list", "3d", "panel")
 
     # ---- what goes back -----------------------------------------------------------------------------------------
 
-    @np.errstate(over="ignore")  # a sum below the smallest of float64 is minus infinity
+    @np.errstate(over="ignore")  # a sum below the range of float64 is minus infinity
     def per_item(self, values, name="log_density"):
         """One number for each item of X's first axis, from one for each frame.
 
@@ -123,13 +122,13 @@ class Sequences:
         ----------
         values : ndarray of shape (M,)
         name : str
-            Of the numbers.
+            What the numbers are.
 
         Returns
         -------
         ndarray of shape (N,), the sums over each sequence, for a list or a 3-D array; else `values` itself.
-            The sum of a sequence is ``values[a:b].sum()``, the same bits whatever stands around it.  Of one DataFrame
-            of several sequences, or where tables are wanted, as a Series.
+            The sum of a sequence is ``values[a:b].sum()``, the same bits whatever else is in the batch.  For one
+            DataFrame of several sequences, or if tables are wanted, a Series.
         """
         if not self.item_is_sequence:
             return self._frames_table(values, name) if self.labels.tables else values
@@ -141,7 +140,7 @@ class Sequences:
         return self.per_sequence(sums, name)
 
     def per_sequence(self, values, name):
-        """values (N,), one for each sequence (vectors: row); a Series where `per_item` gives one."""
+        """values (N,), one for each sequence or row; a Series if `per_item` gives one."""
         if self.form == "vectors":
             return self._frames_table(values, name) if self.labels.tables else values
         if not self.labels.tables and not (self.form == "panel" and self.labels.of_pandas):
@@ -149,9 +148,9 @@ class Sequences:
         return as_table(values, key_index(self.labels, len(values)), None, name)
 
     def split(self, values, name="log_density", deep=None):
-        """`values`, whose first axis are the frames, as a list of N arrays; for one 2-D X, or vectors, `values` itself.
-        Where tables are wanted, they have the index of X; of one table of several sequences they are one.  `deep`: of
-        three axes, the name of the last and what its entries are called."""
+        """`values`, whose first axis is that of the frames, as a list of N arrays; for one 2-D X, or vectors, `values`
+        itself.  Tables, if they are wanted, have the index of X; for one table of several sequences there is one.
+        `deep`: if there are three axes, the name of the last and what its entries are called."""
         if self.form in ("vectors", "2d") or (self.labels.tables and self.form == "panel"):
             return self._frames_table(values, name, deep) if self.labels.tables else values
         parts = [values[a:b] for a, b in self.slices]
@@ -180,16 +179,16 @@ class Sequences:
         return self.each(parts)
 
     def future(self, i, draws):
-        """draws (n_samples, horizon, D) of what follows sequence i.  Where tables are wanted, their index (draw, time)
-        goes on from that of X."""
+        """draws (n_samples, horizon, D) of what follows sequence i.  As a table, if tables are wanted, whose index
+        (draw, time) continues that of X."""
         if not self.labels.tables:
             return draws
         a, b = self.offsets[i : i + 2].tolist()
         return draws_as_table(draws, following(self.labels.times(i, a, b), b - a, draws.shape[1]), self.labels.features)
 
     def each(self, parts):
-        """A list with one for each sequence; for one 2-D X its only one, of one table of several sequences one table
-        where tables are wanted."""
+        """The list `parts`, one for each sequence; for one 2-D X its only member; for one table of several sequences
+        one table, if tables are wanted."""
         if self.form == "2d":
             return parts[0]
         if self.form == "panel" and self.labels.tables:
@@ -219,8 +218,8 @@ class Sequences:
         return i, int(row - self.offsets[i])
 
     def frame_of(self, row):
-        """What a row of `frames` is called: {"row": ...} of vectors, else {"sequence": ..., "frame": ...}, the sequence
-        by its key where it has one; where frames have names, with "index"."""
+        """What a row of `frames` is called: {"row": ...} for vectors, else {"sequence": ..., "frame": ...}, where the
+        sequence is its key if it has one; and "index", if frames have names."""
         i, t = self._at(row)
         where = {"row": int(row)} if self.form == "vectors" else {"sequence": self.labels.key(i), "frame": t}
         if self.form == "vectors":
@@ -231,7 +230,7 @@ class Sequences:
         return where if times is None else where | {"index": times[t]}
 
     def place(self, row, d=None, names=None):
-        """The same in words, with a dimension where there is one: "sequence 3 ('run 4'), frame 17, dimension 2"."""
+        """The same in words, with the dimension, if given: "sequence 3 ('run 4'), frame 17, dimension 2"."""
         if self.form == "vectors":
             place = f"row {int(row)}"
         else:
@@ -247,14 +246,14 @@ class Sequences:
     # ---- parts --------------------------------------------------------------------------------------------------
 
     def whereabouts(self, row, d, names=None):
-        """`place` in what these are a part of, with the argument."""
+        """`place` in the whole that these are a part of, after the name of the argument."""
         if self.origin is not None:
             whole, rows = self.origin
             return whole.whereabouts(int(rows()[row]), d, names)
         return f"{self.argument or 'X'}: {self.place(row, d, names)}"
 
     def refusal(self, error):
-        """`OutOfRange` of one of these frames, with its place in X."""
+        """`OutOfRange` for one of these frames, with its place in X."""
         if self.origin is not None:
             whole, rows = self.origin
             return whole.refusal(OutOfRange(error.dtype, int(rows()[error.row]), error.dimension))
@@ -263,13 +262,13 @@ class Sequences:
         return refused
 
     def rows(self, index):
-        """The rows of the frames of the sequences of an array of indices, in its order."""
+        """The rows of `frames` that belong to the sequences `index`, an array, in its order."""
         lengths = self.lengths[index]
         first = np.cumsum(lengths) - lengths
         return np.arange(lengths.sum()) + np.repeat(self.offsets[index] - first, lengths)
 
     def subset(self, index):
-        """The sequences of an array of indices, in its order, as new `Sequences` of form "list"."""
+        """The sequences `index`, an array, in its order, as new `Sequences` of form "list"."""
         index = np.asarray(index, dtype=np.int64)
         origin = (self, lambda: self.rows(index))
         return Sequences(self.frames[self.rows(index)], _offsets(self.lengths[index]), "list", origin=origin)
@@ -279,7 +278,7 @@ class Sequences:
 
 
 def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
-    """Check X of a vector estimator: one vector a row.
+    """Check X for an estimator of vectors: one vector in each row.
 
     Parameters
     ----------
@@ -305,7 +304,7 @@ def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
     """
     if isinstance(X, list | tuple | SequenceBatch) and any(_ndim(row) >= 2 for row in X):
         raise ValueError(
-            f"X is a list of 2-D arrays, but {_name(estimator)} takes one vector a row, an array (n, D). "
+            f"X is a list of 2-D arrays, but {_name(estimator)} takes an array (n, D) with one vector in each row. "
             "Pass np.concatenate(X) if the rows are independent, or use RNNRNADE or RNNNADE for sequences."
         )
     _refuse_containers(X)
@@ -315,7 +314,7 @@ def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
 
 
 def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=False):
-    """Check X of a sequence estimator, in any of the forms at the top of this file.
+    """Check X for an estimator of sequences, in any of the forms listed at the top of this file.
 
     Parameters
     ----------
@@ -371,7 +370,7 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
         return _checked(estimator, frames, offsets, "3d", binary, gaps)
 
     if ndim > 3:
-        raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): make each frame 1-D.")
+        raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): flatten each frame.")
     several = panel(X) if _has_levels(X) or _has_sequence_column(estimator, X, reset) else None
     if several is not None:
         batch, rows = several
@@ -383,8 +382,8 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
 
 
 def check_absence_of_lengths(y, data, owner):
-    """Refuse a `y`, which is ignored, that is not one label for each item of X's first axis: hmmlearn's calls have
-    the lengths of sequences in its place.
+    """Refuse a `y` other than None or one label for each item along X's first axis.  It is ignored, but in hmmlearn's
+    calls the lengths of the sequences stand in its place.
 
     Parameters
     ----------
@@ -409,12 +408,12 @@ def check_absence_of_lengths(y, data, owner):
     if n in n_items:
         return
     given = f"is {y!r:.40}" if n is None else f"has {n} entries"
-    way_out = f"{owner} takes vectors, one a row, which have no lengths."
+    way_out = f"{owner} takes vectors, one in each row, which have no lengths."
     if data.form != "vectors":
         way_out = "If it holds the lengths of the sequences in X, write lengths=."
     raise TypeError(
-        f"the second argument, y, is ignored and must be None or one label for each of the {max(n_items)} items of X, "
-        f"but it {given}. {way_out}"
+        f"the second argument, y, is ignored: it must be None or hold one label for each of the {max(n_items)} items "
+        f"of X, but it {given}. {way_out}"
     )
 
 
@@ -424,7 +423,7 @@ def check_frame_weights(sample_weight, sequences):
     Parameters
     ----------
     sample_weight : None, number or array-like
-        One weight for each item of X's first axis: of shape (N,) for a list or a 3-D array, else (M,).
+        One weight for each item along X's first axis: of shape (N,) for a list or a 3-D array, else (M,).
     sequences : Sequences
 
     Returns
@@ -435,7 +434,7 @@ def check_frame_weights(sample_weight, sequences):
     Raises
     ------
     ValueError
-        For a wrong number of weights, a negative or non-finite one, or nothing but zeros.
+        If there are too many or too few weights, one is negative or not finite, or all are zero.
     """
     if sample_weight is None:
         return None
@@ -445,8 +444,8 @@ def check_frame_weights(sample_weight, sequences):
         sample_weight = np.full(n_items, as_numbers("sample_weight", sample_weight))
     if isinstance(sample_weight, list | tuple) and any(_ndim(weight) for weight in sample_weight):
         raise ValueError(
-            f"sample_weight must be one number for each {item}, but it holds arrays or lists. For weights of the "
-            "frames of several sequences, pass X as one array with lengths=, and one array of all weights."
+            f"sample_weight must be one number for each {item}, but it holds arrays or lists. To weight the frames of "
+            "several sequences one by one, pass X as one array with lengths=, and all weights as one array."
         )
     if sequences.item_is_sequence and sequences.labels.keys is not None and hasattr(sample_weight, "reindex"):
         sample_weight = _by_key(sample_weight, sequences)
@@ -474,7 +473,7 @@ def check_frame_weights(sample_weight, sequences):
 
 
 def _by_key(weights, sequences):
-    """A Series of weights in the order of the sequences: by its labels where these are the keys."""
+    """A Series of weights in the order of the sequences: matched by its labels if these are the keys."""
     index = key_index(sequences.labels, sequences.n_sequences)
     if index.is_unique and weights.index.is_unique and set(index) == set(weights.index):
         return weights.reindex(index)
@@ -484,7 +483,7 @@ def _by_key(weights, sequences):
 
 
 def check_validation(estimator, validation_data, *, binary=False, check=check_sequences):
-    """Check `validation_data` of a fit: X or (X, None).
+    """Check the `validation_data` of a fit: X or (X, None).
 
     Parameters
     ----------
@@ -497,7 +496,7 @@ def check_validation(estimator, validation_data, *, binary=False, check=check_se
 
     Returns
     -------
-    Sequences, or None where there is no validation data
+    Sequences, or None if there is no validation data
     """
     if validation_data is None:
         return None
@@ -578,7 +577,7 @@ def _items_or_array(X):
 
 
 def _refuse_item(x, ndim, i):
-    """Say why item i of a list, which does not have two axes, is not a sequence."""
+    """Say why item i of a list is not a sequence: it does not have two axes."""
     if ndim == 0:
         raise TypeError(f"sequence {i} is a {type(x).__name__} ({x!r:.40}), but must be a (T, D) array.")
     if len(x) == 0:
@@ -598,7 +597,7 @@ def _refuse_item(x, ndim, i):
 
 
 def _of_batch(estimator, batch, reset, rows=None):
-    """(frames, offsets, labels) of a batch that was cut from one table."""
+    """(frames, offsets, labels) of a batch cut from one table."""
     table, offsets = batch.packed
     frames = _matrix(estimator, table, reset, "frame")
     return frames, offsets, Labels(batch.keys, batch.key_names, batch.frame_labels, rows)
@@ -618,7 +617,7 @@ def _pack(estimator, items, reset):
                 "Every sequence must have the same dimensions."
             )
 
-    # Names of columns: those of the first DataFrame hold for the list. One warning, not one a sequence.
+    # Names of columns: those of the first DataFrame hold for the list. One warning, not one for each sequence.
     named = [i for i, x in enumerate(items) if hasattr(x, "columns")]
     if named:
         columns_of(items[named[0]])
@@ -627,7 +626,7 @@ def _pack(estimator, items, reset):
     columns = None
     for i in named:
         if columns is not None and _same(columns, items[i].columns):
-            continue  # as those that were compared before
+            continue  # the same as those just compared
         columns = items[i].columns
         with naming(f"sequence {i}"):
             validate_data(estimator, items[i], reset=False, skip_check_array=True)
@@ -648,14 +647,14 @@ def _pack(estimator, items, reset):
 
 
 def _same(columns, others):
-    """Whether two DataFrames of one library have the same columns, told in a microsecond."""
+    """Whether two DataFrames of one library have the same columns, decided in a microsecond."""
     if others is columns:
         return True
     return columns.equals(others) if hasattr(columns, "equals") else columns == others
 
 
 def _take_names(estimator, names, n_features, reset):
-    """Set the names of features, or compare them, as scikit-learn does those of a DataFrame."""
+    """Set the names of the features, or compare them, as scikit-learn does with those of a DataFrame."""
     if len(names) != n_features:
         raise ValueError(f"X.feature_names has {len(names)} names ({quoted(names)}) for {n_features} features.")
     known = getattr(estimator, "feature_names_in_", None)
@@ -666,7 +665,7 @@ def _take_names(estimator, names, n_features, reset):
     elif list(known) != names:
         raise ValueError(
             f"The feature names should match those that were passed during fit: X has {quoted(names)}, not "
-            f"{quoted(known)}. X.select(estimator.feature_names_in_) brings them into that order."
+            f"{quoted(known)}. X.select(estimator.feature_names_in_) puts them in that order."
         )
 
 
@@ -685,10 +684,10 @@ def _item(estimator, x, i):
 
 
 def _numbers_of(table):
-    """A DataFrame that holds numbers as a native float array; None of any other, or of an empty one.  check_array takes
-    a hundred times as long."""
+    """A DataFrame that holds numbers as a native float array; None for any other, or an empty one.  check_array takes a
+    hundred times as long."""
     if hasattr(table, "iloc"):
-        values = table.to_numpy()  # pandas makes objects of dates and text
+        values = table.to_numpy()  # pandas turns dates and text into objects
     elif hasattr(table, "partition_by") and all(dtype.is_numeric() for dtype in table.dtypes):
         values = table.to_numpy(order="c")  # polars takes a seventh of the time with "c"
     else:
@@ -699,7 +698,7 @@ def _numbers_of(table):
 
 
 def _matrix(estimator, X, reset, item):
-    """A 2-D X as a C-contiguous native float array (M, D), D and the names of columns checked or set.  item: what a
+    """A 2-D X as a C-contiguous native float array (M, D), with D and the column names checked or set.  item: what a
     row of X is, "row" or "frame"."""
     if (
         not reset
@@ -726,7 +725,7 @@ def _matrix(estimator, X, reset, item):
     frames = validate_data(estimator, X, reset=reset, **_CHECKS)
     if frames.shape[1] != estimator.n_features_in_:  # scikit-learn believes X.shape
         raise ValueError(
-            f"X says that it has {estimator.n_features_in_} features, but as an array it has {frames.shape[1]}."
+            f"X.shape says that X has {estimator.n_features_in_} features, but as an array it has {frames.shape[1]}."
         )
     return frames
 
@@ -748,7 +747,7 @@ def _index_of(X):
 
 
 def _look_at_axes(estimator, shape, reset):
-    """Warn where the axes of a 3-D array look like (instances, channels, time), and say so where D does not fit."""
+    """Warn if the axes of a 3-D array look like (instances, channels, time), and say so if D does not fit."""
     n_sequences, n_frames, n_features = shape
     swap = "If it is (instances, channels, time), as in sktime and PyTorch, pass X.transpose(0, 2, 1)."
     if reset and n_features > n_frames > 0:
@@ -766,7 +765,7 @@ def _look_at_axes(estimator, shape, reset):
 
 
 def _refuse_non_numbers(x, name):
-    """Refuse text, dates, masked entries and ragged rows: NumPy would convert, drop or badly explain them."""
+    """Refuse text, dates, masked entries and ragged rows: NumPy would convert them, drop them or explain them badly."""
     if isinstance(x, list | tuple) and any(isinstance(row, list | tuple) for row in x):
         widths = [len(row) if hasattr(row, "__len__") else None for row in x]
         for i, width in enumerate(widths):
@@ -798,13 +797,15 @@ def _refuse_non_numbers(x, name):
             if huge:
                 raise ValueError(f"{name} holds numbers too large for float64, {where}.")
             kind = type(value).__name__
-            raise TypeError(f"{name} holds a {kind}, {where}: argument must be without strings or objects, of numbers.")
+            raise TypeError(
+                f"{name} holds a {kind}, {where}: argument must be free of strings and objects, numbers only."
+            )
     if hasattr(x, "columns") and 0 in x.shape:
         raise ValueError(f"{name} is a DataFrame of shape {x.shape}: at least one row and one column are required.")
 
 
 def _refuse_columns(table, name):
-    """Refuse columns of dates, of text and of anything else that is no number, and two of one name, by their names."""
+    """Refuse, by name, columns of dates, text or anything else but numbers, and two columns with the same name."""
     columns_of(table)
     for d, (column, dtype) in enumerate(zip(list(table.columns), list(table.dtypes), strict=True)):
         kind = getattr(dtype, "kind", "f" if getattr(dtype, "is_numeric", bool)() else "O")
@@ -815,8 +816,8 @@ def _refuse_columns(table, name):
         if kind in "mM" or "period" in str(dtype) or isinstance(first, datetime.date | datetime.timedelta):
             raise ValueError(
                 f"{name} holds dates or times in the column {column!r}. If it is the time of the frames, write "
-                f"SequenceBatch.from_frame(X, time={column!r}); else leave it out, X.drop(columns={column!r}), or make "
-                "numbers of it."
+                f"SequenceBatch.from_frame(X, time={column!r}); if not, leave it out, X.drop(columns={column!r}), or "
+                "turn it into numbers."
             )
         if first is not None:
             what = "strings" if isinstance(first, str) else f"a {type(first).__name__}"
@@ -866,10 +867,10 @@ def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
     if not np.isfinite(total):
         way_out = "fill in missing values or leave them out."
         if not gaps and getattr(estimator, "missing", None) is not None:
-            way_out = f"with missing={estimator.missing!r} scores, log_likelihood_missing and impute alone take gaps."
+            way_out = f"with missing={estimator.missing!r}, only scores, log_likelihood_missing and impute take gaps."
         refuse_first(np.isinf(frames) if gaps else ~np.isfinite(frames), f"Every entry must be finite: {way_out}")
     if binary:
-        other = " Real values: conditional='gaussian'." if hasattr(estimator, "conditional") else ""
+        other = " For real values, use conditional='gaussian'." if hasattr(estimator, "conditional") else ""
         why = f"{_name(estimator)} models binary data: every entry must be 0 or 1.{other}"
         refuse_first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)), why)
     if form != "vectors" and labels.index is not None:
@@ -878,7 +879,7 @@ def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
 
 
 def _look_at_times(data):
-    """Warn once where the dates of the frames of a sequence jump: its frames are taken to follow each other."""
+    """Warn once if the dates in a sequence jump: its frames are taken to follow each other in equal steps."""
     index = data.labels.index
     if isinstance(index, list):
         index = index if len(_dates(index[0])) else index[:1]
@@ -915,7 +916,7 @@ def _look_at_times(data):
 
 
 def _dates(index):
-    """Times that are dates, (n,) datetime64; none of others."""
+    """The times as datetime64 (n,), if they are dates; else an empty array."""
     index = index.get_level_values(-1) if getattr(index, "nlevels", 1) > 1 else index
     if getattr(getattr(index, "dtype", None), "kind", "") != "M" and not hasattr(index, "dt"):
         return np.empty(0, "M8[s]")
@@ -924,12 +925,12 @@ def _dates(index):
 
 
 def check_leading(leading, n_samples, n_features, *, binary=False):
-    """Check `leading`, the first dimensions of a drawn frame: (n_samples, j), float64."""
+    """Check `leading`, the first dimensions of the frames to be drawn: (n_samples, j), float64."""
     leading = as_numbers("leading", leading)
     j = leading.shape[-1] if leading.ndim else 0
     if leading.ndim not in (1, 2) or not 1 <= j <= n_features or (leading.ndim == 2 and len(leading) != n_samples):
         raise ValueError(
-            f"leading must hold the first j of the {n_features} dimensions of a frame, (j,) or ({n_samples}, j) with "
+            f"leading must hold the first j of the {n_features} dimensions of a frame: shape (j,) or ({n_samples}, j), "
             f"1 <= j <= {n_features}. Got shape {leading.shape}."
         )
     if not np.isfinite(leading).all():

@@ -6,11 +6,11 @@ Design
 ------
 Each link is causal and triangular within a frame: y_d depends on x_1 ... x_d of its frame and on earlier frames only.
 Given the past it is x = a + B y with B lower triangular, so that every one-dimensional conditional stays exact, with
-log-Jacobian -log B_dd.  A chain of such links is one.
+log-Jacobian -log B_dd.  A chain of such links is such a link itself.
 
-*Packed or frame by frame.*  `encode` takes all frames at once; a track (`track`) goes with n sequences side by side,
-one frame at a time, to the same bits: `begin` a frame, ask `scaled`, `unscaled` and `log_jacobian` for it, then `read`
-it.
+*Packed or frame by frame.*  `encode` takes all frames at once; a track (`track`) follows n sequences side by side, one
+frame at a time, and gives the same bits: `begin` a frame, call `scaled`, `unscaled` and `log_jacobian` for it, then
+`read` it.
 """
 
 from functools import cached_property
@@ -29,51 +29,54 @@ COVARIANCES = ("diagonal", "full")
 
 
 class Linear(BaseEstimator):
-    """Linear prediction from earlier frames, and a triangular scaling of what it leaves.
+    """Linear prediction from earlier frames, followed by a triangular scaling of the residuals.
 
-    With the lags l that the past of frame t reaches::
+    With l running over the lags for which frame t has a past::
 
         e^t = L^{-1} (x^t - A_0 - sum_l A_l x^{t-l})
 
-    Columns are standardised first; A and L are those of the standardised columns, and frames with a short past have
-    their own.  Since L is triangular, e_d depends on x_1 ... x_d of its frame and on the past only, so that every
-    one-dimensional conditional stays exact, with log-Jacobian -log(scale_d L_dd).
+    Columns are standardised first, and A and L apply to the standardised columns; frames with a short past have an A
+    and an L of their own.  Since L is triangular, e_d depends on x_1 ... x_d of its frame and on the past only, so that
+    every one-dimensional conditional stays exact, with log-Jacobian -log(scale_d L_dd).
 
-    The noise covariance L L' is that of what each frame leaves when the others are fitted (leave-one-out), in closed
-    form (ridge.py).
+    The noise covariance L L' is that of the leave-one-out residuals: what remains of each frame when the fit to all
+    others predicts it, computed in closed form (ridge.py).
 
     Parameters
     ----------
     lags : int, default=0
-        Frames of the past that predict the next one.  0 with "diagonal" is standardisation, 0 with "full" is
-        whitening, p is a vector autoregression VAR(p).
+        How many of the last frames predict the next one.  0 with "diagonal" is standardisation, 0 with "full" is
+        whitening, and p > 0 is a vector autoregression, VAR(p).
     covariance : {"diagonal", "full"}, default="diagonal"
         Whether L is diagonal.
     ridge : float, default=1.0
         Added to the diagonal of the Gram matrix of the standardised predictors; >= 0.
     floor : float, default=1e-3
-        floor**2 is added to the variance of what is left of each standardised column; > 0.
+        floor**2 is added to the residual variance of each standardised column; > 0.
     season : int, default=0
-        Frames of a season, more than `lags`: where the past is long enough, the frames `season` and `season` + 1 before
-        predict, too.  0: none.
+        Length of a season in frames, greater than `lags`: where the past is long enough, the frames `season` and
+        `season` + 1 steps back are predictors too.  0: no season.
     towards : {"zero", "last", "own"}, default="zero"
-        What the ridge pulls the coefficients to: none, the frame before, or the past of each channel by itself.
+        What the ridge shrinks the prediction towards: the mean, the frame before, or a prediction of each column from
+        its own past.
     shrinkage : float, default=0.0
         The covariances between columns are multiplied by 1 - shrinkage; in [0, 1].
     apart : sequence of int, default=()
-        Columns that are standardised and else left as they are; they still predict the others.
+        Columns that are standardised and otherwise left as they are; they still predict the others.
     max_radius : float or None, default=None
-        Roots of the prediction beyond this are moved to it, so that draws stay within bounds; > 0.  None: as fitted.
+        Roots of the prediction outside the circle of this radius are moved onto it, so that long draws stay bounded;
+        > 0.  None: the prediction stays as fitted.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (D,)
-        Of the columns; a constant column has scale 1.
+        Mean and standard deviation of each column; a constant column has scale 1.
     coefficients_ : ndarray of shape (n_stages, n_lags, D, D)
-        coefficients_[k, i] is A of the lag i of (1, ..., lags, season, season + 1), of the standardised columns, for
-        frames with k frames before them (k = lags: and more; with a season k = lags + 1: season + 1 and more); 0 for
-        lags that reach further.
+        coefficients_[k, i] is A, in standardised columns, for entry i of the lags (1, ..., lags, season, season + 1),
+        and for frames with k frames before them (k = lags: that many or more; with a season, k = lags + 1: season + 1
+        or more); 0 for lags that reach further back.
     intercepts_ : ndarray of shape (n_stages, D)
+        A_0, in standardised columns.
     factors_ : ndarray of shape (n_stages, D, D)
         L.
 
@@ -119,9 +122,9 @@ class Linear(BaseEstimator):
         return self
 
     def fit_left_out(self, frames, offsets, weight=None):
-        """Fit; what `forward` would give for each of the frames, had it been left out: (M, D).
+        """Fit, and return what `forward` would give for each frame had it been left out of the fit: (M, D).
 
-        Standardisation is not left out."""
+        The standardisation is still that of all frames."""
         frames = np.ascontiguousarray(frames, np.float64)  # sums have other bits in another layout
         offsets, D = np.asarray(offsets, np.int64), frames.shape[1]
         self._check_options(D)
@@ -189,7 +192,7 @@ class Linear(BaseEstimator):
                     f"{name} of Linear must be an int in the range [0, {LARGEST}]. Got {value!r:.60} instead."
                 )
         if self.season and self.season <= self.lags:
-            raise ValueError(f"season of Linear must be more than lags, {self.lags}. Got {self.season} instead.")
+            raise ValueError(f"season of Linear must be greater than lags, {self.lags}. Got {self.season} instead.")
         for name, choices in (("covariance", COVARIANCES), ("towards", TOWARDS)):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
@@ -205,14 +208,14 @@ class Linear(BaseEstimator):
         except TypeError:
             whole = False
         if not whole:
-            raise ValueError(f"apart of Linear must hold numbers of columns. Got {self.apart!r:.60} instead.")
+            raise ValueError(f"apart of Linear must hold column numbers. Got {self.apart!r:.60} instead.")
         _check_apart(self.apart, D)
 
     # ---- what it is ---------------------------------------------------------------------------------------------
 
     @property
     def stages(self):
-        """The lags that predict a frame, by how much past it has: a list of tuples."""
+        """The lags that predict a frame, for each length of its past: a list of tuples."""
         lags, season = int(self.lags), int(self.season)
         plain = [tuple(range(1, q + 1)) for q in range(lags + 1)]
         return plain + [(*plain[-1], season, season + 1)] if season else plain
@@ -224,7 +227,7 @@ class Linear(BaseEstimator):
 
     @property
     def reach(self):
-        """Frames of the past that a frame is predicted from."""
+        """How many frames back the prediction of a frame looks."""
         return int(self.season) + 1 if self.season else int(self.lags)
 
     def stage(self, n_before):
@@ -237,7 +240,7 @@ class Linear(BaseEstimator):
 
     @cached_property
     def _inverse_factors(self):
-        """L^{-1} by forward substitution, without BLAS: the same bits for any number of its threads."""
+        """L^{-1} by forward substitution, without BLAS: the same bits for any number of BLAS threads."""
         inverses = np.zeros_like(self.factors_)
         for L, inverse in zip(self.factors_, inverses, strict=True):
             for i in range(len(L)):
@@ -254,7 +257,7 @@ class Linear(BaseEstimator):
     # ---- packed frames ------------------------------------------------------------------------------------------
 
     def encode(self, frames, offsets):
-        """(e (M, D), its log-Jacobian, (M, D) or where it is the same for all frames (D,))."""
+        """(e, its log-Jacobian): (M, D), and (M, D) or, if it is the same for all frames, (D,)."""
         return self.forward(frames, offsets), self.log_jacobian(offsets)
 
     def forward(self, frames, offsets):
@@ -292,8 +295,8 @@ class Linear(BaseEstimator):
         ----------
         z : ndarray of shape (n, D), C-contiguous
             From `standardized`.
-        past : sequence of min(t - 1, reach) such
-            past[i - 1] are those i frames earlier.
+        past : sequence of min(t - 1, reach) such arrays
+            past[i - 1] holds the frames i steps earlier.
 
         Returns
         -------
@@ -303,7 +306,7 @@ class Linear(BaseEstimator):
         return z if self.is_diagonal else self.scaled(z - self.predicted(len(z), past), self.stage(len(past)))
 
     def scaled(self, left, k):
-        """L^{-1} left, what the prediction left of n frames of stage k: (n, D)"""
+        """L^{-1} left, where `left` holds the residuals of n frames of stage k: (n, D)"""
         e = np.zeros_like(left)
         _core.add_product(e, left, self._inverse_factors[k])
         return e
@@ -340,7 +343,7 @@ class Linear(BaseEstimator):
                     yield k, first + begin, first + min(end, last - first)
 
     def log_jacobian(self, offsets):
-        """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) where it is the same for all frames."""
+        """log abs(de_d / dx_d) of every frame and dimension: (M, D), or (D,) if it is the same for all frames."""
         if self.reach == 0:
             return self.log_jacobian_table[0]
         position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
@@ -367,13 +370,13 @@ class Linear(BaseEstimator):
         return self.mean_ + self.scale_ * location, self.scale_ * scale
 
     def inverse(self, e, past=None):
-        """x of sequences of e.
+        """x from sequences of e.
 
         Parameters
         ----------
         e : ndarray of shape (N, T, D)
         past : ndarray of shape (n_past, D) or (N, n_past, D), optional
-            The frames before, the same for all sequences or those of each; the last `reach` are used.
+            The frames before those of e, common to all sequences or one array for each; the last `reach` are used.
 
         Returns
         -------
@@ -395,7 +398,7 @@ class Linear(BaseEstimator):
         return self.mean_ + self.scale_ * z[n_past:].transpose(1, 0, 2)
 
     def inverse_of_packed(self, e, offsets):
-        """x of packed e (M, D): the inverse of `forward`, all sequences frame by frame side by side."""
+        """x from packed e (M, D): the inverse of `forward`, all sequences side by side, frame by frame."""
         if self.is_diagonal:
             return self.mean_ + self.scale_ * e
         z = np.empty_like(e)
@@ -419,7 +422,7 @@ class Linear(BaseEstimator):
         return {name: getattr(self, name) for name in FITTED}
 
     def set_arrays(self, arrays, D):
-        """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
+        """Take the arrays of a fit to D dimensions; ValueError if they do not fit the options."""
         self._check_options(D)
         n_stages, n_lags = self._sizes
         shapes = ((D,), (D,), (n_stages, n_lags, D, D), (n_stages, D), (n_stages, D, D))
@@ -431,13 +434,14 @@ class Linear(BaseEstimator):
         finite = all(np.isfinite(getattr(self, name)).all() for name in FITTED)
         lower = (np.diagonal(factors, axis1=1, axis2=2) > 0).all() and not np.triu(factors, 1).any()
         if not finite or not (self.scale_ > 0).all() or not lower:
-            raise ValueError("the transform has no inverse, or numbers that are not finite")
+            raise ValueError("the transform has no inverse, or holds numbers that are not finite")
 
 
 class Volatility(BaseEstimator):
-    """A causal level, scale and correlation of frames that drift or change their variance.
+    """A causal level, scale and correlation for frames that drift or whose variance changes.
 
-    With exponentially weighted means of earlier frames, each started at 0, 1 and I and pulled towards them::
+    The level, the squares E and the correlation S are exponentially weighted means of earlier frames, which start at
+    0, 1 and I; the gain and the floors pull what is used of them back there::
 
         v_d = (u_d - gain level_d) / s_d            w = F^{-1} v            e_d = w_d / c_d
         level   <- decay level + (1 - decay) u
@@ -447,19 +451,22 @@ class Volatility(BaseEstimator):
         F F'    =  C with its diagonal scaled to 1,   C = (1 - floor) S + floor I
         c_d^2   =  (nu - 2 + sum_{i<d} w_i^2) / (nu - 2 + d - 1)
 
-    c is what a frame's first dimensions say of the size of the others, if it is of a Student t with nu degrees of
-    freedom.  What a single frame adds to the means is bounded: abs(u) by 3, the square by 25 s^2 and abs(v) by 5.
-    Nothing is fitted.  The scale is that of RiskMetrics (J.P. Morgan, 1996) with a floor, the correlation a dynamic
-    conditional one (R. Engle, 2002).
+    c is what the first dimensions of a frame say about the size of the others, if the frame follows a Student t with nu
+    degrees of freedom.  What a single frame adds to the means is capped: abs(u) at 3, the square at 25 s^2 and abs(v)
+    at 5.  Nothing is fitted.  The scale is that of RiskMetrics (J.P. Morgan, 1996) with a floor, and the correlation is
+    a dynamic conditional one (R. Engle, 2002).
 
     Parameters
     ----------
     level : (decay, gain) or None, default=None
+        None: no level is subtracted.
     scale : (decays, common, floor) or None, default=((0.95,), 0.0, 0.05)
-        One to four decays, whose means are averaged.
+        One to four decays, whose means are averaged; the share of E that all columns have in common; the floor.
+        None: s is 1.
     correlation : (decay, floor) or None, default=None
+        None: F is the identity.
     within : float or None, default=None
-        nu, > 2.
+        nu, > 2.  None: c is 1.
     apart : sequence of int, default=()
         Columns that stay as they are.
     """
@@ -490,7 +497,9 @@ class Volatility(BaseEstimator):
                 f"{self.level!r:.60}, {self.scale!r:.60} and {self.correlation!r:.60}."
             ) from error
         if not good or not all(floor > 0 for floor in floors):
-            raise ValueError("numbers of Volatility must be in the range [0, 1], floors above 0, decays one to four.")
+            raise ValueError(
+                "numbers given to Volatility must be in the range [0, 1], with floors above 0 and one to four decays."
+            )
         if self.within is not None and not (_is_number(self.within) and self.within > 2):
             raise ValueError(f"within of Volatility must be None or > 2. Got {self.within!r:.60} instead.")
 
@@ -513,7 +522,7 @@ class Volatility(BaseEstimator):
         return self
 
     def fit_left_out(self, frames, offsets, weight=None):
-        """As `forward`."""
+        """The same as `forward`: nothing is fitted."""
         return self.fit(frames, offsets).encode(frames, offsets)[0]
 
     def encode(self, u, offsets):
@@ -530,7 +539,7 @@ class Volatility(BaseEstimator):
         return self.moved(u, offsets)[1:3]
 
     def moved(self, u, offsets, state=None):
-        """(e, location, scale, state after): packed frames after `state`, which is None at their start."""
+        """(e, location, scale, state after) of packed frames that follow `state`; None: the start of the sequences."""
         M, D = u.shape
         state = self.start(len(offsets) - 1, D) if state is None else state.copy()
         kept = self._kept(D)
@@ -541,7 +550,7 @@ class Volatility(BaseEstimator):
         return e, location, scale, state
 
     def inverse_of_packed(self, e, offsets, state=None):
-        """u of packed e."""
+        """u from packed e."""
         u = np.array(e, np.float64)
         kept = self._kept(e.shape[1])
         own = np.empty((len(u), len(kept)))
@@ -567,7 +576,7 @@ class Volatility(BaseEstimator):
 
 
 class Chain(BaseEstimator):
-    """Links one after the other: the first reads X.
+    """Links one after the other; the first reads X.
 
     Parameters
     ----------
@@ -581,7 +590,7 @@ class Chain(BaseEstimator):
 
     @property
     def reach(self):
-        """Frames of the past that e depends on."""
+        """How many frames back e looks."""
         return min(LARGEST, sum(link.reach for link in self.links))
 
     def fit(self, frames, offsets, weight=None):
@@ -593,7 +602,7 @@ class Chain(BaseEstimator):
         return self
 
     def fit_left_out(self, frames, offsets, weight=None):
-        """Fit; what `forward` would give for each of the frames, had it been left out: (M, D)."""
+        """Fit, and return what `forward` would give for each frame had it been left out of the fit: (M, D)."""
         self._check_options(frames.shape[1])
         for link in self.links:
             frames = link.fit_left_out(frames, offsets, weight)
@@ -621,15 +630,15 @@ class Chain(BaseEstimator):
         return location, scale
 
     def standardized(self, frames):
-        """As that of the first link."""
+        """`standardized` of the first link."""
         return self.links[0].standardized(frames)
 
     def unstandardized(self, z, d=slice(None)):
-        """As that of the first link."""
+        """`unstandardized` of the first link."""
         return self.links[0].unstandardized(z, d)
 
     def inverse(self, e, past=None):
-        """x of sequences of e (N, T, D), after frames `past` (n_past, D), the same for all."""
+        """x from sequences of e (N, T, D) that all follow the frames `past` (n_past, D)."""
         N, T, D = e.shape
         first, *others = self.links
         states = [None] * len(others)
@@ -645,7 +654,7 @@ class Chain(BaseEstimator):
         return first.inverse(u.reshape(N, T, D), past)
 
     def inverse_of_packed(self, e, offsets):
-        """x of packed e (M, D)."""
+        """x from packed e (M, D)."""
         for link in reversed(self.links):
             e = link.inverse_of_packed(e, offsets)
         return e
@@ -659,7 +668,7 @@ class Chain(BaseEstimator):
         return {f"{k}.{name}": a for k, link in enumerate(self.links) for name, a in link.to_arrays().items()}
 
     def set_arrays(self, arrays, D):
-        """Become one that is fitted to D dimensions; ValueError where the arrays do not fit the options."""
+        """Take the arrays of a fit to D dimensions; ValueError if they do not fit the options."""
         self._check_options(D)
         for k, link in enumerate(self.links):
             begin = f"{k}."
@@ -668,7 +677,7 @@ class Chain(BaseEstimator):
     def _check_options(self, D):
         links = list(self.links)
         if not links or not isinstance(links[0], Linear) or not all(isinstance(link, Volatility) for link in links[1:]):
-            raise ValueError("a transform that is a list of links must begin with a Linear, and Volatility may follow.")
+            raise ValueError("transform as a list of links must begin with a Linear; Volatility links may follow it.")
         for link in links:
             link._check_options(D)
 
@@ -677,14 +686,14 @@ LINKS = {"Linear": Linear, "Volatility": Volatility}
 
 
 def to_file(transform):
-    """What JSON knows of a transform, fitted or not: the options of a Linear, or {"links": [...]}."""
+    """A transform, fitted or not, as JSON holds it: the options of a Linear, or {"links": [...]}."""
     if isinstance(transform, Linear):
         return transform.get_params()
     return {"links": [{"link": type(link).__name__, **link.get_params()} for link in transform.links]}
 
 
 def from_options(options):
-    """A transform that is not fitted from what `to_file` gave."""
+    """An unfitted transform from what `to_file` gave."""
     if "links" not in options:
         return Linear(**_tuples(options))
     links = []
@@ -695,7 +704,7 @@ def from_options(options):
 
 
 def from_file(options, arrays, D):
-    """A fitted transform from what `to_file` and `to_arrays` gave; ValueError where they do not fit together."""
+    """A fitted transform from what `to_file` and `to_arrays` gave; ValueError if they do not fit together."""
     transform = from_options(options)
     transform.set_arrays(arrays, D)
     return transform
@@ -709,12 +718,12 @@ def _tuples(value):
 
 
 # ---- frame by frame --------------------------------------------------------------------------------------------------
-# A track is n sequences side by side.  `begin`, then any number of `scaled`, `unscaled` and `log_jacobian` of the frame
-# that comes, then `read` it.  x is z, the standardised columns, for a Linear.
+# A track follows n sequences side by side: `begin` a frame, call `scaled`, `unscaled` and `log_jacobian` as often as
+# needed, then `read` it.  A Linear reads z, the standardised columns, not x.
 
 
 class NoTrack:
-    """The track of a transform that does nothing, or of standardisation, the rest of which is in `standardized`."""
+    """The track of a transform that does nothing, or of standardisation, which `standardized` has already done."""
 
     def __init__(self, jacobian=None):
         self._jacobian = jacobian
@@ -877,7 +886,7 @@ def standardisation(frames, w):
 
 def _check_apart(apart, D):
     if bad := [d for d in apart if not 0 <= d < D]:
-        raise ValueError(f"apart names the column {bad[0]}, but there are {D}, numbered from 0.")
+        raise ValueError(f"apart names column {bad[0]}, but the columns are 0 ... {D - 1}.")
 
 
 def _is_number(value):

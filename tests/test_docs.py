@@ -12,6 +12,7 @@ import pytest
 import rnnrnade
 
 DOCS = Path(__file__).parents[1] / "docs"
+ERRATA = DOCS.parent / "tools" / "errata.py"
 PUBLIC = r"(?!_|set_\w+_request$)"  # not what scikit-learn generates: 1.6 inherits it from the calls of sequences
 RETURNED = ("calibration", "density", "missing", "streaming", "surprise")  # modules whose classes come back from calls
 
@@ -108,6 +109,15 @@ def test_links_lead_somewhere(page):
             other = DOCS / "examples" / other.with_suffix(".py").name.replace("index.py", "GALLERY_HEADER.rst")
         assert other.exists(), f"{page.name} links to {target}, which is not there"
         assert not anchor or anchor in anchors(other), f"{page.name} links to {target}, a heading that is not there"
+
+
+@pytest.mark.skipif(not ERRATA.exists(), reason="no tools/ beside the tests")
+def test_figures_of_the_latent_errata():
+    tool = runpy.run_path(str(ERRATA))
+    exact, below = tool["gaps"]()
+    text = (DOCS / "errata.md").read_text(encoding="utf-8")
+    for figure in (exact, *below.values(), *tool["one_latent"]().values()):
+        assert re.search(rf"(?<![-\d.]){re.escape(f'{figure:.3f}')}(?!\d)", text), figure
 
 
 @pytest.mark.full

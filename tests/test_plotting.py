@@ -79,10 +79,10 @@ def test_what_a_model_does_not_have_is_not_drawn(tmp_path):
     untrained.save(tmp_path / "model.safetensors")
     for model in (untrained, RNADE.load(tmp_path / "model.safetensors")):
         assert (model.n_iter_, model.best_epoch_, model.best_update_) == (0, None, None)
-        with pytest.raises(ValueError, match="history is empty: no epoch was trained"):
+        with pytest.raises(ValueError, match="history is empty: no epoch of training was run"):
             plotting.learning_curve(model)
     binary, Z = Case(D=3, H=4, K=1, R=3, lengths=(5,), head="bernoulli").model()
-    with pytest.raises(ValueError, match=r"of binary models predict_params\(X\) gives probabilities"):
+    with pytest.raises(ValueError, match=r"for a binary model, predict_params\(X\) gives the prob"):
         plotting.conditional_densities(binary, Z[0], 1)
 
 
@@ -301,10 +301,10 @@ def test_several_sequences_are_refused_where_one_is_drawn(batch, models):
             plotting.surprise_heat_map(model, X)
         with pytest.raises(ValueError, match=f"densities draws one sequence.*a list of {len(X)}: give X"):
             plotting.conditional_densities(model, X, 0)
-    with pytest.raises(ValueError, match="forecast of one sequence; these are of 12"):
+    with pytest.raises(ValueError, match="forecast of one sequence, but samples has 12"):
         plotting.fan_chart(model.forecast(batch, 2, 5))
     for wrong in (batch[0], [np.zeros((3, 1))]):
-        with pytest.raises(ValueError, match=r"trajectories, arrays \(T_i, D\) of one D"):
+        with pytest.raises(ValueError, match=r"lists of arrays \(T_i, D\) that all have the same D"):
             plotting.samples_beside_data(wrong, ragged)
 
 

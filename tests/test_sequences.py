@@ -297,9 +297,9 @@ def test_what_tells_sequences_apart_is_said_once():
 @pytest.mark.parametrize("y", [[3, 1, 4], np.array([8]), [3, 1], (1.0, 2.0), "12", 5, np.float64(3)])
 def test_lengths_in_the_place_of_y_are_refused(y):
     data = check_sequences(Model(), FRAMES, reset=True)
-    with pytest.raises(TypeError, match=r"second argument, y, is ignored .* write lengths=\."):
+    with pytest.raises(TypeError, match=r"second argument, y, is ignored: .* write lengths=\."):
         check_absence_of_lengths(y, data, "Model")
-    with pytest.raises(TypeError, match="Model takes vectors, one a row, which have no lengths"):
+    with pytest.raises(TypeError, match="Model takes vectors, one in each row, which have no lengths"):
         check_absence_of_lengths(y, check_vectors(Model(), FRAMES, reset=True), "Model")
 
 
@@ -378,7 +378,7 @@ def test_what_says_another_shape_than_it_has_is_refused():
 
     for reset in (True, False):
         for check in (check_sequences, check_vectors):
-            with pytest.raises(ValueError, match="says that it has 2 features, but as an array it has 1"):
+            with pytest.raises(ValueError, match="says that X has 2 features, but as an array it has 1"):
                 check(Model(2), Lies(), reset=reset)
 
 
@@ -626,7 +626,7 @@ def test_refused_with_the_place(name, reset):
 
 VECTORS_REFUSED = {
     "NaN": (np.concatenate(with_entry(np.nan)), ValueError, "NaN: row 5, dimension 0"),
-    "list of 2-D arrays": (LIST, ValueError, "X is a list of 2-D arrays, but Model takes one vector a row"),
+    "list of 2-D arrays": (LIST, ValueError, "X is a list of 2-D arrays, but Model takes an array .n, D. with one"),
     "3-D": (FRAMES.reshape(4, 2, 2), ValueError, "dim 3"),
     "1-D": (FRAMES[:, 0], ValueError, "Reshape your data"),
     "empty list": ([], ValueError, "Reshape your data"),

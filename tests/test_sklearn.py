@@ -336,7 +336,7 @@ def test_lengths_in_the_place_of_y_are_refused(model):
     X = data(model)
     rows = np.concatenate(X) if isinstance(X, list) else X
     lengths = [len(rows) - 3, 3]
-    said = "write lengths=" if isinstance(X, list) else "takes vectors, one a row"
+    said = "write lengths=" if isinstance(X, list) else "takes vectors, one in each row"
     fitted = clone(model).fit(rows, np.zeros(len(rows)))
     for call in (clone(model).fit, clone(model).partial_fit, fitted.score):
         with pytest.raises(TypeError, match=said):

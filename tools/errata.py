@@ -5,9 +5,13 @@ complex step, Im f(p + i h e) / h, has no error but rounding and knows nothing o
 algorithm below is the sweep of NOTATION.md with a switch for each fault; with all switches off it must agree with
 the derivative, with one of them on the table says how far it is off.
 
+The second part does the same for printed equations of latent-variable models: what each fault makes of a number that is
+known in closed form.
+
     python tools/errata.py
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -164,8 +168,148 @@ def underflow(p, dtype):
     return int(np.argmax(np.cumprod(densities.ravel(), dtype=dtype) == 0)) // D + 1
 
 
+# ---- latent-variable models: y is the latent, x what is observed -----------------------------------------------------
+
+
+def log_normal(x, mean, covariance):
+    """log N(x; mean, covariance) of the last axis of x."""
+    half = np.linalg.solve(np.linalg.cholesky(covariance), np.moveaxis(np.atleast_2d(x - mean), -1, 0))
+    return -0.5 * (half**2).sum(axis=0) - 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
+
+
+def one_latent(w=1.5, s=0.5, x=1.2):
+    """y ~ N(0, 1), x | y ~ N(w y, s^2): what stands for log p(x), right and as printed, all in closed form."""
+    evidence = log_normal(np.array([x]), 0.0, np.array([[w**2 + s**2]]))[0]
+    variance = 1 / (1 + w**2 / s**2)
+    mean = variance * w * x / s**2  # of the posterior p(y | x)
+
+    def expected_log_likelihood(m, v):
+        """E log p(x | y) under y ~ N(m, v)."""
+        return -0.5 * ((x - w * m) ** 2 + w**2 * v) / s**2 - np.log(s) - 0.5 * np.log(2 * np.pi)
+
+    kl = 0.5 * (variance + mean**2 - 1 - np.log(variance))
+    bound = expected_log_likelihood(mean, variance) - kl
+    if abs(bound - evidence) > 1e-12:
+        sys.exit("the bound at the posterior is not log p(x)")
+    return {
+        "log p(x), and the bound where q is the posterior": bound,
+        "E p(x | y) under the prior": np.exp(evidence),
+        "E log p(x | y) under the prior, and the bound where q(y | x) is N(0, 1)": expected_log_likelihood(0.0, 1.0),
+        "the bound where q is the posterior and the KL has the wrong sign": expected_log_likelihood(mean, variance)
+        + kl,
+    }
+
+
+def masses(generator):
+    """The sum of p(x^1, y^1, x^2, y^2) over binary x and y: as a product over t, and as a sum over t."""
+
+    def table(*past):
+        """Probabilities of 0 and 1 given the past."""
+        p = generator.random(past)
+        return np.stack([p, 1 - p], axis=-1)
+
+    y_1, x_1, y_2, x_2 = table(), table(2), table(2, 2), table(2, 2, 2)
+    terms = [(y_1[a] * x_1[a, b], y_2[a, b, c] * x_2[a, b, c, d]) for a, b, c, d in itertools.product((0, 1), repeat=4)]
+    return sum(first * second for first, second in terms), sum(first + second for first, second in terms)
+
+
+class LinearGaussian:
+    """y^t = A y^{t-1} + N(0, Q), x^t = C y^t + N(0, R), y^0 = 0: the exact likelihood, and bounds without sampling."""
+
+    def __init__(self, generator):
+        self.A = np.array([[0.9, 0.2], [-0.2, 0.8]])
+        self.Q, self.R = np.diag([0.5, 0.4]) ** 2, np.diag([0.5, 0.6, 0.7]) ** 2
+        self.C = generator.standard_normal((3, 2))
+
+    def sample(self, n, T, generator):
+        """(n, T, 3)"""
+        y, x = np.zeros((n, 2)), []
+        for _ in range(T):
+            y = y @ self.A.T + generator.standard_normal((n, 2)) @ np.sqrt(self.Q)
+            x.append(y @ self.C.T + generator.standard_normal((n, 3)) @ np.sqrt(self.R))
+        return np.stack(x, axis=1)
+
+    def filter(self, x):
+        """(log p(x) (n,), E[x^t | x^<t] (n, T, 3)) by the Kalman filter."""
+        mean, covariance, total, expected = np.zeros((len(x), 2)), np.zeros((2, 2)), 0.0, []
+        for x_t in np.moveaxis(x, 1, 0):
+            mean, covariance = mean @ self.A.T, self.A @ covariance @ self.A.T + self.Q
+            S = self.C @ covariance @ self.C.T + self.R
+            gain = covariance @ self.C.T @ np.linalg.inv(S)
+            expected.append(mean @ self.C.T)
+            total = total + log_normal(x_t, expected[-1], S)
+            mean, covariance = mean + (x_t - expected[-1]) @ gain.T, covariance - gain @ S @ gain.T
+        return total, np.stack(expected, axis=1)
+
+    def joint_log_density(self, x):
+        """The same as one normal distribution of all frames: (n,)"""
+        n, T, D = x.shape
+        power = [np.linalg.matrix_power(self.A, t) for t in range(T)]
+        path = np.block([[power[t - s] if s <= t else np.zeros((2, 2)) for s in range(T)] for t in range(T)])
+        C = np.kron(np.eye(T), self.C)
+        covariance = C @ path @ np.kron(np.eye(T), self.Q) @ path.T @ C.T + np.kron(np.eye(T), self.R)
+        return log_normal(x.reshape(n, T * D), 0.0, covariance)
+
+    def bound(self, x, seen=None):
+        """The bound on log p(x), without sampling: (n,)
+
+        For q(y^t | .) = p(y^t | y^{t-1}, x^t) with `seen` (n, T, 3) in the place of x.
+        None: for q(y^t | .) = p(y^t | y^{t-1}), the prior.
+        """
+        from_x = self.C.T @ np.linalg.inv(self.R)
+        inverse = np.linalg.inv(self.Q)
+        own = self.Q if seen is None else np.linalg.inv(inverse + from_x @ self.C)  # covariance of q
+        carry = own @ inverse @ self.A  # the mean of q is carry y^{t-1} + shift
+        shift = np.zeros((*x.shape[:2], 2)) if seen is None else seen @ (own @ from_x).T
+        mean, covariance, total = np.zeros((len(x), 2)), np.zeros((2, 2)), 0.0  # of y^{t-1} under q
+
+        def square(left, mean, load, covariance, weight):
+            """E v' weight v of v = left - load y, y ~ N(mean, covariance)."""
+            v = left - mean @ load.T
+            return np.einsum("ni,ij,nj->n", v, weight, v) + np.trace(weight @ load @ covariance @ load.T)
+
+        same = np.trace(inverse @ own) - 2 + np.linalg.slogdet(self.Q)[1] - np.linalg.slogdet(own)[1]
+        for t in range(x.shape[1]):
+            kl = 0.5 * (same + square(shift[:, t], mean, self.A - carry, covariance, inverse))
+            mean, covariance = mean @ carry.T + shift[:, t], own + carry @ covariance @ carry.T
+            distance = square(x[:, t], mean, self.C, covariance, np.linalg.inv(self.R))
+            total = total - 0.5 * (distance + np.linalg.slogdet(2 * np.pi * self.R)[1]) - kl
+        return total
+
+
+def gaps(T=50):
+    """(log p(x), how far the bound is below it for each q), in nats a step, the mean of 200 sequences."""
+    generator = np.random.default_rng(SEED)
+    model = LinearGaussian(generator)
+    x = model.sample(200, T, generator)
+    exact, expected = model.filter(x)
+    if np.abs(exact - model.joint_log_density(x)).max() > 1e-9 * np.abs(exact).max():
+        sys.exit("the Kalman filter is wrong")
+    encoders = {
+        "p(y^t | y^{t-1}, x^t)": x,
+        "the same with E[x^t | x^<t] for x^t": expected,
+        "p(y^t | y^{t-1}), the prior": None,
+    }
+    return exact.mean() / T, {q: (exact - model.bound(x, seen)).mean() / T for q, seen in encoders.items()}
+
+
+def latent():
+    """Print what the faults of printed equations of latent-variable models do."""
+    print("\nlatent-variable models")
+    for what, value in one_latent().items():
+        print(f"{what}: {value:.3f}")
+    product, total = masses(np.random.default_rng(SEED))
+    print(f"mass over binary x and y, T = 2: {product:.6f} for the product over t, {total:.6f} for the sum over t")
+    if abs(product - 1) > 1e-12:
+        sys.exit("the product over t is not a distribution")
+    exact, below = gaps()
+    print(f"linear-Gaussian sequences: log p(x) is {exact:.3f} nats a step, and the bound is below it by")
+    for q, gap in below.items():
+        print(f"{gap:.3f} where q is {q}")
+
+
 def main():
-    """Print the table."""
+    """Print the tables."""
     p, sequences = random_model(np.random.default_rng(SEED))
     exact = derivative(p, sequences)
     error, _ = worst(gradient(p, sequences), exact)
@@ -181,6 +325,7 @@ def main():
     print(f"\nintegral over x_1 of p(x_1): {right:.6f}; where a holds x_1 already: {wrong:.4f}")
     frames = [underflow(p, dtype) for dtype in (np.float32, np.float64)]
     print(f"p <- p p(x_d) is 0 after {frames[0]} frames in float32, after {frames[1]} in float64")
+    latent()
 
 
 if __name__ == "__main__":
