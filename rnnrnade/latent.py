@@ -10,15 +10,16 @@ from sklearn.exceptions import ConvergenceWarning
 from .base import Estimator
 from .calls import reading
 from .checks import check_counts, mean_of, naming
+from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
-from .exact import FitVectors, for_vectors
+from .exact import ExactDensity, FitVectors, for_vectors
 from .front import Front, Reader
 from .heads import HEADS
 from .labels import as_table, draws_as_table, frame_index
 from .latent_density import BoundFrames, LatentDensity, Noise, Particles, log_mean, new_hasher, running_hash
 from .latent_model import LatentModel
 from .latents import Latents, implied_latents
-from .missing import LikelihoodEstimate
+from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of
 from .parameters import as_arrays, flat_parameters, implied_options
 from .sequences import check_absence_of_lengths
@@ -26,6 +27,7 @@ from .transforms import Chain, Linear
 
 __all__ = ["BoundFrames", "LatentStream"]
 
+OF_EXACT = {name for kind in (Conditionals, MissingValues, ExactDensity) for name in vars(kind) if name[0] != "_"}
 COLLAPSED = 0.01  # nats a frame
 REPEATS = 10
 DRAWS = 16  # of a bound
@@ -43,6 +45,14 @@ class LatentVariables(Estimator):
 
     _kind = LatentDensity
     _latent = "vae"
+
+    def __getattr__(self, name):
+        if name in OF_EXACT:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}: with latent vectors behind a frame it could not be computed "
+                "exactly. The estimators without them, such as RNADE and RNNRNADE, have it."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def _frame(self):

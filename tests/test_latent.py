@@ -584,6 +584,10 @@ def test_what_a_latent_model_cannot_give_is_said():
         model.lower_bound_and_gradient(X, np.stack([noise, noise]))
     with pytest.raises(ValueError, match="n_repeats must be at least 2"):
         model.log_likelihood(X, n_repeats=1)
+    with pytest.raises(AttributeError, match="could not be computed exactly"):
+        model.score_dims(X)
+    with pytest.raises(AttributeError, match="has no attribute 'missing_things'"):
+        _ = model.missing_things
     with pytest.raises(ValueError, match="components"):
         VRNN(conditional="bernoulli", components="frame").fit([(x > 0).astype(float) for x in X])
     vrnn = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
