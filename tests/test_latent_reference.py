@@ -27,6 +27,7 @@ from latent_reference import (
     idle_latents,
     kl_normal,
     latent_bound,
+    latent_draw,
     latent_gradient,
     latent_importance,
     latent_importance_gradient,
@@ -36,7 +37,7 @@ from latent_reference import (
     linear_gaussian_frames,
     linear_gaussian_states,
 )
-from scipy.stats import norm
+from scipy.stats import chisquare, norm
 
 OBJECTIVES = ("bound", "log_weight")
 
@@ -392,17 +393,44 @@ def test_recurrence_of_a_vrnn_reads_the_latents(case):
     x, D = sequences[0][:4], case.D
     p, choices = idle_latents(np.random.default_rng(case.seed), parameters, "vrnn", D, **case.choices)
     E = len(p["f_x"])
+    p |= {"Q_x": np.eye(E), "Q_r": 0.0 * p["Q_r"], "q_h": np.zeros(E)}
+    p |= {"M_q": p["F_x"].T, "m_q": np.zeros(D)}  # mu_q = x^t
     p |= {"F_y": p["F_x"], "f_y": np.zeros(E), "W_in": np.roll(p["W_in"], E, axis=1)}  # g^t does what e^t did
-    p |= {
-        "Q_x": np.eye(E),
-        "Q_r": 0.0 * p["Q_r"],
-        "q_h": np.zeros(E),
-        "M_q": p["F_x"].T,
-        "m_q": np.zeros(D),
-    }  # mu_q = x
     b = latent_bound(p, x, np.zeros(x.shape), **choices)
     assert_near(b.y, x, 1e-15)
     assert_near(b.reconstruction, reference.log_density_dims(parameters, x, **case.choices).sum(1), 1e-12)
+
+
+# ---- law 13: draws ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["vae", "vrnn", "srnn"])
+def test_draws_have_the_probabilities_of_the_scored_model(kind):
+    D, T = (2, 1) if kind == "vae" else (1, 2)
+    case = LatentCase(kind, D=D, J=1, E=6, R=3 * (kind != "vae"), lengths=(T,), head="bernoulli")
+    parameters, _, _ = case.make()
+    parameters = {name: 2.0 * value for name, value in parameters.items()}  # latents that matter
+    outcomes = np.array(np.meshgrid([0.0, 1.0], [0.0, 1.0])).reshape(2, -1).T.reshape(4, T, D)
+    nodes = 27 if kind != "vae" else 201
+    p = np.exp([latent_log_marginal(parameters, x, limit=12.0, nodes=nodes, **case.choices) for x in outcomes])
+    generator, counts = np.random.default_rng(15), np.zeros(4)
+    for _ in range(1000):
+        noise = generator.standard_normal((T, 1)), generator.random((T, D)), np.zeros((T, D))
+        x, _ = latent_draw(parameters, *noise, **case.choices)
+        counts += [np.array_equal(x, outcome) for outcome in outcomes]
+    assert chisquare(counts, 1000 * p / p.sum()).pvalue > 0.01
+
+
+@pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
+def test_a_draw_continues_what_is_given(case):
+    parameters, _, _ = case.make()
+    generator = np.random.default_rng(16)
+    noise = generator.standard_normal((4, case.J)), generator.random((4, case.D))
+    noise = *noise, reference.HEADS[case.head].noise(generator, (4, case.D))
+    x, y = latent_draw(parameters, *noise, **case.choices)
+    given = latent_bound(parameters, x[:2], None, y=y[:2], **case.choices).state
+    rest = latent_draw(parameters, *(values[2:] for values in noise), state=given, **case.choices)
+    assert_same_bits(list(rest), [x[2:], y[2:]])
 
 
 # ---- what a frame may depend on -------------------------------------------------------------------------------------
