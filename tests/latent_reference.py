@@ -338,11 +338,18 @@ def latent_importance(parameters, x, noise, **choices):
     return logsumexp(log_w) - np.log(len(log_w))
 
 
+def systematic(weight, position):
+    """K indices, each k in the mean K weight_k times: where the points (k + position) / K fall between the sums."""
+    K = len(weight)
+    above = np.searchsorted(np.cumsum(weight), (np.arange(K) + position) / K, side="right")
+    return np.minimum(above, K - 1)  # a sum may be below 1 by rounding
+
+
 def latent_particles(parameters, x, noise, positions, *, resample=True, **choices):
     """The increments (T,) of the particle estimate of log p(x) for noise (T, K, J).                   (B4)
 
-    After a frame, particles whose effective number 1 / sum_k W_k^2 is below K / 2 are resampled systematically,
-    from the points (k + positions[t]) / K, and have equal weights then.  With a smoothing encoder, never.
+    After a frame, particles whose effective number 1 / sum_k W_k^2 is below K / 2 are resampled systematically, with
+    positions[t] in [0, 1), and have equal weights then.  With a smoothing encoder, never.
     """
     choices = Choices(**choices)
     p = _prepared(parameters, choices)
@@ -362,8 +369,7 @@ def latent_particles(parameters, x, noise, positions, *, resample=True, **choice
         weight = np.exp(log_weight)
         smooth = choices.kind == "srnn" and choices.encoder == "smooth"
         if resample and not smooth and 1.0 / np.sum(weight * weight) < K / 2:
-            above = np.searchsorted(np.cumsum(weight), (np.arange(K) + positions[t]) / K, side="right")
-            particles = [particles[min(k, K - 1)] for k in above]
+            particles = [particles[k] for k in systematic(weight, positions[t])]
             log_weight[:] = -np.log(K)
     return np.array(increments)
 

@@ -36,6 +36,7 @@ from latent_reference import (
     latent_particles,
     linear_gaussian_frames,
     linear_gaussian_states,
+    systematic,
 )
 from scipy.stats import chisquare, norm
 
@@ -287,6 +288,40 @@ def test_probabilities_of_binary_sequences_add_up_to_one(kind):
 
 
 # ---- laws 7 to 9: importance and particles ---------------------------------------------------------------------------
+
+
+def test_systematic_resampling_takes_each_particle_as_often_as_its_weight_says():
+    generator, n = np.random.default_rng(17), 1000
+    weight = generator.dirichlet(np.full(7, 0.4))
+    counts = np.array([np.bincount(systematic(weight, (i + 0.5) / n), minlength=7) for i in range(n)])
+    assert np.all((counts >= np.floor(7 * weight)) & (counts <= np.ceil(7 * weight)))
+    assert np.all(np.abs(counts.mean(0) - 7 * weight) <= 2 / n)
+    assert_same_bits(systematic(np.full(4, 0.25), 0.5), np.arange(4))
+
+
+FILTERS = [c for c in LATENT_CASES if max(c.lengths) > 3 and (c.kind == "vrnn" or c.encoder == "filter")]
+
+
+@pytest.mark.parametrize("case", FILTERS, ids=ids(FILTERS))
+def test_a_particle_goes_on_with_the_noise_of_its_ancestors(case):
+    """Each path by itself from its first frame, and equal weights where fewer than half of the particles count."""
+    parameters, sequences, _ = case.make()
+    x = max(sequences, key=len)
+    generator, K, resampled = np.random.default_rng(18), 4, set()
+    noise, positions = generator.standard_normal((len(x), K, case.J)), generator.random(len(x))
+    paths, weight, increments = np.zeros((K, 0, case.J)), np.full(K, 1 / K), []
+    for t in range(len(x)):
+        before = latent_log_weights(parameters, x[:t], paths, **case.choices)
+        paths = np.concatenate([paths, noise[t, :, None]], axis=1)
+        terms = np.log(weight) + latent_log_weights(parameters, x[: t + 1], paths, **case.choices) - before
+        increments.append(np.logaddexp.reduce(terms))
+        weight = np.exp(terms - increments[-1])
+        few = 1 / np.sum(weight**2) < K / 2
+        resampled.add(few)
+        if few:
+            paths, weight = paths[systematic(weight, positions[t])], np.full(K, 1 / K)
+    assert (True in resampled) == (case.J > 0)
+    assert_near(latent_particles(parameters, x, noise, positions, **case.choices), increments, 1e-12)
 
 
 @pytest.mark.parametrize("encoder", ["filter", "smooth"])
