@@ -327,7 +327,7 @@ def test_a_particle_goes_on_with_the_noise_of_its_ancestors(case):
 @pytest.mark.parametrize("encoder", ["filter", "smooth"])
 @pytest.mark.parametrize("estimate", ["importance", "particles"])
 def test_estimates_are_unbiased(encoder, estimate):
-    known = linear_gaussian_states(D=1, encoder=encoder)
+    known = linear_gaussian_states(D=2, encoder=encoder)
     generator = np.random.default_rng(9)
     x, K, n = known.draw(generator, 5), 4, 150
     values = []
