@@ -210,21 +210,30 @@ def _latent(p, frame, choices, states, y_prev, noise, y):
         frame |= {"states": states, "r": states[-1][: p["r0"].size]}
     frame["encoder"] = _net(p, kind, "encoder", frame)  # (V2), (S3)
     mu_q, sigma_q = _normal(p, "q", frame["encoder"][-1], floor)
-    if "P_r" in p:
-        frame["prior"] = _net(p, kind, "prior", frame)  # (V1), (S1)
-        mu_p, sigma_p = _normal(p, "p", frame["prior"][-1], floor)
-    else:
-        mu_p, sigma_p = np.zeros(mu_q.shape), np.ones(mu_q.shape)
+    mu_p, sigma_p = _prior(p, frame, choices)
     if choices.residual:
         mu_q = mu_q + mu_p
     frame["y"] = mu_q + sigma_q * noise if y is None else y  # (V3)
+    _context(p, frame, kind)
+    frame["log_p"] = _log_density(p, frame["x"], frame["k"], choices)
+    return frame | {"mu_q": mu_q, "sigma_q": sigma_q, "mu_p": mu_p, "sigma_p": sigma_p}
+
+
+def _prior(p, frame, choices):
+    """mu_p and sigma_p"""
+    if "P_r" not in p:
+        return np.zeros(len(p["M_q"])), np.ones(len(p["M_q"]))
+    frame["prior"] = _net(p, choices.kind, "prior", frame)  # (V1), (S1)
+    return _normal(p, "p", frame["prior"][-1], choices.min_latent_scale)
+
+
+def _context(p, frame, kind):
+    """Adds g and k to a frame that has its latent."""
     if kind != "srnn":
         frame["latent"] = _net(p, kind, "latent", frame)
         frame["g"] = frame["latent"][-1]
     frame["context"] = _net(p, kind, "context", frame)  # (V4), (S4)
     frame["k"] = frame["context"][-1]
-    frame["log_p"] = _log_density(p, frame["x"], frame["k"], choices)
-    return frame | {"mu_q": mu_q, "sigma_q": sigma_q, "mu_p": mu_p, "sigma_p": sigma_p}
 
 
 def _log_density(p, x, k, choices):
@@ -329,11 +338,18 @@ def latent_importance(parameters, x, noise, **choices):
     return logsumexp(log_w) - np.log(len(log_w))
 
 
+def systematic(weight, position):
+    """K indices, each k in the mean K weight_k times: where the points (k + position) / K fall between the sums."""
+    K = len(weight)
+    above = np.searchsorted(np.cumsum(weight), (np.arange(K) + position) / K, side="right")
+    return np.minimum(above, K - 1)  # a sum may be below 1 by rounding
+
+
 def latent_particles(parameters, x, noise, positions, *, resample=True, **choices):
     """The increments (T,) of the particle estimate of log p(x) for noise (T, K, J).                   (B4)
 
-    After a frame, particles whose effective number 1 / sum_k W_k^2 is below K / 2 are resampled systematically,
-    from the points (k + positions[t]) / K, and have equal weights then.  With a smoothing encoder, never.
+    After a frame, particles whose effective number 1 / sum_k W_k^2 is below K / 2 are resampled systematically, with
+    positions[t] in [0, 1), and have equal weights then.  With a smoothing encoder, never.
     """
     choices = Choices(**choices)
     p = _prepared(parameters, choices)
@@ -353,10 +369,36 @@ def latent_particles(parameters, x, noise, positions, *, resample=True, **choice
         weight = np.exp(log_weight)
         smooth = choices.kind == "srnn" and choices.encoder == "smooth"
         if resample and not smooth and 1.0 / np.sum(weight * weight) < K / 2:
-            above = np.searchsorted(np.cumsum(weight), (np.arange(K) + positions[t]) / K, side="right")
-            particles = [particles[min(k, K - 1)] for k in above]
+            particles = [particles[k] for k in systematic(weight, positions[t])]
             log_weight[:] = -np.log(K)
     return np.array(increments)
+
+
+def latent_draw(parameters, latent_noise, uniforms, noise, *, state=None, **choices):
+    """A sequence x (T, D) and its latents (T, J): y^t = mu_p + sigma_p eps^t, eps^t the latent noise (T, J), then x^t
+    as `reference.draw` makes it of uniforms and noise (T, D).  With a state, what follows it."""
+    choices = Choices(**choices)
+    p = _prepared(parameters, choices)
+    states, y_prev = _start(p, choices, state)
+    drawn = []
+    for t in range(len(uniforms)):
+        frame = {"x": np.zeros(uniforms.shape[1]), "y_prev": y_prev, "r": states[-1][: p["r0"].size]}
+        mu_p, sigma_p = _prior(p, frame, choices)
+        frame["y"] = y_prev = mu_p + sigma_p * latent_noise[t]
+        _context(p, frame, choices.kind)
+
+        def value(d, z, t=t, x=frame["x"]):
+            x[d] = reference.HEADS[choices.head].draw(z, choices.min_scale, uniforms[t, d], noise[t, d])
+            return x[d]
+
+        of_frame = p, frame["k"], value, choices.head, choices.activation, choices.min_scale
+        CONDITIONERS[choices.conditioner][0](*of_frame)
+        frame["e"] = _net(p, choices.kind, "features", frame)[-1]
+        if choices.kind != "vae":
+            read = frame["e"] if choices.kind == "srnn" else np.concatenate([frame["e"], frame["g"]])
+            states = reference._step(p, read, states, choices.cell)
+        drawn.append(frame)
+    return np.array([frame["x"] for frame in drawn]), np.array([frame["y"] for frame in drawn])
 
 
 # ---- the reverse sweep ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from latent_reference import (
     idle_latents,
     kl_normal,
     latent_bound,
+    latent_draw,
     latent_gradient,
     latent_importance,
     latent_importance_gradient,
@@ -35,8 +36,9 @@ from latent_reference import (
     latent_particles,
     linear_gaussian_frames,
     linear_gaussian_states,
+    systematic,
 )
-from scipy.stats import norm
+from scipy.stats import chisquare, norm
 
 OBJECTIVES = ("bound", "log_weight")
 
@@ -288,10 +290,44 @@ def test_probabilities_of_binary_sequences_add_up_to_one(kind):
 # ---- laws 7 to 9: importance and particles ---------------------------------------------------------------------------
 
 
+def test_systematic_resampling_takes_each_particle_as_often_as_its_weight_says():
+    generator, n = np.random.default_rng(17), 1000
+    weight = generator.dirichlet(np.full(7, 0.4))
+    counts = np.array([np.bincount(systematic(weight, (i + 0.5) / n), minlength=7) for i in range(n)])
+    assert np.all((counts >= np.floor(7 * weight)) & (counts <= np.ceil(7 * weight)))
+    assert np.all(np.abs(counts.mean(0) - 7 * weight) <= 2 / n)
+    assert_same_bits(systematic(np.full(4, 0.25), 0.5), np.arange(4))
+
+
+FILTERS = [c for c in LATENT_CASES if max(c.lengths) > 3 and (c.kind == "vrnn" or c.encoder == "filter")]
+
+
+@pytest.mark.parametrize("case", FILTERS, ids=ids(FILTERS))
+def test_a_particle_goes_on_with_the_noise_of_its_ancestors(case):
+    """Each path by itself from its first frame, and equal weights where fewer than half of the particles count."""
+    parameters, sequences, _ = case.make()
+    x = max(sequences, key=len)
+    generator, K, resampled = np.random.default_rng(18), 4, set()
+    noise, positions = generator.standard_normal((len(x), K, case.J)), generator.random(len(x))
+    paths, weight, increments = np.zeros((K, 0, case.J)), np.full(K, 1 / K), []
+    for t in range(len(x)):
+        before = latent_log_weights(parameters, x[:t], paths, **case.choices)
+        paths = np.concatenate([paths, noise[t, :, None]], axis=1)
+        terms = np.log(weight) + latent_log_weights(parameters, x[: t + 1], paths, **case.choices) - before
+        increments.append(np.logaddexp.reduce(terms))
+        weight = np.exp(terms - increments[-1])
+        few = 1 / np.sum(weight**2) < K / 2
+        resampled.add(few)
+        if few:
+            paths, weight = paths[systematic(weight, positions[t])], np.full(K, 1 / K)
+    assert (True in resampled) == (case.J > 0)
+    assert_near(latent_particles(parameters, x, noise, positions, **case.choices), increments, 1e-12)
+
+
 @pytest.mark.parametrize("encoder", ["filter", "smooth"])
 @pytest.mark.parametrize("estimate", ["importance", "particles"])
 def test_estimates_are_unbiased(encoder, estimate):
-    known = linear_gaussian_states(D=1, encoder=encoder)
+    known = linear_gaussian_states(D=2, encoder=encoder)
     generator = np.random.default_rng(9)
     x, K, n = known.draw(generator, 5), 4, 150
     values = []
@@ -392,17 +428,44 @@ def test_recurrence_of_a_vrnn_reads_the_latents(case):
     x, D = sequences[0][:4], case.D
     p, choices = idle_latents(np.random.default_rng(case.seed), parameters, "vrnn", D, **case.choices)
     E = len(p["f_x"])
+    p |= {"Q_x": np.eye(E), "Q_r": 0.0 * p["Q_r"], "q_h": np.zeros(E)}
+    p |= {"M_q": p["F_x"].T, "m_q": np.zeros(D)}  # mu_q = x^t
     p |= {"F_y": p["F_x"], "f_y": np.zeros(E), "W_in": np.roll(p["W_in"], E, axis=1)}  # g^t does what e^t did
-    p |= {
-        "Q_x": np.eye(E),
-        "Q_r": 0.0 * p["Q_r"],
-        "q_h": np.zeros(E),
-        "M_q": p["F_x"].T,
-        "m_q": np.zeros(D),
-    }  # mu_q = x
     b = latent_bound(p, x, np.zeros(x.shape), **choices)
     assert_near(b.y, x, 1e-15)
     assert_near(b.reconstruction, reference.log_density_dims(parameters, x, **case.choices).sum(1), 1e-12)
+
+
+# ---- law 13: draws ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["vae", "vrnn", "srnn"])
+def test_draws_have_the_probabilities_of_the_scored_model(kind):
+    D, T = (2, 1) if kind == "vae" else (1, 2)
+    case = LatentCase(kind, D=D, J=1, E=6, R=3 * (kind != "vae"), lengths=(T,), head="bernoulli")
+    parameters, _, _ = case.make()
+    parameters = {name: 2.0 * value for name, value in parameters.items()}  # latents that matter
+    outcomes = np.array(np.meshgrid([0.0, 1.0], [0.0, 1.0])).reshape(2, -1).T.reshape(4, T, D)
+    nodes = 27 if kind != "vae" else 201
+    p = np.exp([latent_log_marginal(parameters, x, limit=12.0, nodes=nodes, **case.choices) for x in outcomes])
+    generator, counts = np.random.default_rng(15), np.zeros(4)
+    for _ in range(1000):
+        noise = generator.standard_normal((T, 1)), generator.random((T, D)), np.zeros((T, D))
+        x, _ = latent_draw(parameters, *noise, **case.choices)
+        counts += [np.array_equal(x, outcome) for outcome in outcomes]
+    assert chisquare(counts, 1000 * p / p.sum()).pvalue > 0.01
+
+
+@pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
+def test_a_draw_continues_what_is_given(case):
+    parameters, _, _ = case.make()
+    generator = np.random.default_rng(16)
+    noise = generator.standard_normal((4, case.J)), generator.random((4, case.D))
+    noise = *noise, reference.HEADS[case.head].noise(generator, (4, case.D))
+    x, y = latent_draw(parameters, *noise, **case.choices)
+    given = latent_bound(parameters, x[:2], None, y=y[:2], **case.choices).state
+    rest = latent_draw(parameters, *(values[2:] for values in noise), state=given, **case.choices)
+    assert_same_bits(list(rest), [x[2:], y[2:]])
 
 
 # ---- what a frame may depend on -------------------------------------------------------------------------------------
