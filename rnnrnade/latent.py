@@ -25,7 +25,7 @@ from .parameters import as_arrays, flat_parameters, implied_options
 from .sequences import check_absence_of_lengths
 from .transforms import Chain, Linear
 
-__all__ = ["BoundFrames", "LatentStream"]
+__all__ = ["LatentStream"]
 
 OF_EXACT = {name for kind in (Conditionals, MissingValues, ExactDensity) for name in vars(kind) if name[0] != "_"}
 COLLAPSED = 0.01  # nats a frame

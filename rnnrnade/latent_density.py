@@ -24,6 +24,8 @@ from .density import Fitted
 from .front import Reader
 from .latent_model import LatentModel, repeated
 
+__all__ = ["BoundFrames"]
+
 HELD = 1 << 14  # draws of frames that are held at a time
 
 

@@ -14,7 +14,8 @@ import rnnrnade
 DOCS = Path(__file__).parents[1] / "docs"
 ERRATA = DOCS.parent / "tools" / "errata.py"
 PUBLIC = r"(?!_|set_\w+_request$)"  # not what scikit-learn generates: 1.6 inherits it from the calls of sequences
-RETURNED = ("calibration", "density", "missing", "streaming", "surprise")  # modules whose classes come back from calls
+# modules whose classes come back from calls
+RETURNED = ("calibration", "density", "latent", "latent_density", "missing", "streaming", "surprise")
 
 PAGES = sorted([*DOCS.glob("**/*.md"), *DOCS.parent.glob("*.md")])
 
