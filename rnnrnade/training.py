@@ -17,9 +17,9 @@ average below it gained nothing on either set that the defaults were chosen on, 
 A net is given up earlier where its score has fallen in each of the last validations, four or `FALLING` times the
 patience, whichever is more, and is then more than `BEHIND` standard errors below the best so far, in a race of nets
 that of all before it.  A net that is so far behind after early stopping has no second phase.  On eight recordings, two
-seeds each, every best was kept, and of 16,500 updates 13,300 were left, of the six small sets half.  (After three falls
-a bicycle ride would be given up, which starts with a dip.  Windows of 50 frames, or 8 of these in an update, took 0.5
-to 1 of the time, but held-out scores fell by 0.4 to 1 nats on that ride.)
+seeds each, every best was kept, and of 17,000 updates 12,200 were left, of the six smaller sets half.  (After three
+falls a bicycle ride would be given up, which starts with a dip.  Windows of 50 frames, or 8 of these in an update, took
+0.5 to 1 of the time, but on that ride held-out scores fell by 0.03 to 1 nats.)
 
 The net as it starts is validated too, as update 0, and it is kept unless the best of what was trained gains more than
 one standard error on it (`gain`): a net that learned nothing from few frames is no better than the transform alone.
