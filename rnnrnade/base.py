@@ -433,7 +433,9 @@ class Estimator(DensityMixin, BaseEstimator):
             own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
             trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
             checkpoint.restore(trainer)
-            trainer.floor = runs[0][0].floor if runs else None  # all are judged alike
+            if runs:
+                trainer.floor = runs[0][0].floor  # all are judged alike
+                trainer.rival = max((run.best for run, _ in runs), key=lambda best: best.score)
             trainer.fit(start.train, start.held, checkpoint.keep)
             runs.append((trainer, start))
             if trainer.interrupted:

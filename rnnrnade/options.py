@@ -299,7 +299,8 @@ clip_norm : float or None, default=5.0
 anneal : bool or "auto"
     After early stopping, `fit` returns to the best parameters and continues from there for as many updates as led to
     them, at 0.3 of the learning rate, falling to 0; it keeps the best.  These updates come on top of max_epochs and
-    max_updates.  Without held-out data this does nothing.  "auto": only behind a transform chosen by
+    max_updates.  Without held-out data this does nothing, nor for a net that is far behind one trained before it (see
+    patience).  "auto": only behind a transform chosen by
     `transform="auto"` that sets columns apart, because these often take one value, and the narrow components there need
     small steps.  Default: "auto" for sequences of real values, otherwise False.
 averaging : float or None
@@ -314,7 +315,9 @@ validate_every : int or None, default=None
     Updates from one validation, and entry of the history, to the next; >= 1.  None: an epoch or 20 updates, whichever
     takes longer.
 patience : int, default=10 (vectors: 20)
-    Validations without a better score before training ends; >= 1.
+    Validations without a better score before training ends; >= 1.  It ends sooner, after 0.4 of them but four at least,
+    if the score fell in each and is now two standard errors below the best, of all nets in a race (several candidates
+    for the transform, n_restarts).
 n_restarts : int, default=1
     Initialisations that are trained, of which `fit` keeps the one with the best validation score (without validation:
     with the lowest last loss); >= 1.  With warm_start this applies to the first `fit` only.

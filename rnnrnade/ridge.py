@@ -16,6 +16,8 @@ For P fitted to the channels, few numbers each, the same h_t is taken.
 factor.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
@@ -143,8 +145,15 @@ def stable(B, lags, max_radius):
     where that takes a small correction; else lag l is scaled by gamma^l.
 
     With W the left eigenvectors of the roots to be moved, F - [I; 0] K moves them and no other, K W' [I; 0] = the
-    difference times W' (a pole placement)."""
-    D = B.shape[1]
+    difference times W' (a pole placement).  The last results are kept, because several candidates of a choice begin
+    with the same coefficients, and 45 columns with a season of 12 take half a second."""
+    return _stable(B.tobytes(), B.shape, lags, max_radius).copy()
+
+
+@lru_cache(maxsize=4)
+def _stable(numbers, shape, lags, max_radius):
+    B = np.frombuffer(numbers).reshape(shape)
+    D = shape[1]
     F = companion(B, lags)
     if len(F) > LARGEST:
         radius = _radius(B, lags)

@@ -90,7 +90,10 @@ class Start:
         return type(self.density).untrained(self.density.front, model.layout, generator, self.freedom).model
 
     def again(self, trainer, density, data, weight, names, left_out):
-        """(a trainer that does with all data what led to the best of one of this start, these data)."""
+        """(a trainer that does with all data what led to the best of one of this start, these data).
+
+        To go on from the best instead, for a quarter of the updates with a rate that falls to 0, was tried: on the next
+        tenth of the recordings irradiance gained 0.5 nats on this, motion capture lost 0.16 and ridership 0.07."""
         model = density.model.with_theta(trainer.start.theta.copy())
         repeating = Trainer(
             model, trainer.options, trainer.generator, trainer.n_threads, repeats=trainer.recipe_of_best

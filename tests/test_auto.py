@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from rnnrnade import RNADE, RNNRNADE, Auto, Chain, Linear, Volatility, load, training
+from rnnrnade import RNADE, RNNRNADE, Auto, Chain, Linear, Volatility, auto, load, training
 from rnnrnade.auto import choose, log_student
 from rnnrnade.ridge import companion, stable
 from rnnrnade.transforms import from_file, to_file
@@ -350,6 +350,18 @@ def test_where_nothing_can_be_held_out_the_net_stays_as_it_starts(n, D):
         assert model.n_iter_ == 0
         below.append((-0.5 * (np.log(2 * np.pi) + new**2).sum(axis=1).mean() - model.score([new])) / D)
     assert np.mean(below) < (0.05 + 2 / n if n > 2 else 20)  # of two frames there is no scale
+
+
+@pytest.mark.parametrize("first, second, strength", [(2, 0, 0.5), (2, 2, 0.9), (0, 0, None), (0, 2, 0.9)])
+def test_each_level_must_gain_more_than_a_standard_error(first, second, strength, monkeypatch):
+    asked, gains = [], iter([(first, 1), (second, 1)])
+    monkeypatch.setattr(auto, "gain", lambda *given: asked.append(given) or next(gains))
+    T = 300
+    found = choose(drifting(T), np.array([0, T]), np.ones(T), np.arange(T) >= 270, True, Auto())
+    (level,) = {one.transform.links[1].level for one in found if one.role == "moving"}
+    assert (level and level[1]) == strength
+    (new, without, _), (_, before, _) = asked
+    assert_same_bits(before, new if first else without)
 
 
 def test_a_choice_is_not_left_to_two_frames():

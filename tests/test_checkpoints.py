@@ -47,6 +47,10 @@ FITS = {
     "largest number of updates": ("RNNNADE", TINY | {"random_state": 0, "n_recurrent": 3, "max_updates": 7},
                                   [(x > 0).astype(float) for x in SEQUENCES]),
     "patience": ("RNADE", MIXED | {"random_state": 0, "max_epochs": 60, "learning_rate": 0.5, "patience": 2}, VECTORS),
+    "given up": (
+        "RNADE", MIXED | {"random_state": 3, "max_epochs": 60, "learning_rate": 0.1, "averaging": 0.9,
+                          "patience": 6, "transform": "standardize"}, VECTORS,
+    ),  # before the end of patience
     "annealed": (
         "RNNRNADE", MIXED | {"random_state": 1, "n_recurrent": 3, "validate_every": 3, "batch_size": 5, "patience": 2,
                              "transform": "standardize", "max_epochs": 60, "learning_rate": 0.3, "anneal": True,

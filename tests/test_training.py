@@ -92,7 +92,7 @@ def test_behind_a_linear_map_the_loss_is_that_of_frames_that_were_left_out(name,
 @every_estimator
 def test_the_best_epoch_is_restored(name):
     X = walks(40)
-    options = {"max_epochs": 60, "learning_rate": 0.2, "weight_decay": 0.0, "batch_size": 2, "patience": 100}
+    options = {"max_epochs": 60, "learning_rate": 0.2, "weight_decay": 0.0, "batch_size": 2, "patience": 1000}
     model, train = small_model(name, X[:3], n_hidden=16, **options)
     _, valid = small_model(name, X[3:])
     model.fit(train, validation_data=valid)
@@ -384,9 +384,53 @@ def test_validation_comes_after_an_epoch_and_twenty_updates(updates_an_epoch, ba
 
 def test_patience_is_two_hundred_updates_of_one_recording(monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(training, "BEHIND", np.inf)
     model = RNNRNADE(2, 4, n_recurrent=4, max_epochs=5000, random_state=0).fit(walks(1, shortest=160, longest=161)[0])
     history = model.history_
     assert history["update"][-1] == history["update"][int(np.argmax(history["validation_score"]))] + 200
+
+
+def noisy_sines():
+    """Few frames, to which a net of twenty units overfits; and such a net."""
+    time = np.arange(120)[:, None]
+    noise = [np.random.default_rng(seed).normal(0, 0.3, (120, 2)) for seed in range(2)]
+    X = [np.sin(time * [0.25, 0.4] + seed) + noise[seed] for seed in range(2)]
+    options = {"max_epochs": 5000, "batch_size": 8, "learning_rate": 0.02, "random_state": 0, "refit": False}
+    return X, RNNRNADE(5, 20, n_recurrent=20, transform="standardize", **options)
+
+
+def test_a_net_whose_score_keeps_falling_is_given_up_before_the_end_of_patience(monkeypatch):
+    monkeypatch.undo()  # validation waits for twenty updates
+    X, model = noisy_sines()
+    asked, behind = [], training.Trainer.behind
+    monkeypatch.setattr(training.Trainer, "behind", lambda *args: asked.append(behind(*args)) or asked[-1])
+    given_up = clone(model).fit(X)
+    monkeypatch.setattr(training, "BEHIND", 1e6)
+    patient = clone(model).fit(X)
+    scores, all_scores = (np.array(m.history_["validation_score"]) for m in (given_up, patient))
+    assert_same_bits(scores, all_scores[: len(scores)])
+    assert len(scores) < len(all_scores) == 1 + all_scores.argmax() + 10
+    falls = np.diff(all_scores) < 0
+    after_four = [i for i in range(4, len(all_scores)) if falls[i - 4 : i].all()]
+    n = after_four.index(len(scores) - 1)
+    assert asked == [False] * n + [True] + [False] * len(after_four)
+    assert given_up.best_update_ == patient.best_update_ > 0
+    assert_same_bits(copied_parameters(given_up), copied_parameters(patient))
+
+
+def test_a_net_behind_the_best_of_those_before_it_has_no_second_phase(monkeypatch):
+    X, model = noisy_sines()
+    monkeypatch.setattr(training, "BEHIND", 0.0)
+    trainers, fit = [], training.Trainer.fit
+    monkeypatch.setattr(training.Trainer, "fit", lambda self, *args: trainers.append(self) or fit(self, *args))
+    model.set_params(anneal=True, n_restarts=6, patience=3).fit(X)
+    best = [trainers[0].best.score]
+    for trainer in trainers[1:]:
+        scores, updates = trainer.history["validation_score"], trainer.history["update"]
+        first_phase = max(s for s, n in zip(scores, updates, strict=True) if n <= (trainer.annealing or (np.inf,))[0])
+        assert (trainer.annealing is None) == (max(first_phase, trainer.start.score) < max(best))
+        best.append(trainer.best.score)
+    assert trainers[0].annealing and 0 < sum(trainer.annealing is None for trainer in trainers) < 6
 
 
 @pytest.mark.parametrize("cell", ["sigmoid", "lstm"])

@@ -191,16 +191,16 @@ def grid(**choices):
 
 
 def fit(kind, settings, fold, *, everything=False):
-    """A fitted model of the settings, which knows its `seconds_of_fit`, and the sentences it warned with."""
+    """A fitted model of the settings, with its `seconds_of_fit` (CPU), and the sentences it warned with."""
     model = kind(**settings, random_state=fold.seed)
-    began = time.perf_counter()
+    began = time.process_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         if everything or (fold.ends and hasattr(model, "validation_fraction")):
             model.fit(fold.everything)
         else:
             model.fit(fold.train, validation_data=fold.valid.X)
-    model.seconds_of_fit = time.perf_counter() - began
+    model.seconds_of_fit = time.process_time() - began
     return model, [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
 
 

@@ -57,7 +57,7 @@ PARTS = {
     "covariance not shrunk": ({}, {(auto, "SHRINKAGES"): np.zeros(1)}),
     "residuals in sample": ({}, {(Linear, "fit_left_out"): fit_in_sample}),
     "no level, scale, correlation": ({}, only(lambda one: one.role != "moving")),
-    "no level": ({}, {(auto, "LEVELS"): ((0.99, 1e-9),)}),
+    "no level": ({}, {(auto, "LEVELS"): ()}),
     "no scale": ({}, {(auto, "SCALES"): ()}),
     "no correlation": ({}, {(auto, "CORRELATIONS"): ()}),
     "nothing within the frame": ({}, only(lambda one: within(one) is None)),

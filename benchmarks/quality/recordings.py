@@ -18,7 +18,8 @@ central 90 % interval of their conditional density, given the past and the dimen
 draws of each of the next 24 frames, a number of the standardised data, from eight origins in the test part; lower is
 better.  `free run`: 10,000 frames are sampled from nothing; c and r being the middle and half the distance of the 1 %
 and 99 % quantiles of the training data, the figure is the largest distance of the run's quantiles from c, in r, over
-the columns, so that 1 is right and above 3 is wrong.  `fit` is seconds of one fit, without the choice of settings.
+the columns, so that 1 is right and above 3 is wrong.  `fit` is CPU seconds of one fit, without the choice of settings
+(of peers, whose rows are older, by the clock).
 
 EWMA-t is a VAR whose noise is multivariate Student-t with an exponentially weighted covariance of past residuals,
 mixed with a constant one; seasonal naive is the frame of a season ago (without a season: the last one) and constant
