@@ -24,7 +24,8 @@ from .checks import OutOfRange, allocated, check_finite
 from .front import Front, Reader
 from .heads import HEADS
 from .layout import Layout, initial_parameters
-from .model import Model, Scores
+from .masks import model_of
+from .model import Scores
 from .sequences import check_leading
 from .training import Data
 
@@ -187,7 +188,7 @@ class Density:
 
     def parameters(self, data, n_threads=1):
         """Parameters of every conditional in the units and the order of X: arrays (M, D, K), or (M, D)."""
-        front, K, shape = self.front, self.model.layout.K, data.frames.shape
+        front, K, shape = self.front, self.model.K, data.frames.shape
         outputs = self.model.outputs(self.encode(data)[0], data.offsets, n_threads=n_threads)
         if not self.head.mixture:
             p = allocated("the probabilities", shape)
@@ -359,13 +360,13 @@ class Density:
             raise ValueError("the columns of its history have several lengths")
         best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
         record = Record(history, *best)
-        return cls(Front(order, transform, theta.dtype), Model(layout, np.array(theta)), record)
+        return cls(Front(order, transform, theta.dtype), model_of(layout, np.array(theta)), record)
 
     @classmethod
     def untrained(cls, front, layout, generator, freedom=np.inf):
         """Behind a front that is fitted, a network with its first parameters; freedom: degrees of freedom of what the
         front leaves."""
-        return cls(front, Model(layout, initial_parameters(layout, generator, front.dtype, freedom)))
+        return cls(front, model_of(layout, initial_parameters(layout, generator, front.dtype, freedom)))
 
 
 class Cursor:

@@ -710,6 +710,8 @@ class MADE(VectorEstimator):
         activation="sigmoid",
         conditional="bernoulli",
         direct=True,
+        degrees="even",
+        n_masks=1,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -742,6 +744,8 @@ class MADE(VectorEstimator):
         self.activation = activation
         self.conditional = conditional
         self.direct = direct
+        self.degrees = degrees
+        self.n_masks = n_masks
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
@@ -819,6 +823,8 @@ class RNNMADE(SequenceEstimator):
         activation="sigmoid",
         conditional="bernoulli",
         direct=True,
+        degrees="even",
+        n_masks=1,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -859,6 +865,8 @@ class RNNMADE(SequenceEstimator):
         self.activation = activation
         self.conditional = conditional
         self.direct = direct
+        self.degrees = degrees
+        self.n_masks = n_masks
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient

@@ -19,8 +19,9 @@ from .front import Front
 from .heads import HEADS
 from .labels import as_table, draws_as_table, frame_index
 from .layout import Layout
+from .masks import model_of
 from .missing import GAPS, MissingValues
-from .model import Model, Scores
+from .model import Scores
 from .options import COMPONENTS, documented
 from .parameters import as_arrays, flat_parameters, implied_options
 from .particles import marginal_scores
@@ -60,6 +61,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             H = conditioner.as_size(self._option("n_hidden"))
         except TypeError:
             raise self._bad_option("n_hidden", "a positive int or a tuple of such", self.n_hidden) from None
+        n_masks = int(self._option("n_masks", 1))
         layout = Layout(
             head=head.name,
             D=D,
@@ -73,6 +75,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             L=int(self._option("n_layers", 1)),
             conditioner=self._frame,
             direct=bool(self._option("direct", False)),
+            masks=tuple(range(n_masks)) if n_masks > 1 or self._option("degrees") == "drawn" else (),
         )
         check_memory(f"the parameters of {layout}", (layout.size,), dtype)
         return layout
@@ -156,7 +159,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = self._layout(D)
         self.n_features_in_ = D
         theta = flat_parameters(layout, arrays, self.dtype, owner)
-        self._put(Density(Front(self._order(D), transform, self.dtype), Model(layout, theta)))
+        self._put(Density(Front(self._order(D), transform, self.dtype), model_of(layout, theta)))
         return self
 
     # ---- scores -------------------------------------------------------------------------------------------------
@@ -241,7 +244,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         density = self._one_density()
         data = self._check(X, lengths)
         found = density.parameters(data, self._n_threads())
-        deep = ("component", range(density.model.layout.K))
+        deep = ("component", range(density.model.K))
         return type(found)(*(data.split(values, deep=deep) for values in found))
 
     @reading

@@ -9,7 +9,7 @@ that the recurrent state drives stand first, and those that no net drives last, 
 one with the hidden units serve all that have them, whatever `context` is.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 
 import numpy as np
@@ -21,6 +21,7 @@ from .heads import HEADS
 PAD = _core.PADDING
 ACTIVATIONS = _core.ACTIVATIONS  # name: its place in the kernels' list
 MOST_LAYERS = 100  # recurrent ones: each is named
+MOST_MASKS = 1000
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def padded(n):
 
 
 # Choices of a Layout that came after the first files, and what these had in their place.
-LATER = {"L": 1, "conditioner": "nade", "direct": False}
+LATER = {"L": 1, "conditioner": "nade", "direct": False, "masks": ()}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Layout:
         A name in CONDITIONERS.
     direct : bool
         MADE: whether the raw outputs of a dimension read the dimensions before it past the units, too.
+    masks : tuple of int
+        MADE: the numbers of the masks whose degrees are drawn; () is the one with degrees spread evenly.  A network has
+        one mask: of a layout with more it is made for each of `each_mask`.
     """
 
     head: str
@@ -90,6 +94,7 @@ class Layout:
     L: int = 1
     conditioner: str = "nade"
     direct: bool = False
+    masks: tuple = ()
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
@@ -125,6 +130,7 @@ class Layout:
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
         choices = LATER | choices | {"context": tuple(choices["context"])}
+        choices["masks"] = tuple(choices["masks"])
         if isinstance(choices["H"], list):
             choices["H"] = tuple(choices["H"])
         conditioner = CONDITIONERS[choices["conditioner"]]
@@ -140,6 +146,8 @@ class Layout:
             or not (HEADS[choices["head"]].mixture or conditioner.drives)
             or not 0 <= choices["min_scale"] < np.inf
             or type(choices["direct"]) is not bool
+            or not all(type(mask) is int and 0 <= mask < MOST_MASKS for mask in choices["masks"])
+            or (choices["masks"] and choices["conditioner"] != "made")
         ):
             raise ValueError("its network is none that this version has")
         return cls(**choices)
@@ -197,6 +205,11 @@ class Layout:
     def degrees(self):
         """MADE: of the units of each layer."""
         return self.frame.degrees(self)
+
+    @property
+    def each_mask(self):
+        """MADE: the layouts of its networks."""
+        return [replace(self, masks=(mask,)) for mask in self.masks]
 
     @property
     def Hp(self):

@@ -49,6 +49,11 @@ class Model:
         return self.theta.dtype
 
     @property
+    def K(self):
+        """Components of a conditional."""
+        return self.layout.K
+
+    @property
     def parameters(self):
         """Read-only views under the users' names."""
         views = self.layout.views(self.theta)
@@ -141,7 +146,7 @@ class Model:
     def outputs_of(self, d, x, offsets, *, initial=None, n_threads=1):
         """(dims (M, D), parameters (M, P) of the conditionals of dimension d)."""
         lay = self.layout
-        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), lay.P), self.dtype)
+        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), self.K * lay.P // lay.K), self.dtype)
         for rows, scores in self.outputs(x, offsets, initial=initial, n_threads=n_threads):
             dims[rows], parameters[rows] = scores.dims, scores.parameters[:, d]
         return dims, parameters
@@ -194,7 +199,7 @@ class Model:
 
     def with_theta(self, theta):
         """The same network with other parameters."""
-        return Model(self.layout, theta)
+        return type(self)(self.layout, theta)
 
     def noise(self, frames, options, generator):
         """What noise and dropout of a training batch ask of `gradient`: what the recurrence reads instead of the frames
