@@ -130,10 +130,12 @@ class Answers:
 
 
 class Peak:
-    """The processor's peak, measured beside the opponents; without a C compiler there is none."""
+    """The processor's peak, measured beside the opponents; without a C compiler, or a worker, there is none."""
 
     def __init__(self, worker, dtypes):
         self.worker, self.highest, self.bandwidth = worker, {}, None
+        if worker is None:  # the peak is one of the wall clock
+            return
         try:
             self.bandwidth = worker.ask("bandwidth")
             for dtype in dtypes * 3:
@@ -359,7 +361,7 @@ def main():
     reference, for_peak = Worker(REFERENCE, options.threads), Worker(OURS, options.threads)
     rows = []
     try:
-        peak = Peak(for_peak, options.dtype)
+        peak = Peak(None if options.processor else for_peak, options.dtype)
         for dtype in options.dtype:
             for workload in (WORKLOADS[name] for name in options.workloads):
                 for name, worker in workers.items():
