@@ -18,6 +18,7 @@ from . import machine, report
 from .opponents import OPPONENTS, OURS, REFERENCE, STRONGEST, Unavailable
 from .worker import Worker, WorkerError
 from .workloads import (
+    KIN,
     MAIN,
     OPERATIONS,
     SWEEP,
@@ -38,22 +39,26 @@ LARGEST_Z = 5.0  # mean log-density of samples, in its standard errors
 
 def arguments():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--workloads", default=",".join(MAIN), help='names, or "sweep" for D from 16 to 1024')
+    parser.add_argument(
+        "--workloads", default=",".join(MAIN), help='names, "kin" for the other models, "sweep" for D from 16 to 1024'
+    )
     parser.add_argument("--operations", help=f"default: {', '.join(OPERATIONS)}")
     parser.add_argument("--dtype", default="float32,float64")
     parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--processor", action="store_true", help="processor time: with one thread, on a busy machine")
     parser.add_argument("--seconds", type=float, default=np.inf, help="begin nothing new after so many")
     parser.add_argument("--opponents", default=",".join(name for name in OPPONENTS if name != OURS))
     parser.add_argument("--short", action="store_true", help=f"float32, no step, {', '.join(STRONGEST)}, 8 minutes")
     parser.add_argument("--name", default="speed", help="of the files in benchmarks/results")
     options = parser.parse_args()
+    options.clock = "process_time" if options.processor else "perf_counter"
     options.operations = options.operations or ",".join(OPERATIONS[: -1 if options.short else None])
     if options.short:
         options.dtype, options.opponents = "float32", ",".join(STRONGEST)
         options.rounds, options.seconds = min(options.rounds, 5), min(options.seconds, 480.0)
     options.workloads = [
-        name for part in options.workloads.split(",") for name in (SWEEP if part == "sweep" else [part])
+        name for part in options.workloads.split(",") for name in {"sweep": SWEEP, "kin": KIN}.get(part, [part])
     ]
     for name, known in (("workloads", WORKLOADS), ("operations", OPERATIONS), ("dtype", TOLERANCES)):
         given = getattr(options, name)
@@ -125,10 +130,12 @@ class Answers:
 
 
 class Peak:
-    """The processor's peak, measured beside the opponents; without a C compiler there is none."""
+    """The processor's peak, measured beside the opponents; without a C compiler, or a worker, there is none."""
 
     def __init__(self, worker, dtypes):
         self.worker, self.highest, self.bandwidth = worker, {}, None
+        if worker is None:  # the peak is one of the wall clock
+            return
         try:
             self.bandwidth = worker.ask("bandwidth")
             for dtype in dtypes * 3:
@@ -146,7 +153,7 @@ class Peak:
         return [found]
 
 
-def measure(workers, peak, operation, dtype, rounds):
+def measure(workers, peak, operation, dtype, rounds, clock):
     """{name: seconds of every call}, and the peak in every round."""
     seconds = {name: [] for name in workers}
     calls, peaks = {}, []
@@ -159,9 +166,9 @@ def measure(workers, peak, operation, dtype, rounds):
         shift = i % len(racing)
         for name in racing[shift:] + racing[:shift]:
             if name not in calls:
-                once = workers[name].ask("time", operation=operation, calls=1)[0]
+                once = workers[name].ask("time", operation=operation, calls=1, clock=clock)[0]
                 calls[name] = max(1, min(MOST_CALLS, int(PIECE / once)))
-            seconds[name] += workers[name].ask("time", operation=operation, calls=calls[name])
+            seconds[name] += workers[name].ask("time", operation=operation, calls=calls[name], clock=clock)
         peaks += peak.measured(dtype)
     return seconds, peaks
 
@@ -228,7 +235,7 @@ def race(workload, dtype, options, workers, reference, peak, deadline):
         row = {"workload": workload.name, "operation": operation, "seconds": {}}
         try:
             if racing:
-                seconds, peaks = measure(racing, peak, operation, dtype, options.rounds)
+                seconds, peaks = measure(racing, peak, operation, dtype, options.rounds, options.clock)
                 row = summary(seconds, peaks, peak.highest.get(dtype), workload, operation)
         except WorkerError as error:
             row["error"] = str(error)
@@ -354,7 +361,7 @@ def main():
     reference, for_peak = Worker(REFERENCE, options.threads), Worker(OURS, options.threads)
     rows = []
     try:
-        peak = Peak(for_peak, options.dtype)
+        peak = Peak(None if options.processor else for_peak, options.dtype)
         for dtype in options.dtype:
             for workload in (WORKLOADS[name] for name in options.workloads):
                 for name, worker in workers.items():
@@ -390,7 +397,13 @@ def main():
     }
     for name, workload, why in sorted(left_out):
         print(f"not run: {name}, {workload}: {why}")
-    found = {"machine": described, "rounds": options.rounds, "bandwidth": peak.bandwidth, "rows": rows}
+    found = {
+        "machine": described,
+        "rounds": options.rounds,
+        "clock": options.clock,
+        "bandwidth": peak.bandwidth,
+        "rows": rows,
+    }
     made = [report.write(options.name, found)]
     made += pictures(timed, described, options.name, peak.bandwidth)
     print("\nwritten: " + ", ".join(f"benchmarks/results/{path.name}" for path in made))

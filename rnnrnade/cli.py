@@ -141,6 +141,12 @@ def _sizes(text):
     return sizes[0] if len(sizes) == 1 else sizes
 
 
+def _switch(text):
+    if text not in ("on", "off"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off")
+    return text == "on"
+
+
 def _context(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -156,6 +162,9 @@ OF_MODEL = (
     ("--components", "n_components", int, "mixture components of each conditional density"),
     ("--components-of", "components", str, "what has the components: dimension (each one, the default) or frame"),
     ("--hidden", "n_hidden", _sizes, "hidden units of a frame; made, rnnmade: one number a layer, such as 500,500"),
+    ("--direct", "direct", _switch, "made, rnnmade: weights from x past the hidden units, on (the default) or off"),
+    ("--degrees", "degrees", str, "made, rnnmade: degrees of the hidden units, even or drawn"),
+    ("--masks", "n_masks", int, "made, rnnmade: masks whose mean is the density"),
     ("--recurrent", "n_recurrent", int, "recurrent units in a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),

@@ -178,7 +178,8 @@ class Made(Nade):
 
     A unit of degree m reads the first m dimensions, or the units below of degree at most m; the raw outputs of
     dimension d, counted from 0, read the units of degree at most d, and with `direct` the dimensions before d.  Degrees
-    are spread evenly from 0 to D - 1, in ascending order."""
+    are spread evenly from 0 to D - 1, or drawn there for each mask.  A network has one mask, and units in ascending
+    order; under several (masks.py), units stand as they were numbered."""
 
     @staticmethod
     def named(name, layer):
@@ -199,8 +200,15 @@ class Made(Nade):
         return isinstance(H, tuple) and H != () and all(type(n) is int and n > 0 for n in H)
 
     def degrees(self, layout):
-        """Of the units of each layer: a list of arrays."""
-        return [np.arange(n) * layout.D // n for n in layout.units]
+        """Of the units of each layer of a network: a list of arrays."""
+        if not layout.masks:
+            return [np.arange(n) * layout.D // n for n in layout.units]
+        return list(map(np.sort, self.drawn(layout, *layout.masks)))
+
+    def drawn(self, layout, mask):
+        """The same of one of the masks, by its number, as the units are numbered."""
+        generator = np.random.RandomState(mask)  # whose numbers are the same in every version of NumPy
+        return [generator.randint(0, layout.D, n) for n in layout.units]
 
     def shapes(self, layout):
         shapes, below = {}, layout.Dp
@@ -237,13 +245,20 @@ class Made(Nade):
         return {"n_hidden": tuple(sizes), "direct": any(name.startswith("V_x") for name in arrays)}
 
     def masks(self, layout):
+        if len(layout.masks) < 2:
+            return self.mask(layout, self.degrees(layout))
+        of_each = [self.mask(layout, self.drawn(layout, mask)) for mask in layout.masks]
+        return {name: np.any([mask[name] for mask in of_each], axis=0) for name in of_each[0]}
+
+    def mask(self, layout, degrees):
+        """What is read where the units have these degrees."""
         D, found, below = layout.D, {}, None
-        for layer, degrees in enumerate(self.degrees(layout)):
+        for layer, of_units in enumerate(degrees):
             if layer == 0:
-                found["W"] = np.arange(D) < degrees[:, None]
+                found["W"] = np.arange(D) < of_units[:, None]
             else:
-                found[self.named("W", layer)] = below <= degrees[:, None]
-            below = degrees
+                found[self.named("W", layer)] = below <= of_units[:, None]
+            below = of_units
         outputs = HEADS[layout.head].outputs.values()
         found |= {V: below <= np.arange(D)[:, None] for V, _, _ in outputs if V is not None}
         if layout.direct:

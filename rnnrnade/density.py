@@ -24,7 +24,8 @@ from .checks import OutOfRange, allocated, check_finite
 from .front import Front, Reader
 from .heads import HEADS
 from .layout import Layout, initial_parameters
-from .model import Model, Scores
+from .masks import model_of
+from .model import Scores
 from .sequences import check_leading
 from .training import Data
 
@@ -118,7 +119,7 @@ class Fitted:
     record : Record, optional
     """
 
-    network = Model
+    network = staticmethod(model_of)
 
     def __init__(self, front, model, record=None):
         self.front, self.model, self.record = front, model, Record() if record is None else record
@@ -268,7 +269,7 @@ class Density(Fitted):
 
     def parameters(self, data, n_threads=1):
         """Parameters of every conditional in the units and the order of X: arrays (M, D, K), or (M, D)."""
-        front, K, shape = self.front, self.model.layout.K, data.frames.shape
+        front, K, shape = self.front, self.model.K, data.frames.shape
         outputs = self.model.outputs(self.encode(data)[0], data.offsets, n_threads=n_threads)
         if not self.head.mixture:
             p = allocated("the probabilities", shape)

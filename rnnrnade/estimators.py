@@ -717,6 +717,8 @@ class MADE(VectorEstimator):
         activation="sigmoid",
         conditional="bernoulli",
         direct=True,
+        degrees="even",
+        n_masks=1,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -749,6 +751,8 @@ class MADE(VectorEstimator):
         self.activation = activation
         self.conditional = conditional
         self.direct = direct
+        self.degrees = degrees
+        self.n_masks = n_masks
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
@@ -826,6 +830,8 @@ class RNNMADE(SequenceEstimator):
         activation="sigmoid",
         conditional="bernoulli",
         direct=True,
+        degrees="even",
+        n_masks=1,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -866,6 +872,8 @@ class RNNMADE(SequenceEstimator):
         self.activation = activation
         self.conditional = conditional
         self.direct = direct
+        self.degrees = degrees
+        self.n_masks = n_masks
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient

@@ -17,8 +17,9 @@ from .density import Density
 from .front import Front
 from .heads import HEADS
 from .labels import as_table, draws_as_table, frame_index
+from .masks import model_of
 from .missing import GAPS, MissingValues
-from .model import Model, Scores
+from .model import Scores
 from .networks import layout_of
 from .options import COMPONENTS, documented
 from .parameters import as_arrays, flat_parameters, implied_options
@@ -114,7 +115,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = self._layout(D)
         self.n_features_in_ = D
         theta = flat_parameters(layout, arrays, self.dtype, owner)
-        self._put(Density(Front(self._order(D), transform, self.dtype), Model(layout, theta)))
+        self._put(Density(Front(self._order(D), transform, self.dtype), model_of(layout, theta)))
         return self
 
     # ---- scores -------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         density = self._one_density()
         data = self._check(X, lengths)
         found = density.parameters(data, self._n_threads())
-        deep = ("component", range(density.model.layout.K))
+        deep = ("component", range(density.model.K))
         return type(found)(*(data.split(values, deep=deep) for values in found))
 
     @reading

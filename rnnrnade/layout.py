@@ -9,7 +9,7 @@ that the recurrent state drives stand first, and those that no net drives last, 
 one with the hidden units serve all that have them, whatever `context` is.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 
 import numpy as np
@@ -22,6 +22,7 @@ from .latents import Latents
 PAD = _core.PADDING
 ACTIVATIONS = _core.ACTIVATIONS  # name: its place in the kernels' list
 MOST_LAYERS = 100  # recurrent ones: each is named
+MOST_MASKS = 1000
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def padded(n):
 
 
 # Choices of a Layout that came after the first files, and what these had in their place.
-LATER = {"L": 1, "conditioner": "nade", "direct": False, "latent": None}
+LATER = {"L": 1, "conditioner": "nade", "direct": False, "masks": (), "latent": None}
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class Layout:
         A name in CONDITIONERS.
     direct : bool
         MADE: whether the raw outputs of a dimension read the dimensions before it past the units, too.
+    masks : tuple of int
+        MADE: the numbers of the masks whose degrees are drawn; () is the one with degrees spread evenly.  A network has
+        one mask: of a layout with more it is made for each of `each_mask`.
     latent : Latents or None
         The nets around a latent vector, which then give a frame its context.
     """
@@ -93,6 +97,7 @@ class Layout:
     L: int = 1
     conditioner: str = "nade"
     direct: bool = False
+    masks: tuple = ()
     latent: Latents | None = None
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
@@ -136,6 +141,7 @@ class Layout:
     def from_file(cls, choices):
         """The layout of `choices` as a file has them; ValueError, TypeError or KeyError where they are none."""
         choices = LATER | choices | {"context": tuple(choices["context"])}
+        choices["masks"] = tuple(choices["masks"])
         if isinstance(choices["H"], list):
             choices["H"] = tuple(choices["H"])
         if choices["latent"] is not None:
@@ -153,6 +159,8 @@ class Layout:
             or not (HEADS[choices["head"]].mixture or conditioner.drives)
             or not 0 <= choices["min_scale"] < np.inf
             or type(choices["direct"]) is not bool
+            or not all(type(mask) is int and 0 <= mask < MOST_MASKS for mask in choices["masks"])
+            or (choices["masks"] and choices["conditioner"] != "made")
         ):
             raise ValueError("its network is none that this version has")
         return cls(**choices)
@@ -210,6 +218,11 @@ class Layout:
     def degrees(self):
         """MADE: of the units of each layer."""
         return self.frame.degrees(self)
+
+    @property
+    def each_mask(self):
+        """MADE: the layouts of its networks."""
+        return [replace(self, masks=(mask,)) for mask in self.masks]
 
     @property
     def Hp(self):

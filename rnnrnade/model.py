@@ -40,7 +40,7 @@ class Network:
         self.theta = theta
 
     def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != "network"}  # of the compiled core
+        return {name: vars(self)[name] for name in ("layout", "theta", "seed") if name in vars(self)}  # nothing cached
 
     @cached_property
     def network(self):
@@ -49,6 +49,11 @@ class Network:
     @property
     def dtype(self):
         return self.theta.dtype
+
+    @property
+    def K(self):
+        """Components of a conditional."""
+        return self.layout.K
 
     @property
     def parameters(self):
@@ -147,7 +152,7 @@ class Model(Network):
     def outputs_of(self, d, x, offsets, *, initial=None, n_threads=1):
         """(dims (M, D), parameters (M, P) of the conditionals of dimension d)."""
         lay = self.layout
-        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), lay.P), self.dtype)
+        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), self.K * lay.P // lay.K), self.dtype)
         for rows, scores in self.outputs(x, offsets, initial=initial, n_threads=n_threads):
             dims[rows], parameters[rows] = scores.dims, scores.parameters[:, d]
         return dims, parameters
@@ -200,7 +205,7 @@ class Model(Network):
 
     def with_theta(self, theta):
         """The same network with other parameters."""
-        return Model(self.layout, theta)
+        return type(self)(self.layout, theta)
 
     def noise(self, frames, options, generator, update):
         """What noise and dropout of a training batch ask of `gradient`: what the recurrence reads instead of the frames

@@ -38,6 +38,7 @@ def layout_of(estimator, D, latent=None):
     most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
     if min_scale > most:
         raise estimator._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
+    n_masks = int(estimator._option("n_masks", 1))
     layout = Layout(
         head=head.name,
         D=D,
@@ -51,6 +52,7 @@ def layout_of(estimator, D, latent=None):
         L=int(estimator._option("n_layers", 1)),
         conditioner=estimator._frame,
         direct=bool(estimator._option("direct", False)),
+        masks=tuple(range(n_masks)) if n_masks > 1 or estimator._option("degrees") == "drawn" else (),
         latent=latent,
     )
     check_memory(f"the parameters of {layout}", (layout.size,), dtype)

@@ -13,7 +13,7 @@ from .auto import Auto
 from .checks import LARGEST
 from .heads import CONDITIONALS, HEADS
 from .latents import DEEPEST
-from .layout import ACTIVATIONS, CELLS, MOST_LAYERS
+from .layout import ACTIVATIONS, CELLS, MOST_LAYERS, MOST_MASKS
 from .optim import OPTIMIZERS, SCHEDULES
 from .transforms import Chain, Linear, Volatility
 
@@ -105,6 +105,8 @@ MASKED = MIXTURE | {
     "n_hidden": [_positive(Integral), "array-like"],
     "conditional": [StrOptions(set(HEADS))],
     "direct": ["boolean"],
+    "degrees": [StrOptions({"even", "drawn"})],
+    "n_masks": [Interval(Integral, 1, MOST_MASKS, closed="both")],
 }
 RECURRENT = {
     "n_recurrent": [_positive(Integral)],
@@ -132,7 +134,14 @@ LATENT = {
 REFIT = {"refit": [StrOptions({"auto", "all"}), Options(bool, {False})]}
 
 # Their names in a Layout, where it has others
-OPTIONS = {"head": "conditional", "H": "n_hidden", "K": "n_components", "R": "n_recurrent", "L": "n_layers"}
+OPTIONS = {
+    "head": "conditional",
+    "H": "n_hidden",
+    "K": "n_components",
+    "R": "n_recurrent",
+    "L": "n_layers",
+    "masks": "n_masks",
+}
 
 # Parameters that several estimators document; `documented` puts them where a class says {name}.
 DOCUMENTED = {
@@ -179,14 +188,20 @@ n_hidden : int
     sequences.""",
     "masked": """
 n_hidden : int or tuple of int, default=500
-    Hidden units, of one layer or of each; >= 1.  Unit i of H has the degree floor(i D / H): it depends on so many
-    dimensions.
+    Hidden units, of one layer or of each; >= 1.
 n_components : int, default=10
     Components of each one-dimensional conditional; >= 1.  Not read where data are binary.
 conditional : {HEADS}, default="bernoulli"
     "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components, as for `RNADE`.
 direct : bool, default=True
     Weights from each dimension straight to the raw outputs of those after it, V_x, beside those through the units.
+degrees : {"even", "drawn"}, default="even"
+    The degree of a unit is the number of dimensions that it depends on: "even", floor(i D / H) of unit i of H, or drawn
+    from 0 to D - 1, each as likely.  What is drawn does not depend on `random_state`.
+n_masks : int, default=1
+    Masks of the same parameters, in 1 ... 1000.  With more than one, their degrees are drawn, each update trains under
+    one of them at random, and the density of a frame is the mean of its densities under all, which take n_masks times
+    as long to compute.
 min_scale : float, default=1e-3
     Smallest scale of a component, in the unit of the transform's output; >= 0.  Not read where data are binary.
 transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"

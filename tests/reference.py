@@ -22,7 +22,8 @@ Where b_alpha is (K,) instead of (D, K), components are shared by all dimensions
     (9)  z^alpha_d = l_d (less its logsumexp),     z^q_d = b^q_d + W^q_d r^{t-1}  for q in mu, sigma
 
 In the place of (3) to (5), the conditioner "made" has layers with masks (an entry that its mask leaves
-out is not read); unit i of H in a layer has degree floor(i D / H), and dimensions are counted from 0:
+out is not read); unit i of H in a layer has degree floor(i D / H), or what parameters "degree", "degree_2" ... say, and
+dimensions are counted from 0:
 
     (3') h^1 = s(c + W x (+ W_c r^{t-1})),   h^l = s(c_l + W_l h^{l-1})     W: input j < degree; W_l: degrees <= own
     (5') z^q_d = V^q_d' h^L + b^q_d + W^q_d r^{t-1} (+ V_x^q_d' x)          V_d: degrees <= d; V_x: inputs j < d
@@ -482,6 +483,7 @@ def _masked_layers(p):
     below, name = None, "W"
     while name in p:
         degree = np.array([i * D // len(p[name]) for i in range(len(p[name]))])
+        degree = np.real(p.get(name.replace("W", "degree"), degree))
         mask = np.arange(D) < degree[:, None] if layer == 1 else below <= degree[:, None]
         found.append((name, name.replace("W", "c"), mask))
         below, layer = degree, layer + 1
@@ -579,6 +581,21 @@ def log_density_dims(
             return x[t, d]
 
         CONDITIONERS[conditioner][0](p, r[t], value, head, activation, min_scale)
+    return log_p
+
+
+def log_density_dims_of_masks(parameters, x, degrees, **choices):
+    """log p(x_d^t | x_<d^t, x^<t) for x (T, D), where a frame has the mean of its densities under each mask: (T, D)
+
+    degrees: for each mask those of the units, under the names "degree", "degree_2", ... of the layers."""
+    own = [log_density_dims(parameters | of_mask, x, **choices) for of_mask in degrees]
+    log_p = np.zeros(x.shape)
+    for t in range(x.shape[0]):
+        before = np.zeros(len(own))  # log p_m of the dimensions before d
+        for d in range(x.shape[1]):
+            now = np.array([before[m] + own[m][t, d] for m in range(len(own))])
+            log_p[t, d] = logsumexp(now) - logsumexp(before)
+            before = now
     return log_p
 
 

@@ -536,6 +536,8 @@ WRONG = {
     "context_dropout": [1.0, -0.1, NAN, None],
     "learn_rho": ["maybe", None, 2],
     "direct": ["yes", None, 2],
+    "degrees": ["random", None, 1],
+    "n_masks": [0, -1, 1.5, None, 1001, 10**30],
     "missing": ["drop", True, 1],
 }
 # What is wrong for all other classes.

@@ -97,6 +97,17 @@ def test_fit_of_made_takes_layers_and_real_numbers(run, sequences, tmp_path):
     assert rnnrnade.MADE.load(output).n_hidden == (6, 4)
 
 
+def test_fit_of_made_takes_its_masks(run, sequences, tmp_path):
+    np.savez(tmp_path / "data.npz", *sequences)
+    output, options = tmp_path / "model.safetensors", [*TINY, "--hidden", "6", "--conditional", "gaussian"]
+    masks = ["--direct", "off", "--degrees", "drawn", "--masks", "2"]
+    assert run("fit", tmp_path / "data.npz", "-o", output, "--model", "rnnmade", *options, *masks)[0] == 0
+    model = rnnrnade.RNNMADE.load(output)
+    assert (model.direct, model.degrees, model.n_masks) == (False, "drawn", 2) and "V_x" not in model.parameters_
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "data.csv", "--model", "made", "--direct", "5"])
+
+
 def test_layers_that_are_no_numbers_are_named(capsys):
     with pytest.raises(SystemExit):
         cli.main(["fit", "data.csv", "--model", "made", "--hidden", "5,x"])

@@ -181,6 +181,12 @@ SMALL = {"D": 5, "lengths": (4, 1, 6), "n_hidden": 7}
 MIXTURE = SMALL | {"n_components": 3, "min_scale": 0.0, "transform": None}
 RECURRENT = {"n_recurrent": 6}
 BASE = {"RNADE": MIXTURE, "NADE": SMALL, "RNNRNADE": MIXTURE | RECURRENT, "RNNNADE": SMALL | RECURRENT}
+BASE |= {"MADE": SMALL, "RNNMADE": SMALL | RECURRENT}
+MASKED = [
+    {}, {"D": 1}, {"order": ORDER, "degrees": "drawn"}, {"n_hidden": (9, 3), "direct": False, "activation": "relu"},
+    {"n_masks": 3}, MIXTURE | {"conditional": "gaussian", "n_hidden": (4, 12)},
+    MIXTURE | {"conditional": "laplace", "n_masks": 2, "transform": "whiten"},
+]  # fmt: skip
 EDGES = [{"D": 1}, {"order": ORDER}]
 MIXED = [{"n_hidden": 0}, {"min_scale": 0.1}, *({"transform": t, "order": ORDER} for t in TRANSFORMS[1:])]
 CASES = {
@@ -195,6 +201,8 @@ CASES = {
     "RNNNADE": [
         *UNITS, *EDGES, {"context": ("hidden",)}, {"context": ("bias",)}, {"n_hidden": 0, "context": ("bias",)},
     ],
+    "MADE": MASKED,
+    "RNNMADE": MASKED,
 }  # fmt: skip
 LARGE = {  # more than one block of everything
     "RNADE": [{"D": 70, "n_hidden": 131, "lengths": (600,)}, {"D": 33, "n_hidden": 16, "lengths": (300,)}],
@@ -205,6 +213,8 @@ LARGE = {  # more than one block of everything
         {"D": 2, "n_hidden": 20, "n_recurrent": 30, "lengths": (12,) * 50},
     ],
     "RNNNADE": [{"D": 67, "n_hidden": 40, "n_recurrent": 67, "lengths": (129, 2, 64)}],
+    "MADE": [{"D": 67, "n_hidden": (130, 90), "lengths": (300,)}],
+    "RNNMADE": [{"D": 37, "n_hidden": (30, 70), "n_recurrent": 67, "lengths": (33, 70, 1)}],
 }
 
 
@@ -228,7 +238,7 @@ def case(name, choice, dtype):
     D, lengths = options.pop("D"), options.pop("lengths")
     generator = np.random.default_rng(zlib.crc32(f"{name} {choice}".encode()))
     X, Z = ([generator.normal(size=(T, D)) for T in lengths] for _ in range(2))
-    if "RNADE" not in name:
+    if "RNADE" not in name and "conditional" not in choice:
         X = bits(X)
     gaps = [x.copy() for x in X[-3:]]
     gaps[0][-1, 1:] = gaps[-1][len(gaps[-1]) // 2, 0] = np.nan
@@ -238,7 +248,8 @@ def case(name, choice, dtype):
     cls = getattr(rnnrnade, name)
     begun = cls(**options, dtype=dtype, random_state=0).partial_fit(data["X"])  # it has the shapes and the transform
     parameters = {key: random(key, value.shape, generator) for key, value in sorted(begun.parameters_.items())}
-    options = {key: options[key] for key in ("cell", "activation", "min_scale", "order") if key in options}
+    kept = ("cell", "activation", "min_scale", "order", "conditional", "degrees", "n_masks")
+    options = {key: options[key] for key in kept if key in options}
     options |= {"dtype": dtype, "missing": "marginalize", "random_state": 1}
     return cls.from_parameters(parameters, transform=begun.transform_, **options), data
 

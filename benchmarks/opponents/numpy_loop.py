@@ -1,9 +1,11 @@
-"""NumPy: a loop over dimensions on all frames at once, with the gradient written by hand in one reverse sweep.
+"""NumPy: a loop over dimensions on all frames at once, with the gradient written by hand in one reverse sweep; of a
+MADE and of a mixture over the whole frame, all dimensions at once.
 
 In float64 it is also the reference of the answers."""
 
 import numpy as np
 
+from ..workloads import masks
 from . import BETA1, BETA2, EPSILON, LEARNING_RATE
 from .packing import pack, unpack
 
@@ -43,37 +45,87 @@ def start(x, p):
     return a, r, z
 
 
-def terms(x_d, z, K):
-    """(log alpha_k N_k + constants (M, K), their logsumexp, that of z_alpha, u, 1 / sigma)."""
-    z_alpha, mu, z_sigma = z[:, :K], z[:, K : 2 * K], z[:, 2 * K :]
+def terms(x, z):
+    """Of x (...), z (..., 3 K): log alpha_k N_k + constants (..., K), its logsumexp, that of z_alpha, u, 1 / sigma."""
+    z_alpha, mu, z_sigma = np.split(z, 3, axis=-1)
     inverse = np.exp(-z_sigma)
-    u = (x_d[:, None] - mu) * inverse
+    u = (x[..., None] - mu) * inverse
     joint = z_alpha - 0.5 * u * u - z_sigma
     return joint, logsumexp(joint), logsumexp(z_alpha), u, inverse
 
 
+class Gaussian:
+    """A mixture of normals: log p of x (...) given z (..., 3 K), its gradient by z, a draw."""
+
+    @staticmethod
+    def log_density(x, z):
+        _, top, norm, _, _ = terms(x, z)
+        return (top - norm)[..., 0] - z.dtype.type(LOG_SQRT_2PI)
+
+    @staticmethod
+    def gradient(x, z):
+        joint, top, norm, u, inverse = terms(x, z)
+        pi = np.exp(joint - top)
+        dz = np.concatenate([pi - np.exp(z[..., : pi.shape[-1]] - norm), pi * u * inverse, pi * (u * u - 1)], axis=-1)
+        return (top - norm)[..., 0] - z.dtype.type(LOG_SQRT_2PI), dz
+
+    @staticmethod
+    def draw(z, uniform, normal):
+        K = z.shape[1] // 3
+        k = component(z[:, :K], uniform)
+        each = np.arange(len(z))
+        return z[each, K + k] + np.exp(z[each, 2 * K + k]) * normal
+
+
+class Bernoulli:
+    """The same of zeros and ones, z (..., 1)."""
+
+    @staticmethod
+    def log_density(x, z):
+        return -np.logaddexp(0, (1 - 2 * x) * z[..., 0])
+
+    @staticmethod
+    def gradient(x, z):
+        return Bernoulli.log_density(x, z), x[..., None] - sigmoid(z)
+
+    @staticmethod
+    def draw(z, uniform, normal):
+        return uniform < sigmoid(z[:, 0])
+
+
+HEADS = {"gaussian": Gaussian, "bernoulli": Bernoulli}
+
+
+def component(z_alpha, uniform):
+    """A draw from softmax(z_alpha) for each row."""
+    weights = np.cumsum(np.exp(z_alpha - z_alpha.max(axis=1, keepdims=True)), axis=1)
+    return np.minimum((weights <= uniform[:, None] * weights[:, -1:]).sum(axis=1), weights.shape[1] - 1)
+
+
 class NumpyLoop:
+    """The conditioner of NADE; what the others share with it, too."""
+
     def __init__(self, workload, parameters, dtype):
-        self.K, self.p, self.dtype = workload.K, pack(parameters, dtype), np.dtype(dtype)
+        self.workload, self.head = workload, HEADS[workload.head]
+        self.p, self.dtype = pack(workload, parameters, dtype), np.dtype(dtype)
         self.generator = np.random.default_rng(0)
         self.moments = {name: (np.zeros_like(q), np.zeros_like(q)) for name, q in self.p.items()}
         self.steps = 0
 
     def forward(self, x):
-        p, K = self.p, self.K
+        p = self.p
         N, T, D = x.shape
         columns = np.ascontiguousarray(x.reshape(-1, D).T)  # (D, M)
         a, _, z0 = start(x, p)
         total = np.zeros(N * T, self.dtype)
         for d, x_d in enumerate(columns):
             z = z0[d] + sigmoid(p["rho"][d] * a) @ p["V"][d]
-            _, top, norm, _, _ = terms(x_d, z, K)
-            total += (top - norm)[:, 0]
+            total += self.head.log_density(x_d, z)
             a += x_d[:, None] * p["W"][d]
-        return total.reshape(N, T).sum(axis=1) - self.dtype.type(T * D * LOG_SQRT_2PI)
+        return total.reshape(N, T).sum(axis=1)
 
     def gradient(self, x):
-        p, K = self.p, self.K
+        p = self.p
         N, T, D = x.shape
         M = N * T
         rows = x.reshape(M, D)
@@ -88,13 +140,8 @@ class NumpyLoop:
             x_d = columns[d]
             a -= x_d[:, None] * p["W"][d]
             h = sigmoid(p["rho"][d] * a)
-            z = z0[d] + h @ p["V"][d]
-            joint, top, norm, u, inverse = terms(x_d, z, K)
-            total += float((top - norm).sum(dtype=np.float64))
-            pi = np.exp(joint - top)
-            dz[d, :, :K] = pi - np.exp(z[:, :K] - norm)
-            dz[d, :, K : 2 * K] = pi * u * inverse
-            dz[d, :, 2 * K :] = pi * (u * u - 1)
+            log_density, dz[d] = self.head.gradient(x_d, z0[d] + h @ p["V"][d])
+            total += float(log_density.sum(dtype=np.float64))
             g["V"][d] = h.T @ dz[d]
             dpsi = (dz[d] @ p["V"][d].T) * h * (1 - h)
             g["rho"][d] = np.vdot(dpsi, a)
@@ -103,17 +150,17 @@ class NumpyLoop:
         g["b"] = dz.sum(axis=1)
         g["c"] = da.sum(axis=0)
         if r is not None:
-            self._through_time(x, r, da, dz, g)
-        return total - M * D * LOG_SQRT_2PI, g
+            g["U"] = r.T @ dz
+            g["W_c"] = r.T @ da
+            dr = da @ p["W_c"].T
+            for d in range(D):
+                dr += dz[d] @ p["U"][d].T
+            self._through_time(x, r, dr, g)
+        return total, g
 
-    def _through_time(self, x, r, da, dz, g):
+    def _through_time(self, x, r, dr, g):
         """The gradients of the recurrent net from those of its states."""
         p, (N, T, D) = self.p, x.shape
-        g["U"] = r.T @ dz
-        g["W_c"] = r.T @ da
-        dr = da @ p["W_c"].T
-        for d in range(D):
-            dr += dz[d] @ p["U"][d].T
         r, dr = r.reshape(N, T, -1), dr.reshape(N, T, -1)
         dpre = np.zeros_like(dr)  # of what stands inside the sigmoid of state t
         for t in range(T - 1, 0, -1):
@@ -126,7 +173,7 @@ class NumpyLoop:
         g["b_r"] = later.sum(axis=0)
 
     def named(self, gradient):
-        return unpack(gradient)
+        return unpack(self.workload, gradient)
 
     def step(self, x):
         total, gradient = self.gradient(x)
@@ -143,30 +190,113 @@ class NumpyLoop:
         return -total / frames
 
     def sample(self, n, frames):
-        p, K = self.p, self.K
-        D = len(p["W"])
-        out = np.empty((n, frames, D), self.dtype)
-        each = np.arange(n)
-        r = np.tile(p["r0"], (n, 1)) if "U" in p else None
+        out = np.empty((n, frames, self.workload.D), self.dtype)
+        r = np.tile(self.p["r0"], (n, 1)) if self.workload.R else None
         for t in range(frames):
-            a = np.tile(p["c"], (n, 1))
+            uniform = self.generator.random((self.workload.D, n), self.dtype)
+            normal = self.generator.standard_normal((self.workload.D, n), self.dtype)
+            self._draw(out[:, t], r, uniform, normal)
             if r is not None:
-                a += r @ p["W_c"]
-            uniform = self.generator.random((D, n), self.dtype)
-            normal = self.generator.standard_normal((D, n), self.dtype)
-            for d in range(D):
-                z = sigmoid(p["rho"][d] * a) @ p["V"][d] + p["b"][d]
-                if r is not None:
-                    z += r @ p["U"][d]
-                weights = np.cumsum(np.exp(z[:, :K] - z[:, :K].max(axis=1, keepdims=True)), axis=1)
-                k = np.minimum((weights <= uniform[d][:, None] * weights[:, -1:]).sum(axis=1), K - 1)
-                x_d = z[each, K + k] + np.exp(z[each, 2 * K + k]) * normal[d]
-                out[:, t, d] = x_d
-                a += x_d[:, None] * p["W"][d]
-            if r is not None:
-                r = sigmoid(out[:, t] @ p["W_in"] + r @ p["W_rec"] + p["b_r"])
+                r = sigmoid(out[:, t] @ self.p["W_in"] + r @ self.p["W_rec"] + self.p["b_r"])
         return out
+
+    def _draw(self, x, r, uniform, normal):
+        """One frame of each sequence, into x (n, D), given r (n, R) or None."""
+        p = self.p
+        a = np.tile(p["c"], (len(x), 1))
+        if r is not None:
+            a += r @ p["W_c"]
+        for d in range(x.shape[1]):
+            z = sigmoid(p["rho"][d] * a) @ p["V"][d] + p["b"][d]
+            if r is not None:
+                z += r @ p["U"][d]
+            x[:, d] = self.head.draw(z, uniform[d], normal[d])
+            a += x[:, d, None] * p["W"][d]
+
+
+class Made(NumpyLoop):
+    """Dense layers with masks, of zeros and ones."""
+
+    def __init__(self, workload, parameters, dtype):
+        super().__init__(workload, parameters, dtype)
+        self.masks = {name: mask.T for name, mask in masks(workload).items()}
+        self.names = [name for name in self.masks if name != "V"]
+
+    def layers(self, rows, names):
+        """h of each layer, above the rows that the first reads."""
+        h = [rows]
+        for W in names:
+            h.append(sigmoid(h[-1] @ self.p[W] + self.p["c" + W[1:]]))
+        return h
+
+    def forward(self, x):
+        rows = x[:, 0]
+        z = self.layers(rows, self.names)[-1] @ self.p["V"] + self.p["b"]
+        return self.head.log_density(rows, z[..., None]).sum(axis=1)
+
+    def gradient(self, x):
+        p, rows, g = self.p, x[:, 0], {}
+        h = self.layers(rows, self.names)
+        log_density, dz = self.head.gradient(rows, (h[-1] @ p["V"] + p["b"])[..., None])
+        da = dz[..., 0]
+        for below, weights in zip(h[::-1], ["V", *self.names[::-1]], strict=True):
+            g[weights] = (below.T @ da) * self.masks[weights]
+            g["b" if weights == "V" else "c" + weights[1:]] = da.sum(axis=0)
+            da = (da @ p[weights].T) * below * (1 - below)
+        return float(log_density.sum(dtype=np.float64)), g
+
+    def _draw(self, x, r, uniform, normal):
+        """The layers above the first are computed anew for each dimension."""
+        p = self.p
+        a = np.tile(p["c"], (len(x), 1))
+        for d in range(x.shape[1]):
+            h = self.layers(sigmoid(a), self.names[1:])[-1]
+            x[:, d] = self.head.draw(h @ p["V"][:, d : d + 1] + p["b"][d], uniform[d], normal[d])
+            a += x[:, d, None] * p["W"][d]
+
+
+class Shared(NumpyLoop):
+    """One mixture of diagonal normals over the whole frame."""
+
+    def terms(self, x, r):
+        """(log alpha_k N_k + constants (M, K), z_alpha, u (M, D, K), 1 / sigma)."""
+        D, K = self.workload.D, self.workload.K
+        z_alpha, mu, z_sigma = np.split(r @ self.p["U"] + self.p["b"], [K, K + D * K], axis=1)
+        inverse = np.exp(-z_sigma).reshape(-1, D, K)
+        u = (x.reshape(-1, D, 1) - mu.reshape(-1, D, K)) * inverse
+        joint = z_alpha - 0.5 * (u * u).sum(axis=1) - z_sigma.reshape(-1, D, K).sum(axis=1)
+        return joint, z_alpha, u, inverse
+
+    def forward(self, x):
+        N, T, D = x.shape
+        joint, z_alpha, _, _ = self.terms(x, states(x, self.p).reshape(N * T, -1))
+        return (logsumexp(joint) - logsumexp(z_alpha)).reshape(N, T).sum(axis=1) - x.dtype.type(T * D * LOG_SQRT_2PI)
+
+    def gradient(self, x):
+        N, T, D = x.shape
+        r, g = states(x, self.p).reshape(N * T, -1), {}
+        joint, z_alpha, u, inverse = self.terms(x, r)
+        top, norm = logsumexp(joint), logsumexp(z_alpha)
+        pi = np.exp(joint - top)
+        of_whole = pi[:, None]  # the responsibilities are those of the whole frame
+        dz = np.concatenate(
+            [pi - np.exp(z_alpha - norm), *((of_whole * part).reshape(N * T, -1) for part in (u * inverse, u * u - 1))],
+            axis=1,
+        )
+        g["U"], g["b"] = r.T @ dz, dz.sum(axis=0)
+        self._through_time(x, r, dz @ self.p["U"].T, g)
+        return float((top - norm).sum(dtype=np.float64)) - N * T * D * LOG_SQRT_2PI, g
+
+    def _draw(self, x, r, uniform, normal):
+        D, K = self.workload.D, self.workload.K
+        z = r @ self.p["U"] + self.p["b"]
+        k = component(z[:, :K], uniform[0])
+        mu, z_sigma = z[:, K:].reshape(len(x), 2, D, K)[np.arange(len(x)), :, :, k].transpose(1, 0, 2)
+        x[:] = mu + np.exp(z_sigma) * normal.T
+
+
+CONDITIONERS = {"nade": NumpyLoop, "made": Made, "shared": Shared}
 
 
 def prepare(workload, parameters, dtype, threads, variant):
-    return NumpyLoop(workload, parameters, dtype)
+    return CONDITIONERS[workload.conditioner](workload, parameters, dtype)

@@ -2,15 +2,23 @@
 
 import numpy as np
 
-from rnnrnade import RNADE, RNNRNADE
+import rnnrnade
 
 from . import LEARNING_RATE
+
+ESTIMATORS = {  # of rows, of sequences
+    ("nade", "gaussian"): ("RNADE", "RNNRNADE"),
+    ("nade", "bernoulli"): ("NADE", "RNNNADE"),
+    ("made", "bernoulli"): ("MADE", "RNNMADE"),
+    ("shared", "gaussian"): (None, "RNNGMM"),
+}
 
 
 class Ours:
     def __init__(self, workload, parameters, threads):
         self.static = workload.R == 0
-        self.model = (RNADE if self.static else RNNRNADE).from_parameters(
+        name = ESTIMATORS[workload.conditioner, workload.head][0 if self.static else 1]
+        self.model = getattr(rnnrnade, name).from_parameters(
             parameters,
             n_jobs=threads,
             batch_size=workload.N,

@@ -22,6 +22,8 @@ def pointer(array):
 
 class Textbook:
     def __init__(self, workload, parameters, dtype, threads):
+        if (workload.conditioner, workload.head) != ("nade", "gaussian"):
+            raise Unavailable("textbook.c has RNADE and RNN-RNADE only")
         try:
             self.compiled = compiled(Path(__file__).with_name("textbook.c"), dtype)
         except (OSError, RuntimeError) as error:
@@ -29,7 +31,7 @@ class Textbook:
         self.compiled.gradient.restype = ctypes.c_double
         self.workload, self.threads = workload, threads
         self.real = ctypes.c_float if dtype == "float32" else ctypes.c_double
-        packed = pack(parameters, dtype)
+        packed = pack(workload, parameters, dtype)
         self.shapes = {name: packed[name].shape for name in ORDER if name in packed}
         self.theta = np.concatenate([packed[name].ravel() for name in self.shapes])
         self.m, self.v, self.steps = np.zeros_like(self.theta), np.zeros_like(self.theta), 0
@@ -52,7 +54,7 @@ class Textbook:
     def named(self, gradient):
         ends = np.cumsum([np.prod(shape) for shape in self.shapes.values()])
         blocks = zip(self.shapes.items(), np.split(gradient, ends[:-1]), strict=True)
-        return unpack({name: block.reshape(shape) for (name, shape), block in blocks})
+        return unpack(self.workload, {name: block.reshape(shape) for (name, shape), block in blocks})
 
     def step(self, x):
         total, gradient = self.gradient(x)

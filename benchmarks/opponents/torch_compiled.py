@@ -1,27 +1,27 @@
 """PyTorch with torch.compile.
 
 Variants: "loop" compiles the whole log-density with its loop over dimensions unrolled, which takes minutes for many
-of them and is left out there; "step" compiles the body of the loop, the mixture inside, once for all dimensions."""
+of them and is left out there; "step" compiles the body of the loop, the density inside, once for all dimensions."""
 
 import torch
 
 from . import Unavailable
-from .torch_eager import LOG_SQRT_2PI, Torch, log_density_loop, mixture, start
+from .torch_eager import HEADS, Torch, log_density_of, start
 
 LONGEST_LOOP = 64
 
 
-def step(a, total, x_d, W_d, V_d, b_d, rho_d):
-    z = torch.addmm(b_d, torch.sigmoid(rho_d * a), V_d)
-    return torch.addcmul(a, x_d, W_d), total + mixture(z, x_d.squeeze(-1))
+def step_of(head):
+    def step(a, total, x_d, W_d, V_d, b_d, rho_d, z0_d=None):
+        z = torch.addmm(b_d, torch.sigmoid(rho_d * a), V_d)
+        if z0_d is not None:
+            z = z + z0_d
+        return torch.addcmul(a, x_d, W_d), total + HEADS[head][0](z, x_d.squeeze(-1))
+
+    return step
 
 
-def step_with_past(a, total, x_d, W_d, V_d, b_d, rho_d, z0_d):
-    z = torch.addmm(b_d, torch.sigmoid(rho_d * a), V_d) + z0_d
-    return torch.addcmul(a, x_d, W_d), total + mixture(z, x_d.squeeze(-1))
-
-
-def by_steps(compiled, compiled_with_past):
+def by_steps(body, head):
     """The log-density as an eager loop over a compiled body."""
 
     def log_density(x, p):
@@ -33,10 +33,9 @@ def by_steps(compiled, compiled_with_past):
         every += [p[name].unbind(0) for name in ("W", "V", "b", "rho")]
         if z0 is not None:
             every.append(z0.transpose(0, 1).contiguous().unbind(0))
-        body = compiled if z0 is None else compiled_with_past
         for blocks in zip(*every, strict=True):
             a, total = body(a, total, *blocks)
-        return total.view(N, -1).sum(1) - T * D * LOG_SQRT_2PI
+        return total.view(N, -1).sum(1) - T * D * HEADS[head][1]
 
     return log_density
 
@@ -51,7 +50,10 @@ class TorchCompiled(Torch):
 
 def prepare(workload, parameters, dtype, threads, variant):
     torch.set_num_threads(threads)
-    if variant == "loop" and workload.D > LONGEST_LOOP:
+    in_steps = workload.conditioner == "nade"
+    if variant == "step" and not in_steps:
+        raise Unavailable("all dimensions at once, as in torch-compiled")
+    if variant == "loop" and in_steps and workload.D > LONGEST_LOOP:
         raise Unavailable(f"the unrolled loop over {workload.D} dimensions takes too long to compile")
     try:
         torch.compile(lambda x: torch.sigmoid(x) + 1)(torch.ones(3))
@@ -60,7 +62,7 @@ def prepare(workload, parameters, dtype, threads, variant):
         raise Unavailable(f"torch.compile does not work here: {type(error).__name__}: {''.join(first)}") from error
     torch._dynamo.reset()
     if variant == "loop":
-        log_density = torch.compile(log_density_loop, dynamic=False)
+        log_density = torch.compile(log_density_of(workload, variant), dynamic=False)
     else:
-        log_density = by_steps(torch.compile(step, dynamic=False), torch.compile(step_with_past, dynamic=False))
-    return TorchCompiled(workload, parameters, dtype, log_density)
+        log_density = by_steps(torch.compile(step_of(workload.head), dynamic=False), workload.head)
+    return TorchCompiled(workload, parameters, dtype, log_density, variant)
