@@ -28,6 +28,7 @@ from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
 from .io import ModelFileError, holds, read_file, write_file
+from .labels import as_table, draws_as_table, frame_index
 from .layout import LATER
 from .options import COMPONENTS, OPTIONS, as_transform, documented, transform_from_json, transform_to_json
 from .sequences import check_absence_of_lengths, check_frame_weights, check_sequences, check_validation, check_vectors
@@ -716,6 +717,13 @@ class Estimator(DensityMixin, BaseEstimator):
     def _draws(self, random_state, **counts):
         """(the generator of draws, counts, which must be positive ints)."""
         return self._generator(random_state), *check_counts(**counts)
+
+    def _named(self, draws):
+        """Draws that follow nothing, (n_samples, n_frames, D) or (n_samples, D), as a table where that is wanted."""
+        if not self._gives_tables():
+            return draws
+        index, features = frame_index(None, draws.shape[-2]), names_of_features(self, draws.shape[-1])
+        return as_table(draws, index, features, None) if draws.ndim == 2 else draws_as_table(draws, index, features)
 
     # ---- files --------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,12 @@ from sklearn.base import clone
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import mean_of, names_of_features, naming
+from .checks import mean_of, naming
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
 from .front import Front
 from .heads import HEADS
-from .labels import as_table, draws_as_table, frame_index
 from .masks import model_of
 from .missing import GAPS, MissingValues
 from .model import Scores
@@ -227,13 +226,6 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     # ---- draws --------------------------------------------------------------------------------------------------
 
-    def _named(self, draws):
-        """Draws that follow nothing, (n_samples, n_frames, D) or (n_samples, D), as a table where that is wanted."""
-        if not self._gives_tables():
-            return draws
-        index, features = frame_index(None, draws.shape[-2]), names_of_features(self, draws.shape[-1])
-        return as_table(draws, index, features, None) if draws.ndim == 2 else draws_as_table(draws, index, features)
-
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
         if leading is None:
@@ -242,10 +234,43 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         return density.draw(n_samples, n_frames, generator, given, leading, self._n_threads())
 
 
-class SequenceEstimator(ExactDensity):
-    """Calls of estimators of sequences."""
+class Futures:
+    """What estimators of sequences, whose `_draw` continues one, do with what comes next."""
 
     _recurrent = True
+
+    @reading
+    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
+        """Draw what follows each sequence: `sample` with `given`.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        horizon, n_samples : int
+        random_state : None, int, RandomState or Generator, default=None
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
+            Monte Carlo: independent draws from the predictive distribution; of a latent-variable model, from states that
+            particles hold after the sequence.
+        """
+        generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
+        data = self._check(X, lengths)
+        each = [data.subset([i]) for i in range(data.n_sequences)]
+        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
+
+    def _one_sequence(self, given):
+        with naming("given"):
+            data = self._check(given)
+            if data.n_sequences != 1:
+                raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
+        return data
+
+
+class SequenceEstimator(Futures, ExactDensity):
+    """Calls of estimators of sequences."""
 
     @reading
     def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None):
@@ -277,27 +302,6 @@ class SequenceEstimator(ExactDensity):
         return self._named(draws) if data is None else data.future(0, draws)
 
     @reading
-    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
-        """Draw what follows each sequence: `sample` with `given`.
-
-        Parameters
-        ----------
-        X : list of (T_i, D) arrays, or another form
-        horizon, n_samples : int
-        random_state : None, int, RandomState or Generator, default=None
-        lengths : array-like of shape (N,), optional
-
-        Returns
-        -------
-        list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
-            Monte Carlo: independent draws from the exact predictive distribution.
-        """
-        generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
-        data = self._check(X, lengths)
-        each = [data.subset([i]) for i in range(data.n_sequences)]
-        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
-
-    @reading
     def stream(self, X=None):
         """Read a sequence frame by frame, in constant memory.
 
@@ -323,13 +327,6 @@ class SequenceEstimator(ExactDensity):
         after = None if X is None else self._one_sequence(X)
         names = getattr(self, "feature_names_in_", None)
         return Stream(density, after, owner=type(self).__name__, names=names)
-
-    def _one_sequence(self, given):
-        with naming("given"):
-            data = self._check(given)
-            if data.n_sequences != 1:
-                raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
-        return data
 
 
 def _without_lengths(call):

@@ -9,13 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .base import Estimator
 from .calls import reading
-from .checks import check_counts, mean_of, naming
+from .checks import check_counts, mean_of
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
-from .exact import ExactDensity, FitVectors, for_vectors
+from .exact import ExactDensity, FitVectors, Futures, for_vectors
 from .front import Front, Reader
 from .heads import HEADS
-from .labels import as_table, draws_as_table, frame_index
 from .latent_density import BoundFrames, LatentDensity, Noise, Particles, log_mean, new_hasher, running_hash
 from .latent_model import LatentModel
 from .latents import Latents, implied_latents
@@ -390,25 +389,14 @@ class LatentVariables(Estimator):
 
     # ---- draws -------------------------------------------------------------------------------------------------
 
-    def _named(self, draws):
-        if not self._gives_tables():
-            return draws
-        index, features = frame_index(None, draws.shape[-2]), self._features(draws.shape[-1])
-        return as_table(draws, index, features, None) if draws.ndim == 2 else draws_as_table(draws, index, features)
-
-    def _features(self, D):
-        return list(getattr(self, "feature_names_in_", range(D)))
-
     def _draw(self, n_samples, n_frames, generator, given=None):
         return self._density.draw(
             n_samples, n_frames, generator, given, self._option("n_particles"), n_threads=self._n_threads()
         )
 
 
-class LatentSequences(LatentVariables):
+class LatentSequences(Futures, LatentVariables):
     """Calls of latent-variable models of sequences."""
-
-    _recurrent = True
 
     @reading
     def sample(self, n_samples=1, n_frames=100, random_state=None, given=None):
@@ -430,26 +418,6 @@ class LatentSequences(LatentVariables):
         data = None if given is None else self._one_sequence(given)
         draws = self._draw(n_samples, n_frames, generator, data)
         return self._named(draws) if data is None else data.future(0, draws)
-
-    @reading
-    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
-        """Draw what follows each sequence: `sample` with `given`.
-
-        Parameters
-        ----------
-        X : list of (T_i, D) arrays, or another form
-        horizon, n_samples : int
-        random_state : None, int, RandomState or Generator, default=None
-        lengths : array-like of shape (N,), optional
-
-        Returns
-        -------
-        list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
-        """
-        generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
-        data = self._check(X, lengths)
-        each = [data.subset([i]) for i in range(data.n_sequences)]
-        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
 
     @reading
     def stream(self, X=None):
@@ -476,13 +444,6 @@ class LatentSequences(LatentVariables):
         for frame in () if X is None else self._one_sequence(X).frames:
             found.update(frame)
         return found
-
-    def _one_sequence(self, given):
-        with naming("given"):
-            data = self._check(given)
-            if data.n_sequences != 1:
-                raise ValueError(f"given must be one sequence, (T, D). Got {data.n_sequences} sequences.")
-        return data
 
 
 @for_vectors
