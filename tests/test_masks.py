@@ -9,6 +9,7 @@ from helpers import DTYPES, FLOAT64, TOLERANCE, Case, assert_near, assert_same_b
 
 import rnnrnade
 from rnnrnade.conditioners import CONDITIONERS
+from rnnrnade.heads import HEADS
 
 CASES = [
     Case(
@@ -99,15 +100,17 @@ def test_probabilities_of_all_binary_vectors_add_up_to_one(D, H, n):
 @cases
 def test_no_conditional_reads_its_own_dimension_or_a_later_one(case):
     model, X, _ = made(case, 3)
-    frames = model._check(X)
-    y = frames.frames.copy()
-    every = lambda x: model._density.model.outputs(x, np.arange(len(x) + 1))  # noqa: E731
-    before = np.concatenate([scores.parameters for _, scores in every(frames.frames.astype(FLOAT64))])
+    x = model._check(X).frames.astype(FLOAT64)
+
+    def parameters(x):
+        outputs = model._density.model.outputs(x, np.arange(len(x) + 1))  # each frame alone
+        return np.concatenate([scores.parameters for _, scores in outputs])
+
+    before = parameters(x)
     for d in range(case.D):
-        y = frames.frames.astype(FLOAT64)
+        y = x.copy()
         y[:, d:] = 0.5 * y[:, d:] + 7
-        after = np.concatenate([scores.parameters for _, scores in every(y)])
-        assert_same_bits(after[:, : d + 1], before[:, : d + 1])
+        assert_same_bits(parameters(y)[:, : d + 1], before[:, : d + 1])
 
 
 @cases
@@ -130,9 +133,11 @@ def test_the_same_bits_alone_as_a_prefix_as_a_stream_and_from_parameters(case):
 def test_conditionals_are_the_mixtures_of_all_masks(case):
     """Their densities, and the inverse of their distribution functions."""
     model, X, sequences = made(case, 3)
-    p = model.predict_params(X)
+    p, whole = model.predict_params(X), lambda values: np.concatenate(values) if case.R else values
     if case.mixture:
-        assert np.concatenate(p.mu if case.R else [p.mu]).shape[-1] == 3 * case.K
+        assert whole(p.mu).shape[-1] == 3 * case.K
+        family = HEADS[case.head].distribution(*map(whole, p))
+        assert_near(family.log_density(np.concatenate(sequences)), whole(model.score_dims(X)), 1e-10)
         back = model.from_normal(model.to_normal(X))
         assert_near(np.concatenate(back) if case.R else back, np.concatenate(sequences), 1e-6)
     else:
