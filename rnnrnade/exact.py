@@ -326,7 +326,8 @@ class SequenceEstimator(Futures, ExactDensity):
         )
         after = None if X is None else self._one_sequence(X)
         names = getattr(self, "feature_names_in_", None)
-        return Stream(density, after, owner=type(self).__name__, names=names)
+        state, past = density.state_after(after, 1)[0], None if after is None else after.frames
+        return Stream(density, state, past, owner=type(self).__name__, names=names)
 
 
 def _without_lengths(call):

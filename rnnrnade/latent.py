@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -9,19 +10,20 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .base import Estimator
 from .calls import reading
-from .checks import check_counts, mean_of
+from .checks import check_counts, check_finite, mean_of
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .exact import ExactDensity, FitVectors, Futures, for_vectors
-from .front import Front, Reader
+from .front import Front
 from .heads import HEADS
-from .latent_density import BoundFrames, LatentDensity, Noise, Particles, log_mean, new_hasher, running_hash
+from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after, log_mean
 from .latent_model import LatentModel
 from .latents import Latents, implied_latents
 from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of
 from .parameters import as_arrays, flat_parameters, implied_options
 from .sequences import check_absence_of_lengths
+from .streaming import Stream
 from .transforms import Chain, Linear
 
 __all__ = ["LatentStream"]
@@ -92,7 +94,7 @@ class LatentVariables(Estimator):
         transform : Linear or Chain, optional
             A fitted transform.  Default: none, so that the model is one of X itself.
         noise_seed : int, default=0
-            Of the noise of estimates.
+            Of the noise of estimates; in [0, 2**63).
         **options
             Options of the constructor.  Those not given take a FIXED value, whatever their default there: sigmoid cell
             and units, min_scale 0, min_latent_scale 1e-3, no residual, dtype of the arrays, no order.
@@ -104,11 +106,14 @@ class LatentVariables(Estimator):
         Raises
         ------
         ValueError
-            For names or shapes that are missing, unknown, or contradict each other or the options.
+            For names or shapes that are missing, unknown, or contradict each other or the options, or another
+            noise_seed.
         """
         owner, arrays, own = cls.__name__, as_arrays(parameters), cls._parameter_constraints
         if len(arrays.get("W_c", [0])) == 0:  # of no hidden units
             del arrays["W_c"]
+        if not isinstance(noise_seed, Integral) or isinstance(noise_seed, bool) or not 0 <= noise_seed < 2**63:
+            raise ValueError(f"noise_seed must be an int in the range [0, 2**63). Got {noise_seed!r:.60} instead.")
         unknown = set(options) - set(own)
         if unknown:
             raise TypeError(f"{owner} has no option {sorted(unknown)[0]!r}.")
@@ -147,7 +152,8 @@ class LatentVariables(Estimator):
         layout = self._layout(D)
         self.n_features_in_ = D
         theta = flat_parameters(layout, arrays, self.dtype, owner)
-        self._put(LatentDensity(Front(self._order(D), transform, self.dtype), LatentModel(layout, theta, noise_seed)))
+        network = LatentModel(layout, theta, int(noise_seed))
+        self._put(LatentDensity(Front(self._order(D), transform, self.dtype), network))
         return self
 
     def _comment(self):
@@ -440,7 +446,10 @@ class LatentSequences(Futures, LatentVariables):
         """
         if self._density.smooths:
             raise ValueError("this encoder reads what comes after a frame: stream a model with encoder='filter'.")
-        found = LatentStream(self._density, self._option("n_particles"), self._n_threads(), type(self).__name__)
+        found = LatentStream(
+            self._density, self._option("n_particles"), self._n_threads(), owner=type(self).__name__,
+            names=getattr(self, "feature_names_in_", None),
+        )  # fmt: skip
         for frame in () if X is None else self._one_sequence(X).frames:
             found.update(frame)
         return found
@@ -468,7 +477,7 @@ class LatentVectors(FitVectors, LatentVariables):
         return self._named(self._draw(n_samples, 1, generator)[:, 0])
 
 
-class LatentStream:
+class LatentStream(Stream):
     """A sequence that is read frame by frame, made by `stream` of a latent-variable model of sequences.
 
     It holds particles, so its memory does not grow.
@@ -479,23 +488,10 @@ class LatentStream:
         Frames read so far.
     """
 
-    def __init__(self, density, n_particles, n_threads, owner):
-        self._density, self._owner = density, owner
-        self._particles = Particles(density.model, 1, 1 if density.exact else n_particles, n_threads)
-        self._reader, self._hasher = Reader(density.front, 1), new_hasher()
-
-    @property
-    def n_frames(self):
-        """Number of frames read."""
-        return self._reader.n_frames
-
-    def copy(self):
-        """A stream that has read the same and goes on independently."""
-        other = object.__new__(LatentStream)
-        other.__dict__ = dict(
-            self.__dict__, _particles=self._particles.copy(), _reader=self._reader.copy(), _hasher=self._hasher.copy()
-        )
-        return other
+    def __init__(self, density, n_particles, n_threads, *, owner="LatentStream", names=None):
+        particles = Particles(density.model, 1, 1 if density.exact else n_particles, n_threads)
+        super().__init__(density, particles, owner=owner, names=names)
+        self._hashed = 0
 
     def update(self, frame):
         """Read the next frame.
@@ -512,19 +508,14 @@ class LatentStream:
         Raises
         ------
         ValueError, TypeError
-            For a frame that is not D finite numbers; nothing is read then.
+            For a frame that is not D finite numbers (binary models: 0 or 1); nothing is read then.
         """
-        density, D = self._density, self._density.model.layout.D
-        x = np.asarray(frame)
-        if x.shape != (D,) or x.dtype.kind not in "fiub":
-            raise ValueError(f"a frame of this {self._owner} holds {D} numbers. Got shape {x.shape}, dtype {x.dtype}.")
-        x = x.astype(np.float64)
-        if not np.isfinite(x).all() or (density.head.binary and not np.isin(x, (0, 1)).all()):
-            raise ValueError(f"frame {self.n_frames} holds numbers that the model cannot take: {x.tolist()!r:.80}.")
-        e, jacobian = self._reader.read(x[None])
-        model, particles = density.model, self._particles
-        hashed = running_hash(self._hasher, x)
-        noise, uniform = Noise(model.seed)(hashed, particles.K, model.latent.J, model.dtype)
+        n_before = self.n_frames
+        x, e, jacobian = self._read(frame)
+        model, particles = self._density.model, self._state
+        self._hashed = hash_after(self._hashed, x)
+        noise, uniform = Noise(model.seed)(self._hashed, particles.K, model.latent.J, model.dtype)
         found = particles.read(np.ascontiguousarray(e), noise[None], np.array([uniform]))
-        density.front.to_units_of_x(None if jacobian is None else np.broadcast_to(jacobian, e.shape), found)
+        self._density.front.to_units_of_x(None if jacobian is None else np.broadcast_to(jacobian, e.shape), found)
+        check_finite("the estimated log-density", found, lambda _: f"frame {n_before}", below=True)
         return float(found[0])

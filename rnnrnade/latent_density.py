@@ -44,14 +44,10 @@ def log_mean(values, axis):
         return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)
 
 
-def running_hash(hasher, frame):
-    """Go on past a frame (D,), and the 64 bits that say what was read."""
-    hasher.update((np.asarray(frame, np.float64) + 0.0).tobytes())
-    return int.from_bytes(hasher.copy().digest(), "little")
-
-
-def new_hasher():
-    return hashlib.blake2b(digest_size=8)
+def hash_after(hashed, frame):
+    """The 64 bits of a sequence up to a frame (D,), from those of its frames before, 0 where there is none."""
+    content = hashed.to_bytes(8, "little") + (np.asarray(frame, np.float64) + 0.0).tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 @dataclass
@@ -179,11 +175,10 @@ class LatentDensity(Fitted):
         noise = np.empty((rows.stop - rows.start, K, J), dtype)
         uniform = np.empty(len(noise))
         begins = set(data.offsets[:-1].tolist())
-        frames, hasher = np.asarray(data.frames[rows], np.float64) + 0.0, new_hasher()
-        for i, frame in enumerate(frames):
-            if rows.start + i in begins:
-                hasher = new_hasher()
-            noise[i], uniform[i] = draw(running_hash(hasher, frame), K, J, dtype)
+        hashed = 0
+        for i, frame in enumerate(data.frames[rows]):
+            hashed = hash_after(0 if rows.start + i in begins else hashed, frame)
+            noise[i], uniform[i] = draw(hashed, K, J, dtype)
         return noise, uniform
 
     def _batches(self, data, K):

@@ -54,11 +54,10 @@ class Stream:
     True
     """
 
-    def __init__(self, density, after=None, *, owner="Stream", names=None):
+    def __init__(self, density, state, past=None, *, owner="Stream", names=None):
         self._density, self._owner, self._names = density, owner, names
         self._binary, self._dtype, self._D = density.head.binary, density.model.dtype, density.model.layout.D
-        self._state = density.state_after(after, 1)[0]
-        self._reader = Reader(density.front, 1, None if after is None else after.frames)
+        self._state, self._reader = state, Reader(density.front, 1, past)
 
     @property
     def n_frames(self):
@@ -86,19 +85,8 @@ class Stream:
             names the frame, counted from 0, and the dimension.  The stream stays as it was.
             Also a ValueError if the parameters of a fit that diverged do not give a number.
         """
-        if type(frame) is not np.ndarray or frame.dtype not in _NATIVE:
-            frame = self._converted(frame)
-        if frame.shape != (self._D,):
-            self._refuse_shape(frame)
-        if not _sum_is_finite(frame):
-            self._refuse_value(frame, np.isfinite(frame), "every entry must be finite")
-        if self._binary and not ((frame == 0) | (frame == 1)).all():
-            self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._owner} models binary data, 0 or 1")
         n_before = self.n_frames
-        try:
-            e, jacobian = self._reader.read(frame[None])
-        except OutOfRange as error:
-            raise error.at("Frame", f"frame {n_before}, dimension {error.dimension}") from None
+        _, e, jacobian = self._read(frame)
         log_density, each = self._density.model.score_frame(e[0], self._state)
         if jacobian is not None:
             row = jacobian if jacobian.ndim == 1 else jacobian[0]
@@ -110,16 +98,32 @@ class Stream:
 
     def copy(self):
         """A stream that has read the same frames and continues independently; it shares the model."""
-        other = object.__new__(Stream)
+        other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__, _state=self._state.copy(), _reader=self._reader.copy())
         return other
 
-    __copy__ = copy
+    def __copy__(self):
+        return self.copy()
 
     def __deepcopy__(self, memo):
         return self.copy()
 
     # ---- the border: a frame costs microseconds ------------------------------------------------------------------
+
+    def _read(self, frame):
+        """(x (D,), e (1, D), its log-Jacobian) of the next frame; one that is refused is not read."""
+        if type(frame) is not np.ndarray or frame.dtype not in _NATIVE:
+            frame = self._converted(frame)
+        if frame.shape != (self._D,):
+            self._refuse_shape(frame)
+        if not _sum_is_finite(frame):
+            self._refuse_value(frame, np.isfinite(frame), "every entry must be finite")
+        if self._binary and not ((frame == 0) | (frame == 1)).all():
+            self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._owner} models binary data, 0 or 1")
+        try:
+            return frame, *self._reader.read(frame[None])
+        except OutOfRange as error:
+            raise error.at("Frame", f"frame {self.n_frames}, dimension {error.dimension}") from None
 
     def _converted(self, frame):
         """Whatever else may be a frame as a native float array."""

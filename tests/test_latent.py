@@ -1,8 +1,10 @@
 """Latent-variable models: every row of the table of kernels, in both types, against latent_reference.py; estimates,
 bounds, draws and training through the public calls."""
 
+import copy
+import pickle
 import warnings
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
@@ -29,10 +31,12 @@ from helpers import (
 from latent_reference import (
     idle_latents,
     latent_bound,
+    latent_draw,
     latent_gradient,
     latent_importance,
     latent_importance_gradient,
     latent_log_marginal,
+    latent_log_weights,
     latent_particles,
     linear_gaussian_frames,
     linear_gaussian_states,
@@ -40,9 +44,9 @@ from latent_reference import (
 from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
-from rnnrnade import RNNRNADE, SRNN, VAE, VRNN, _core
-from rnnrnade.latent_density import Noise, new_hasher, running_hash
-from rnnrnade.latent_model import LatentModel, Steps
+from rnnrnade import RNNRNADE, SRNN, VAE, VRNN, Linear, _core
+from rnnrnade.latent_density import Noise, hash_after
+from rnnrnade.latent_model import LatentModel, Steps, repeated
 from rnnrnade.layout import Layout
 
 CLASSES = {"vae": VAE, "vrnn": VRNN, "srnn": SRNN}
@@ -188,6 +192,73 @@ def test_free_nats_do_not_press_what_says_little():
     assert not np.array_equal(some, none)
 
 
+@every
+def test_gradient_after_given_states_equals_the_definition(case):
+    """What comes after a state: its gradient goes to all but the learned beginning."""
+    if case.kind == "vae":
+        pytest.skip("nothing goes on")
+    model, X, noise = model_of(case)
+    data, network = model._check(X), model._density.model
+    parameters, sequences, each = case.make()
+    N = len(X)
+    state = network.initial_state(N) + np.random.default_rng(0).normal(size=(N, 1))
+    fresh = np.zeros(N, np.uint8)
+    fresh[-1] = len(X) > 1
+    three = np.stack([noise, 0.5 - noise, noise[::-1]])
+    ones, shared = np.ones(len(noise)), {"initial": (state, fresh), "kl_weight": 0.7}
+    own = network.gradient(data.frames, data.offsets, ones, noise=noise, **shared)[0]
+    shared |= {"noise": np.concatenate(three), "n_samples": 3}
+    of_three = network.gradient(data.frames, data.offsets, ones, **shared)[0]
+    starts = [name for name in network.parameters if name.startswith(("r0", "c0", "y0"))]
+    sums, of_draws, begin = dict.fromkeys(network.parameters, 0.0), dict.fromkeys(network.parameters, 0.0), 0
+    for s, (x, eps) in enumerate(zip(sequences, each, strict=True)):
+        rows = slice(begin, begin := begin + len(x))
+        given = parameters if fresh[s] else parameters | {
+            name: values.copy() for name, values in network.layout.views(with_first(network, state[s])).items()
+            if name in starts
+        }  # fmt: skip
+        found = latent_gradient(given, x, eps, beta=0.7, **case.choices)
+        more = latent_importance_gradient(given, x, three[:, rows], beta=0.7, **case.choices)
+        for name in sums if fresh[s] else set(sums) - set(starts):
+            sums[name] = sums[name] + found[name]
+            of_draws[name] = of_draws[name] + more[name]
+    for gradient, totals in ((own, sums), (of_three, of_draws)):
+        assert_near_gradient(network.layout.views(gradient), full(totals, parameters), TOLERANCE["gradient"][FLOAT64])
+
+
+def with_first(network, state):
+    """The flat parameters with another beginning."""
+    theta = network.theta.copy()
+    theta[network.layout.first_state :][: len(state)] = state
+    return theta
+
+
+def full(sums, parameters):
+    return {name: np.broadcast_to(value, parameters[name].shape) for name, value in sums.items()}
+
+
+@every
+def test_what_an_earlier_call_left_in_memory_does_not_matter(case):
+    model, X, noise = model_of(case)
+    data, network = model._check(X), model._density.model
+    call = data.frames, data.offsets, np.ones(len(noise))
+    _core.free_workspace()
+    before = network.gradient(*call, noise=noise)
+    scores = terms(model, X, noise, last=True)
+    bad = network.with_theta(np.full_like(network.theta, np.nan))
+    x, offsets = repeated(data.frames, data.offsets, 9)
+    for _ in range(3):  # the first makes the block grow
+        bad.gradient(x, offsets, np.ones(len(x)), noise=np.tile(noise, (9, 1)))
+    assert_same_bits(network.gradient(*call, noise=noise)[0], before[0])
+    for _ in range(3):
+        bad.gradient(x, offsets, np.ones(len(x)), noise=np.tile(noise, (9, 1)))
+    after = terms(model, X, noise, last=True)
+    for name in ("reconstruction", "divergence", "ratio"):
+        assert_same_bits(getattr(after, name), getattr(scores, name))
+    if scores.last is not None:
+        assert_same_bits(after.last, scores.last)
+
+
 def test_steps_are_the_sequences_side_by_side():
     offsets = np.array([0, 2, 7, 8, 13], np.int64)
     steps = Steps(offsets)
@@ -264,6 +335,44 @@ def test_a_beginning_scores_the_same_bits_unless_the_encoder_reads_the_future(ca
     assert_same_bits(np.array([ahead.update(frame) for frame in x[1:]]), whole[1:])
 
 
+@small
+def test_streams_are_copied_and_kept(case):
+    if case.kind == "vae" or (case.encoder == "smooth" and case.kind == "srnn"):
+        pytest.skip("no stream")
+    model, X = bits_of(case)
+    x = max(X, key=len)
+    whole, stream = model.score_frames(x), model.stream(x[:1])
+    others = [pickle.loads(pickle.dumps(stream)), copy.copy(stream), copy.deepcopy(stream), stream.copy()]
+    for one in (stream, *others):  # each goes on by itself
+        assert_same_bits(np.array([one.update(frame) for frame in x[1:]]), whole[1:])
+        assert one.n_frames == len(x)
+
+
+@small
+def test_zeros_have_no_sign_and_equals_score_alike(case):
+    if case.head == "bernoulli":
+        pytest.skip("0 and 1")
+    model, X = bits_of(case)
+    rng = np.random.default_rng(1)
+    X = [np.where(rng.random(x.shape) < 0.3, 0.0, x) for x in X]
+    negative = [np.where(x == 0, -0.0, x) for x in X]
+    if case.kind == "vae":
+        X, negative = np.array(X), np.array(negative)
+    for call in ("score_samples", "lower_bound"):
+        assert_same_bits(getattr(model, call)(negative), getattr(model, call)(X))
+    twice = model.score_samples(np.concatenate([X, X]) if case.kind == "vae" else X + X)
+    assert_same_bits(twice[len(X) :], twice[: len(X)])
+
+
+def test_frames_that_differ_in_their_past_have_other_noise():
+    x = np.ones((4, 2))
+    hashes = list(accumulate(x, hash_after, initial=0))
+    assert len(set(hashes)) == 5
+    assert hash_after(hashes[1], x[0] + 1) != hash_after(hashes[1], x[0]) != hash_after(hashes[2], x[0])
+    one, other = Noise(3)(hashes[1], 2, 2, FLOAT64), Noise(3, repeat=1)(hashes[1], 2, 2, FLOAT64)
+    assert not np.array_equal(one[0], other[0]) and one[1] != other[1]
+
+
 def test_sequences_in_pieces_score_the_same_bits(monkeypatch):
     model, X, _ = model_of(LATENT_CASES[13], np.float32, n_particles=4)
     noise = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
@@ -301,8 +410,9 @@ def test_states_in_the_middle_continue_a_sequence(case):
 
 def numbers_of(model, x, K):
     """(noise (T, K, J), uniforms (T,)) of one sequence, from its hashes, as the estimates take them."""
-    draw, hasher, J = Noise(model.noise_seed_), new_hasher(), model._density.model.latent.J
-    each = [draw(running_hash(hasher, frame), K, J, np.float64) for frame in x]
+    draw, J = Noise(model.noise_seed_), model._density.model.latent.J
+    hashes = accumulate(x, hash_after, initial=0)
+    each = [draw(hashed, K, J, np.float64) for hashed in list(hashes)[1:]]
     return np.stack([noise for noise, _ in each]), np.array([uniform for _, uniform in each])
 
 
@@ -387,6 +497,66 @@ def test_another_seed_is_another_estimate_of_the_same():
 
 # ---- quadrature, draws ----------------------------------------------------------------------------------------------
 
+DRAWN = [case for case in LATENT_CASES if case.J]
+drawn = pytest.mark.parametrize("case", DRAWN, ids=ids(DRAWN))
+
+
+def draws_of(model, case, generator, n, T):
+    """(latent noise (n, T, J), uniforms and noise of the frames (n, T, .)), as `sample` draws them."""
+    each = []
+    for _ in range(T):
+        latent = generator.standard_normal((n, case.J))
+        each.append([latent, *(one[:, 0] for one in model._density.noise((n, 1, case.D), generator))])
+    latent, uniforms, noise = (np.stack(one, axis=1) for one in zip(*each, strict=True))
+    return latent, uniforms, noise if noise.shape == uniforms.shape else noise.reshape(*uniforms.shape, -1)
+
+
+@drawn
+def test_draws_equal_the_definition(case):
+    model, X, _ = model_of(case, n_particles=1)
+    parameters, _, _ = case.make()
+    n, T = 3, 1 if case.kind == "vae" else 4
+    options = {} if case.kind == "vae" else {"n_frames": T}
+    found = model.sample(n, random_state=np.random.default_rng(7), **options).reshape(n, T, case.D)
+    numbers = draws_of(model, case, np.random.default_rng(7), n, T)
+    for one, *of_draw in zip(found, *numbers, strict=True):
+        assert_near(one, latent_draw(parameters, *of_draw, **case.choices)[0], 1e-9, "draw")
+    if case.kind == "vae":
+        return
+    x = max(X, key=len)
+    noise, _ = numbers_of(model, x, 1)
+    state = latent_bound(parameters, x, noise[:, 0], **case.choices).state
+    generator = np.random.default_rng(8)
+    generator.random(), generator.permutation(n)  # which particle
+    found = model.forecast(x, T, n, random_state=np.random.default_rng(8))
+    numbers = draws_of(model, case, generator, n, T)
+    for one, *of_draw in zip(found, *numbers, strict=True):
+        assert_near(one, latent_draw(parameters, *of_draw, state=state, **case.choices)[0], 1e-9, "draw after")
+
+
+@pytest.mark.parametrize("kind", ["vrnn", "srnn"])
+def test_draws_go_on_from_particles_by_their_weights(kind):
+    case = LatentCase(kind, D=2, J=2, E=6, R=4, lengths=(5,))
+    model, (x,), _ = model_of(case)
+    parameters, _, _ = case.make()
+    K = 5
+    particles = model._density.particles_after(model._check(x), K)
+    weight = np.exp(particles.log_weight[0])
+    weight /= weight.sum()
+    if kind == "srnn":  # weighed as whole sequences
+        noise, _ = numbers_of(model, x, K)
+        log_w = latent_log_weights(parameters, x, noise.swapaxes(0, 1), **case.choices)
+        assert_near(weight, np.exp(log_w - log_w.max()) / np.exp(log_w - log_w.max()).sum(), 1e-9)
+    states = particles.drawn(0, 1000, np.random.default_rng(0))
+    counts = np.array([(states == state).all(axis=1).sum() for state in particles.state])
+    for state, count in zip(particles.state, counts, strict=True):
+        alike = (particles.state == state).all(axis=1)  # by resampling
+        assert abs(count - 1000 * weight[alike].sum()) < alike.sum() + 1
+    assert not np.array_equal(states, np.sort(states, axis=0))
+    first = (states[:, None] == particles.state).all(axis=2).argmax(axis=1)
+    assert np.any(np.diff(first) < 0)  # in no order
+
+
 BINARY = [
     LatentCase("vrnn", D=1, J=1, E=5, R=3, lengths=(3,), head="bernoulli"),
     LatentCase("srnn", D=1, J=1, E=5, R=3, lengths=(3,), head="bernoulli", encoder="filter"),
@@ -431,6 +601,105 @@ def test_samples_of_rows_and_of_what_follows():
     assert np.isfinite(grid) and 1.0 < entropy < 5.0
     score = np.mean([srnn.score_frames(np.concatenate([x, frame[None]]))[-1] for frame in one[:50]])
     assert abs(score - np.mean(density[:50])) < 0.1
+
+
+def affine(kind, J):
+    """(a model behind a transform and an order, the net alone, X, e of X, log |d e / d x| of each frame)"""
+    case = LatentCase(kind, D=3, J=J, E=7, R=4 * (kind != "vae"), lengths=(6, 1, 3), K=2, H=3)
+    bare, _, _ = model_of(case)
+    parameters = bare.parameters_
+    X, order = [5.0 + 2.0 * x for x in walks(3)], [2, 0, 1]
+    offsets = np.cumsum([0, *map(len, X)])
+    ordered = np.ascontiguousarray(np.concatenate(X)[:, order])
+    if kind == "vae":
+        X, offsets = np.concatenate(X), np.arange(offsets[-1] + 1)
+    transform = Linear(lags=0 if kind == "vae" else 1, covariance="full").fit(ordered, offsets)
+    e, jacobian = transform.encode(ordered, offsets)
+    moved = CLASSES[kind].from_parameters(
+        parameters, transform=transform, order=order, **{n: v for n, v in FIXED.items() if n in bare.get_params()},
+    )  # fmt: skip
+    Z = e if kind == "vae" else np.split(e, offsets[1:-1])
+    return moved, bare, X, Z, np.broadcast_to(jacobian, e.shape).sum(axis=1)
+
+
+FIXED = {"n_jobs": 1, "cell": "tanh"}
+
+
+def encoded(model, x):
+    return model.transform_.encode(np.ascontiguousarray(x), np.array([0, len(x)]))[0]
+
+
+@pytest.mark.parametrize("J", [0, 2])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_transform_and_order_stand_outside_the_nets(kind, J):
+    moved, bare, X, Z, jacobian = affine(kind, J)
+    order = [2, 0, 1]
+    noise = np.random.default_rng(0).normal(size=(len(jacobian), J))
+    value, gradient = moved.lower_bound_and_gradient(X, noise)
+    of_z, expected = bare.lower_bound_and_gradient(Z, noise)
+    assert_near(value, of_z + jacobian.sum(), 1e-11, "value")
+    assert_near_gradient(gradient, expected, 1e-11)
+    assert_near(np.concatenate(listed(moved.encode(X))), np.concatenate(listed(bare.encode(Z))), 1e-11, "codes")
+    last = X[-1:] if kind == "vae" else X[0]
+    ordered = last[:, order]
+    means = (moved.reconstruct(last)[:, order], bare.reconstruct(Z[-1:] if kind == "vae" else Z[0]))
+    for d in range(3):  # the mean of one dimension of the last frame, given all before
+        changed = ordered.copy()
+        changed[-1, d] = means[0][-1, d]
+        assert_near(encoded(moved, changed)[-1, d], means[1][-1, d], 1e-10, "mean")
+    options = () if kind == "vae" else (4,)
+    draws = moved.sample(2, *options, random_state=0).reshape(2, -1, 3)
+    of_z = bare.sample(2, *options, random_state=0).reshape(2, -1, 3)
+    for x, z in zip(draws, of_z, strict=True):
+        assert_near(encoded(moved, x[:, order]), z, 1e-10, "draw")
+    if J:
+        return
+    total = jacobian if kind == "vae" else np.add.reduceat(jacobian, np.cumsum([0, *map(len, X[:-1])]))
+    for call in ("score_samples", "lower_bound"):
+        assert_near(getattr(moved, call)(X), getattr(bare, call)(Z) + total, 1e-11, call)
+    if kind == "vae":
+        return
+    stream = moved.stream()
+    assert_same_bits(np.array([stream.update(frame) for frame in last]), moved.score_frames(last))
+    for x, z in zip(moved.forecast(last, 3, 2, random_state=0), bare.forecast(Z[0], 3, 2, random_state=0), strict=True):
+        behind = np.concatenate([last, x])[:, order]
+        assert_near(encoded(moved, behind)[len(last) :], z, 1e-10, "draw after")
+
+
+def test_log_likelihood_is_unbiased_and_says_its_error():
+    case = LatentCase("vrnn", D=1, J=1, E=5, R=3, lengths=(2,))
+    parameters, (x,), _ = case.make()
+    parameters["s_q"] = parameters["s_q"] + 0.8  # wider than the posterior
+    exact = latent_log_marginal(parameters, x, **case.choices)
+
+    def estimates(K, n_repeats, n=40):
+        models = (VRNN.from_parameters(parameters, cell=case.cell, noise_seed=seed) for seed in range(n))
+        each = [model.log_likelihood([x], K, n_repeats=n_repeats) for model in models]
+        return np.array([one.log_likelihood[0] for one in each]), np.array([one.standard_error[0] for one in each])
+
+    for K, n_repeats in ((1, 8), (4, 16)):
+        total, error = estimates(K, n_repeats)
+        ratio = np.exp(total - exact)
+        assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(ratio))
+        assert 0.7 < np.sqrt(np.mean(error**2)) / ratio.std() < 1.4
+    few, many = estimates(2, 8)[1], estimates(200, 8)[1]
+    assert many.mean() < 0.3 * few.mean()
+
+
+def test_more_draws_of_the_bound_differ_less():
+    case = LatentCase("vrnn", D=2, J=2, E=6, R=4, lengths=(4,))
+    parameters, X, _ = case.make()
+    models = [VRNN.from_parameters(parameters, cell=case.cell, noise_seed=seed) for seed in range(30)]
+    spread = [np.std([model.lower_bound(X, n_draws=n)[0] for model in models]) for n in (1, 100)]
+    assert 0.05 < spread[1] / spread[0] < 0.2
+    frames = [model.lower_bound_frames(X[0], n_draws=100) for model in models[:2]]
+    for name in ("reconstruction", "kl"):  # each is a mean over draws
+        assert np.all(np.abs(getattr(frames[0], name) - getattr(frames[1], name)) < 0.5 * spread[0])
+    noise, _ = numbers_of(models[0], X[0], 5)
+    each = [latent_bound(parameters, X[0], noise[:, k], **case.choices) for k in range(5)]
+    found = models[0].lower_bound_frames(X[0], n_draws=5)
+    assert_near(found.reconstruction, np.mean([one.reconstruction for one in each], axis=0), 1e-10)
+    assert_near(found.kl, np.mean([one.kl for one in each], axis=0), 1e-10)
 
 
 @pytest.mark.parametrize("kind", ["vrnn", "srnn"])
@@ -483,6 +752,27 @@ def test_the_weight_of_the_divergence_rises_in_a_line():
     x = np.zeros((1, 2))
     weights = [model.noise(x, options, np.random.default_rng(0), update)["kl_weight"] for update in (0, 50, 100, 900)]
     assert_near(np.array(weights), np.array([0.2, 0.6, 1.0, 1.0]), 1e-15)
+
+
+def test_training_asks_for_what_the_options_say():
+    model = LatentModel(Layout("gaussian", 2, 0, latent=VAE()._layout(2).latent, context=("mu",)), np.zeros(1))
+    options = VAE(free_nats=0.25, n_importance=3, kl_warmup=0)._training()
+    asked = model.noise(np.zeros((5, 2)), options, np.random.default_rng(0), 0)
+    assert asked.pop("noise").shape == (15, 8)
+    assert asked == {"kl_weight": 1.0, "free_nats": 0.25, "n_samples": 3}
+
+
+def test_each_fit_has_a_seed_of_its_own():
+    X = walks(8)
+    seeds = [VRNN(**SEQUENTIAL | {"random_state": seed}, max_epochs=1).fit(X).noise_seed_ for seed in (0, 0, 1)]
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert 0 not in seeds
+    model = VRNN(**SEQUENTIAL, max_epochs=1, warm_start=True).fit(X)
+    seed = model.noise_seed_
+    assert model.fit(X).noise_seed_ == seed == model.partial_fit(X).noise_seed_
+    for bad in (-1, 2**63, 1.5, "a", None):
+        with pytest.raises((ValueError, TypeError), match="noise_seed"):
+            VRNN.from_parameters(model.parameters_, cell="gru", noise_seed=bad)
 
 
 def test_a_collapse_is_said():
