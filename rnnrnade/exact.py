@@ -253,8 +253,8 @@ class Futures:
         Returns
         -------
         list of ndarrays of shape (n_samples, horizon, D), or one of them for one 2-D X
-            Monte Carlo: independent draws from the predictive distribution; of a latent-variable model, from states that
-            particles hold after the sequence.
+            Monte Carlo: independent draws from the predictive distribution; of a latent-variable model, from states of
+            particles behind the sequence.
         """
         generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
