@@ -16,8 +16,8 @@ from .exact import ExactDensity, FitVectors, for_vectors
 from .front import Front, Reader
 from .heads import HEADS
 from .labels import as_table, draws_as_table, frame_index
-from .latent_density import BoundFrames, LatentDensity, Noise, Particles, log_mean, new_hasher, running_hash
-from .latent_model import LatentModel
+from .latent_density import BoundFrames, LatentDensity, Noise, Particles, new_hasher, running_hash
+from .latent_model import LatentModel, log_mean
 from .latents import Latents, implied_latents
 from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of
