@@ -388,8 +388,11 @@ cdef class LatentFrames:
         self.x, self.noise, self.given, self.initial = x, noise, given, initial
         if (fresh is None) != (initial is None):
             raise ValueError("fresh and initial must come together, (N,) and (N, Zp). Got only one of them.")
-        if T < 0 or starts[0] != 0 or starts[T] != M:
-            raise ValueError(f"starts must go from 0 to {M}, the number of frames in x.")
+        if T < 0:
+            raise ValueError("starts must have the shape (T + 1,). Got (0,) instead.")
+        if starts[0] != 0 or starts[T] != M:
+            raise ValueError(f"starts must go from 0 to {M}, the number of frames in x. "
+                             f"Got {starts[0]} and {starts[T]} instead.")
         N = starts[1] if T > 0 else 0
         if fresh is not None:
             check_shape("fresh", &fresh.shape[0], 1, N)

@@ -5,6 +5,8 @@ import pytest
 from helpers import DTYPES
 
 from rnnrnade import _core
+from rnnrnade.latent_model import LatentModel, Steps
+from rnnrnade.latents import Latents
 from rnnrnade.layout import CELLS, PAD, Layout, initial_parameters
 from rnnrnade.model import Model
 
@@ -22,6 +24,7 @@ LEADING = {
     ("Frames", "x"), ("Frames", "offsets"), ("states", "rows"), ("sample", "x"), ("adam", "theta"),
     ("momentum", "theta"), ("apply", "x"), ("add_product", "A"), ("add_product", "B"),
     ("causal", "u"), ("causal", "offsets"), ("student", "u"),
+    ("LatentFrames", "x"), ("LatentFrames", "starts"), ("latent_prior", "noise"), ("latent_sample", "x"),
 }  # fmt: skip
 
 
@@ -72,11 +75,43 @@ def calls(dtype, R=3, cell="lstm"):
     }  # fmt: skip
     for name in ("forward", "gradient", "states", "sample", "from_normal", "score_frame"):
         found[name] = {"network": model.network} | found[name]
-    return found
+    return found | latent_calls(dtype, cell)
+
+
+def latent_calls(dtype, cell, D=2, J=3, E=5, R=3):
+    """The same of the calls with a latent vector."""
+    latents = Latents("srnn", J, E, n_dense=2)
+    layout = Layout("gaussian", D, 0, 2, R, cell=cell, context=("alpha", "mu", "sigma"), L=2, latent=latents)
+    model = LatentModel(layout, initial_parameters(layout, np.random.default_rng(0), np.dtype(dtype)))
+    theta, M, N = model.theta.copy(), OFFSETS[-1], len(LENGTHS)
+
+    def zeros(*shape, dtype=dtype):
+        return np.zeros(shape, dtype)
+
+    starts = Steps(OFFSETS).starts
+    frames = {"x": zeros(M, D), "starts": starts, "noise": zeros(M, J), "given": None}
+    frames |= {"fresh": np.zeros(N, np.uint8), "initial": zeros(N, layout.Zp)}
+    terms = {name: zeros(M, dtype="float64") for name in ("log_density", "divergence", "ratio")}
+    network, threads = {"network": model.network}, {"n_threads": 2}
+    return {
+        "LatentFrames": frames,
+        "latent_forward": network | {"theta": theta, "frames": frames | {"given": zeros(M, J)}} | terms | {
+            "dims": zeros(M, D, dtype="float64"), "normals": zeros(M, 4, J), "latent": zeros(M, J),
+            "context": zeros(M, E), "parameters": zeros(M, D, layout.P), "last": zeros(N, layout.Zp)} | threads,
+        "latent_gradient": network | {"grad": theta.copy()} | terms | {
+            "theta": theta, "frames": frames, "weight": zeros(M), "press": zeros(M)} | threads,
+        "latent_prior": network | {"latent": zeros(2, J), "context": zeros(2, E), "theta": theta,
+                                   "state": zeros(2, layout.Zp), "noise": zeros(2, J)} | threads,
+        "latent_sample": network | {"x": zeros(2, 1, D), "theta": theta, "uniform": zeros(2, 1, D),
+                                    "noise": zeros(2, 1, D), "context": zeros(2, E)} | threads,
+    }  # fmt: skip
 
 
 def call(name, arguments):
-    arguments = {key: _core.Frames(**value) if isinstance(value, dict) else value for key, value in arguments.items()}
+    def frames(value):
+        return (_core.LatentFrames if "starts" in value else _core.Frames)(**value)
+
+    arguments = {key: frames(value) if isinstance(value, dict) else value for key, value in arguments.items()}
     return getattr(_core, name)(**arguments)
 
 
@@ -102,7 +137,9 @@ def of_other_shapes(name, arguments):
 
 
 # What cannot be wrong: norm takes any length, and initial has no network beside it before a call.
-FREE = {("norm", ("x",)), ("Frames", ("initial",))}
+FRAMES = ("Frames", "LatentFrames")
+UNREAD = {(name, key) for name in FRAMES for key in ("x", "initial", "noise")}
+FREE = {("norm", ("x",))} | {(name, (key,)) for name, key in UNREAD if key != "x"}
 
 
 def refused(name, arguments, message=""):
@@ -130,17 +167,21 @@ def test_what_fits_is_taken(dtype, cell, R):
 def test_another_shape_is_refused(name, cell, dtype):
     arguments = calls(dtype, cell=cell)[name]
     for path, wrong in of_other_shapes(name, arguments):
-        if name == "Frames" and path == ("x",) and len(wrong) == OFFSETS[-1]:
+        if name in FRAMES and path == ("x",) and len(wrong) == OFFSETS[-1]:
             continue  # of another D: each call says so
         with pytest.raises(ValueError) as caught:
             call(name, changed(arguments, path, wrong))
         sentence = str(caught.value)
         assert " must " in sentence and ". Got " in sentence, sentence
-        if ("Frames" if len(path) == 2 else name, path[-1]) not in LEADING:
+        frames = FRAMES[name.startswith("latent")]
+        if (frames if len(path) == 2 else name, path[-1]) not in LEADING:
             assert sentence.split()[0] == path[-1], f"{path}: {sentence}"
 
 
-@pytest.mark.parametrize("name", [name for name in calls("float64") if name not in ("Network", "Frames")])
+STATIC = [name for name in calls("float64") if name not in ("Network", *FRAMES) and not name.startswith("latent")]
+
+
+@pytest.mark.parametrize("name", STATIC)
 def test_a_static_network_refuses_other_shapes_too(name):
     arguments = calls("float64", R=0)[name]
     if name == "states":
@@ -157,7 +198,7 @@ def test_another_type_layout_or_protection_is_refused(name):
                "location", "scale"}  # fmt: skip
     arguments = calls("float64")[name]
     for key, value in arguments.items():
-        if not isinstance(value, np.ndarray) or (name, key) in {("Frames", "x"), ("Frames", "initial")}:
+        if not isinstance(value, np.ndarray) or (name, key) in UNREAD:
             continue
         other = np.float32 if value.dtype == np.float64 else np.int32
         if name not in ("norm", "apply") and not (name == "score_frame" and key == "theta"):
@@ -175,23 +216,25 @@ def test_another_type_layout_or_protection_is_refused(name):
 
 
 OPTIONAL = {"dims", "parameters", "last", "inputs", "mask", "average", "strength", "offsets", "by_length", "fresh",
-            "initial", "state"}  # fmt: skip
+            "initial", "state", "normals", "latent", "context", "given"}  # fmt: skip
+NEEDED = {("score_frame", "state"), ("score_frame", "dims"), ("latent_prior", "latent"), ("latent_prior", "context"),
+          ("latent_sample", "context")}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", calls("float64"))
 def test_none_is_refused_where_something_is_needed(name):
     arguments = calls("float64")[name]
     for key, value in arguments.items():
-        if name == "causal" and key in ("location", "scale"):
+        if (name, key) == ("LatentFrames", "noise"):
+            continue  # each call says what it needs
+        if (name, key) == ("latent_prior", "state"):
+            refused(name, changed(arguments, (key,), None), "state must have the shape")
+        elif name == "causal" and key in ("location", "scale"):
             refused(name, changed(arguments, (key,), None), "location and scale must come together")
-        elif (
-            key not in OPTIONAL
-            or name == "causal"
-            or (name, key) in {("score_frame", "state"), ("score_frame", "dims")}
-        ):
+        elif key not in OPTIONAL or name == "causal" or (name, key) in NEEDED:
             with pytest.raises((TypeError, AttributeError)):
                 call(name, changed(arguments, (key,), None))
-        elif isinstance(value, np.ndarray) and name not in ("Frames", "sample"):
+        elif isinstance(value, np.ndarray) and name not in (*FRAMES, "sample"):
             call(name, changed(arguments, (key,), None))
 
 
@@ -317,3 +360,20 @@ def test_no_numbers(dtype):
         C = np.ones((n, m))
         _core.add_product(C, np.ones((n, k)), np.ones((m, k)))
         assert (C == 1).all()
+
+
+def test_a_latent_call_asks_for_noise_or_latents_and_the_gradient_for_noise():
+    found = calls("float64")
+    without = changed(changed(found["latent_forward"], ("frames", "noise"), None), ("frames", "given"), None)
+    refused("latent_forward", without, "noise must have the shape")
+    given = changed(found["latent_gradient"], ("frames", "given"), np.zeros((8, 3)))
+    refused("latent_gradient", given, "given must be None")
+    call("latent_forward", changed(found["latent_forward"], ("frames", "noise"), None))
+
+
+def test_latent_and_other_networks_do_not_serve_for_each_other():
+    found = calls("float64")
+    for name in ("forward", "gradient", "states", "sample", "from_normal", "score_frame"):
+        refused(name, found[name] | {"network": found["latent_forward"]["network"]}, "must have no latent vector")
+    for name in ("latent_forward", "latent_gradient", "latent_prior", "latent_sample"):
+        refused(name, found[name] | {"network": found["forward"]["network"]}, "must have a latent vector")
