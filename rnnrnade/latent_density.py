@@ -37,11 +37,17 @@ class BoundFrames(NamedTuple):
     kl: np.ndarray
 
 
-def log_mean(values, axis):
+def relative(values, axis):
+    """Exponentials of values in proportion to the largest, which is 1 (all 0 where it is 0), and the largest value."""
     top = values.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
+    return np.exp(values - top), top.squeeze(axis)
+
+
+def log_mean(values, axis):
+    share, top = relative(values, axis)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)
+        return np.log(share.mean(axis=axis)) + top
 
 
 def hash_after(hashed, frame):
@@ -58,11 +64,11 @@ class Noise:
     repeat: int = 0
 
     def __call__(self, hashed, n, J, dtype):
-        """(normal (n, J), one uniform) of a frame."""
+        """(normal (n, J), one uniform) of a frame: in each type the same, rounded."""
         bits = np.random.Philox(key=np.array([self.seed, hashed], np.uint64), counter=[0, 0, 0, self.repeat])
         generator = np.random.Generator(bits)
         uniform = generator.random()
-        return generator.standard_normal((n, J), dtype), uniform
+        return generator.standard_normal((n, J)).astype(dtype, copy=False), uniform
 
 
 class Particles:
@@ -213,7 +219,9 @@ class LatentDensity(Fitted):
                 for s in range(first, end):
                     part = slice(data.offsets[s] - a, data.offsets[s + 1] - a)
                     total = log_mean(np.cumsum(log_w[:, part], axis=1), 0)
-                    found[data.offsets[s] : data.offsets[s + 1]] = np.diff(total, prepend=0.0)
+                    with np.errstate(invalid="ignore"):
+                        steps = np.where(np.isneginf(total), -np.inf, np.diff(total, prepend=0.0))
+                    found[data.offsets[s] : data.offsets[s + 1]] = steps
             else:
                 self._filter(found, e, data, first, end, noise, uniform, K, n_threads)
         self.front.to_units_of_x(jacobian, found)
