@@ -17,7 +17,7 @@ from .exact import ExactDensity, FitVectors, Futures, for_vectors
 from .front import Front
 from .heads import HEADS
 from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after
-from .latent_model import LatentModel, log_mean
+from .latent_model import LatentModel, log_mean, relative
 from .latents import Latents, implied_latents
 from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of
@@ -268,8 +268,8 @@ class LatentVariables(Estimator):
         if density.exact:
             total, error = totals[0], np.zeros(data.n_sequences)
         else:
-            total = log_mean(totals, 0)
-            error = np.exp(totals - total).std(axis=0, ddof=1) / np.sqrt(n_repeats)
+            total, share = log_mean(totals, 0), relative(totals, 0)[0]
+            error = share.std(axis=0, ddof=1) / np.maximum(share.mean(axis=0), 1 / n_repeats) / np.sqrt(n_repeats)
         return LikelihoodEstimate(
             data.per_sequence(total, "log_likelihood"), data.per_sequence(error, "standard_error")
         )

@@ -51,11 +51,11 @@ class Noise:
     repeat: int = 0
 
     def __call__(self, hashed, n, J, dtype):
-        """(normal (n, J), one uniform) of a frame."""
+        """(normal (n, J), one uniform) of a frame: in each type the same, rounded."""
         bits = np.random.Philox(key=np.array([self.seed, hashed], np.uint64), counter=[0, 0, 0, self.repeat])
         generator = np.random.Generator(bits)
         uniform = generator.random()
-        return generator.standard_normal((n, J), dtype), uniform
+        return generator.standard_normal((n, J)).astype(dtype, copy=False), uniform
 
 
 class Particles:

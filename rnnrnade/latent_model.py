@@ -50,18 +50,26 @@ class WeightedScores(NamedTuple):
     frames: np.ndarray
 
 
-def log_mean(values, axis):
+def relative(values, axis):
+    """Exponentials of values in proportion to the largest, which is 1 (all 0 where it is 0), and the largest value."""
     top = values.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
+    return np.exp(values - top), top.squeeze(axis)
+
+
+def log_mean(values, axis):
+    share, top = relative(values, axis)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)
+        return np.log(share.mean(axis=axis)) + top
 
 
 def frame_shares(log_w, offsets):
     """(M,): what each frame adds to the logarithm of the mean weight of its sequence, from the log-weights (K, M)."""
     found = np.empty(log_w.shape[1])
     for a, b in pairwise(offsets):
-        found[a:b] = np.diff(log_mean(np.cumsum(log_w[:, a:b], axis=1), 0), prepend=0.0)
+        total = log_mean(np.cumsum(log_w[:, a:b], axis=1), 0)
+        with np.errstate(invalid="ignore"):
+            found[a:b] = np.where(np.isneginf(total), -np.inf, np.diff(total, prepend=0.0))
     return found
 
 

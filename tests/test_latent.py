@@ -45,7 +45,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import rnnrnade
 from rnnrnade import RNNRNADE, SRNN, VAE, VRNN, Linear, _core
-from rnnrnade.latent_density import Noise, hash_after
+from rnnrnade.latent_density import LatentDensity, Noise, hash_after
 from rnnrnade.latent_model import LatentModel, Steps, repeated
 from rnnrnade.layout import Layout
 
@@ -59,9 +59,9 @@ LARGE = [
 ]
 
 
-def model_of(case, dtype=FLOAT64, **options):
+def model_of(case, of=FLOAT64, **options):
     """(estimator, X, noise of all frames (M, J))"""
-    parameters, sequences, noise = case.make(dtype)
+    parameters, sequences, noise = case.make(of)
     named = {"n_jobs": 1, "conditional": case.head, "activation": case.activation, "min_scale": case.min_scale}
     if case.kind != "vae":
         named |= {"cell": case.cell}
@@ -194,7 +194,7 @@ def test_free_nats_do_not_press_what_says_little():
 
 @every
 def test_gradient_after_given_states_equals_the_definition(case):
-    """What comes after a state: its gradient goes to all but the learned beginning."""
+    """What comes after a state: its gradient goes to all but the learned beginning.  Sequences have weights."""
     if case.kind == "vae":
         pytest.skip("nothing goes on")
     model, X, noise = model_of(case)
@@ -205,10 +205,11 @@ def test_gradient_after_given_states_equals_the_definition(case):
     fresh = np.zeros(N, np.uint8)
     fresh[-1] = len(X) > 1
     three = np.stack([noise, 0.5 - noise, noise[::-1]])
-    ones, shared = np.ones(len(noise)), {"initial": (state, fresh), "kl_weight": 0.7}
-    own = network.gradient(data.frames, data.offsets, ones, noise=noise, **shared)[0]
+    weight, shared = 0.5 + np.arange(N), {"initial": (state, fresh), "kl_weight": 0.7}
+    of_frames = np.repeat(weight, data.lengths)
+    own = network.gradient(data.frames, data.offsets, of_frames, noise=noise, **shared)[0]
     shared |= {"noise": np.concatenate(three), "n_samples": 3}
-    of_three = network.gradient(data.frames, data.offsets, ones, **shared)[0]
+    of_three = network.gradient(data.frames, data.offsets, of_frames, **shared)[0]
     starts = [name for name in network.parameters if name.startswith(("r0", "c0", "y0"))]
     sums, of_draws, begin = dict.fromkeys(network.parameters, 0.0), dict.fromkeys(network.parameters, 0.0), 0
     for s, (x, eps) in enumerate(zip(sequences, each, strict=True)):
@@ -220,8 +221,8 @@ def test_gradient_after_given_states_equals_the_definition(case):
         found = latent_gradient(given, x, eps, beta=0.7, **case.choices)
         more = latent_importance_gradient(given, x, three[:, rows], beta=0.7, **case.choices)
         for name in sums if fresh[s] else set(sums) - set(starts):
-            sums[name] = sums[name] + found[name]
-            of_draws[name] = of_draws[name] + more[name]
+            sums[name] = sums[name] + weight[s] * found[name]
+            of_draws[name] = of_draws[name] + weight[s] * more[name]
     for gradient, totals in ((own, sums), (of_three, of_draws)):
         assert_near_gradient(network.layout.views(gradient), full(totals, parameters), TOLERANCE["gradient"][FLOAT64])
 
@@ -296,10 +297,10 @@ def test_all_numbers_of_threads_give_the_same_bits(case, all_threads):
         return [*found, *gradient.values()]
 
     alone = answers(1)
-    for n_jobs in (2, 3, 7):
+    for n_jobs in (2, 3, 16):
         for one, other in zip(alone, answers(n_jobs), strict=True):
             assert_same_bits(other, one)
-    assert team_of(7) > 1
+    assert team_of(16) > 1
 
 
 @small
@@ -371,11 +372,44 @@ def test_frames_that_differ_in_their_past_have_other_noise():
     assert hash_after(hashes[1], x[0] + 1) != hash_after(hashes[1], x[0]) != hash_after(hashes[2], x[0])
     one, other = Noise(3)(hashes[1], 2, 2, FLOAT64), Noise(3, repeat=1)(hashes[1], 2, 2, FLOAT64)
     assert not np.array_equal(one[0], other[0]) and one[1] != other[1]
+    each = [Noise(3)(hashed, 4, 5, FLOAT64) for hashed in range(2000)]
+    normal, uniform = np.stack([one for one, _ in each]).reshape(2000, -1), np.array([one for _, one in each])
+    everything = np.column_stack([normal, np.sqrt(12) * (uniform - 0.5)])
+    assert np.abs(everything.mean(axis=0)).max() < 4 / np.sqrt(2000)
+    assert np.abs(np.cov(everything.T) - np.eye(21)).max() < 6 / np.sqrt(2000)
+    assert np.abs((everything[1:] * everything[:-1]).mean(axis=0)).max() < 4 / np.sqrt(2000)
 
 
-def test_sequences_in_pieces_score_the_same_bits(monkeypatch):
-    model, X, _ = model_of(LATENT_CASES[13], np.float32, n_particles=4)
-    noise = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+@pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
+def test_both_types_take_the_same_noise(case):
+    one, X, _ = model_of(case, np.float32, n_particles=5)
+    other, _, _ = model_of(case, np.float32, n_particles=5, dtype="float64")
+    for call in ("score_samples", "lower_bound"):
+        single, double = getattr(one, call)(X), getattr(other, call)(X)
+        assert not np.array_equal(single, double)
+        assert_near(single, double, 2e-4, call)
+
+
+@every
+def test_codes_and_reconstructions_equal_the_definition(case):
+    model, X, _ = model_of(case)
+    parameters, sequences, noise = case.make()
+    bounds = [latent_bound(parameters, x, 0.0 * eps, **case.choices) for x, eps in zip(sequences, noise, strict=True)]
+    codes, means = (listed(call(X)) for call in (model.encode, model.reconstruct))
+    for bound, code, mean in zip(bounds, codes, means, strict=True):
+        assert_near(code, bound.y, 1e-12, "codes")
+        if case.head == "bernoulli" and case.H == 0:
+            assert_near(mean, 1 / (1 + np.exp(-(bound.k @ parameters["W_b"].T + parameters["b"]))), 1e-12, "means")
+        elif (case.head, case.K, case.H) == ("gaussian", 1, 0):
+            assert_near(mean, bound.k @ parameters["W_mu"][:, 0].T + parameters["b_mu"][:, 0], 1e-12, "means")
+
+
+IN_PIECES = [LATENT_CASES[i] for i in (13, 18, 22)]
+
+
+@pytest.mark.parametrize("case", IN_PIECES, ids=ids(IN_PIECES))
+def test_sequences_in_pieces_score_the_same_bits(case, monkeypatch):
+    model, X, noise = model_of(case, np.float32, n_particles=4)
     whole, scores = terms(model, X, noise, last=True), model.score_samples(X)
     monkeypatch.setattr("rnnrnade.latent_density.HELD", 1)
     monkeypatch.setattr(LatentModel, "_most", 2)
@@ -686,6 +720,36 @@ def test_log_likelihood_is_unbiased_and_says_its_error():
     assert many.mean() < 0.3 * few.mean()
 
 
+def test_error_of_what_is_almost_or_wholly_impossible(monkeypatch):
+    case = LatentCase("vrnn", D=1, J=1, E=5, R=3, lengths=(2,))
+    model, X, _ = model_of(case)
+    for totals, error in ((-1e40, 1.0), (-np.inf, 0.0)):  # the first repeat outweighs all others; nothing has a weight
+
+        def frames(self, data, n_threads, n_particles, repeat, totals=totals):
+            return np.full(2, totals * (1 + repeat))
+
+        monkeypatch.setattr(LatentDensity, "frames", frames)
+        found = model.log_likelihood(X, 1)
+        assert found.log_likelihood[0] == 2 * totals
+        assert_near(found.standard_error, np.array([error]), 1e-12, "error")
+
+
+@pytest.mark.parametrize("encoder", ["filter", "smooth"])
+def test_a_frame_without_density_leaves_the_others_alone(encoder):
+    case = LatentCase("srnn", D=1, J=1, E=5, R=3, lengths=(6, 4), encoder=encoder)
+    model, X, _ = model_of(case, n_particles=4)
+    before = model.score_frames(X)
+    parameters = copied_parameters(model)
+    X[0][2] = 1e200
+    parameters["W_sigma"] *= 0.0  # else its scale is as large as it
+    model = SRNN.from_parameters(parameters, cell=case.cell, n_particles=4)
+    expected = model.score_frames(X[1])
+    found, total = model.score_frames(X), model.score_samples(X)
+    assert found[0][2] == total[0] == -np.inf
+    assert not np.isnan(found[0]).any() and len(found[0]) == len(before[0])
+    assert_same_bits(found[1], expected)
+
+
 def test_more_draws_of_the_bound_differ_less():
     case = LatentCase("vrnn", D=2, J=2, E=6, R=4, lengths=(4,))
     parameters, X, _ = case.make()
@@ -898,6 +962,10 @@ def test_what_a_latent_model_cannot_give_is_said():
     with pytest.raises(ValueError, match="components"):
         VRNN(conditional="bernoulli", components="frame").fit([(x > 0).astype(float) for x in X])
     vrnn = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    diverged = copy.deepcopy(vrnn)
+    diverged._density.model.theta[:] = np.nan
+    with pytest.raises(ValueError, match="frame 0"):
+        diverged.stream().update(X[0][0])
     stream = vrnn.stream(X[0])
     before = stream.n_frames
     for frame in ([1.0], [np.nan, 0.0, 0.0], "abc"):
