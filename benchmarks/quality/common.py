@@ -170,6 +170,8 @@ class Table:
         (model, Part) to a dict of figures on test data; the first is the main one.
     published : list of (name, dict of figures, source)
         What others printed for the same test data.
+    digits : int
+        Of figures, behind the point.
     """
 
     title: str
@@ -180,6 +182,7 @@ class Table:
     judge: Callable = nats
     measure: Callable = lambda model, part: {"nats": nats(model, part)}
     published: list = dataclasses.field(default_factory=list)
+    digits: int = 2
 
 
 def grid(**choices):
@@ -334,6 +337,7 @@ def run_tables(tables, options, *, after=None):
         done.append({
             "title": table.title, "over": table.over, "each_fold": table.each_fold,
             "order": [row.name for row in table.rows], "published": table.published, "rows": records,
+            "digits": table.digits,
         })  # fmt: skip
         print(f"\n{table.title}; mean and standard error over {table.over}")
         print(text(done[-1], tune=options.tune), flush=True)
@@ -369,15 +373,15 @@ def columns(table):
 
 def cells(table):
     """(header, rows) of a table's text, the same on screen and in the documentation."""
-    names = columns(table)
+    names, digits = columns(table), table.get("digits", 2)
     validation = ["validation"] if any("validation" in row for row in table["rows"]) else []
     scaled = any(row["min_scale"] is not None for row in table["rows"])  # bits have no scale
     header = ["", *names, *validation, *["min_scale"][: int(scaled)], "seconds"]
     lines = []
     for row in table["rows"]:
-        figures = [number(row["figures"][name]) if name in row.get("figures", {}) else "" for name in names]
+        figures = [number(row["figures"][name], digits) if name in row.get("figures", {}) else "" for name in names]
         figures += [
-            *(number(row[name]) if name in row else "" for name in validation),
+            *(number(row[name], digits) if name in row else "" for name in validation),
             *[scale(row["min_scale"])][: int(scaled)],
             f"{row['seconds']:.{0 if row['seconds'] > 10 else 1}f}",
         ]

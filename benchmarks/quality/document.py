@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..machine import headline
 from ..report import RESULTS
-from . import digits, recordings
+from . import digits, latent, recordings
 from .common import cells, number
 from .defaults import HEADER, compared
 from .families import CHOICES, choices
@@ -33,6 +33,7 @@ EXPERIMENTS = (
     "binary",
     "pianoroll",
     "digits",
+    "latent",
 )
 OPENING = """# Experiments
 
@@ -145,6 +146,8 @@ def more(found):
         parts.append(markdown(recordings.SUMMARY, recordings.lines(found["tables"])))
     if found["experiment"] == "digits" and (lines := digits.ordering(found["tables"][0])):
         parts.append(markdown(["", "against", "gains a recording"], lines))
+    if found["experiment"] == "latent" and (lines := latent.differences(found["tables"])):
+        parts.append(markdown(["", "", "against", "gains"], lines))
     return parts
 
 
