@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, multivariate_normal, multivariate_t, norm
 
-from rnnrnade import RNADE, RNNRNADE, Linear
+from rnnrnade import RNADE, RNNRNADE, VRNN, Linear
 from rnnrnade.datasets import make_trajectories
 from rnnrnade.forecasting import energy_score
 
@@ -29,6 +29,7 @@ from benchmarks.quality import (  # noqa: E402
     digits,
     document,
     families,
+    latent,
     pianoroll,
     prediction,
     recordings,
@@ -804,3 +805,35 @@ def test_results_of_other_sizes_and_seeds_are_not_merged(changed):
     fewer["tables"][0]["over"] = "10 folds"
     with pytest.raises(ValueError, match="folds"):
         common.merged(result({"a": (1.0, 3.0)}), fewer)
+
+
+def test_the_kalman_filter_is_the_density_of_the_whole_sequence():
+    x = latent.state_space(1, np.random.default_rng(3))[0][:6]
+    T, eye = len(x), np.eye(2)
+    # y = F eps, block (t, s) of F being A^(t - s) Q.
+    powers = [np.linalg.matrix_power(latent.A, k) * latent.Q for k in range(T)]
+    F = np.block([[powers[t - s] if s <= t else 0 * eye for s in range(T)] for t in range(T)])
+    C = np.kron(np.eye(T), latent.C)
+    covariance = C @ F @ F.T @ C.T + np.diag(np.tile(latent.R**2, T))
+    expected = multivariate_normal(np.zeros(3 * T), covariance).logpdf(x.ravel())
+    assert latent.Kalman().score_frames([x])[0].sum() == pytest.approx(expected, abs=1e-10)
+
+
+def test_the_table_of_latent_models_says_what_is_estimated():
+    X = [np.random.default_rng(i).normal(size=(5, 2)) for i in range(12)]
+    part = common.Part(X[8:])
+    fold = common.Fold(X[:6], common.Part(X[6:8]), part, X[:8])
+    tiny = {"n_units": 4, "n_recurrent": 4, "max_epochs": 1}
+    record, models = common.run_row(
+        common.Row("VRNN", VRNN, [tiny | {"n_latent": 1}]),
+        common.Table("t", None, [], "one", measure=latent.measure), [fold], quick=False,
+    )  # fmt: skip
+    latent.after(None, None, record, models, [fold])
+    figures = {name: figure["mean"] for name, figure in record["figures"].items() if name != "parameters"}
+    model, frames = models[0], models[0].score_frames(part.X)
+    assert figures["nats"] == pytest.approx(np.concatenate(frames).mean())
+    assert figures["bound"] == pytest.approx(model.lower_bound(part.X).sum() / 20)
+    assert figures["KL"] > 0 and figures["Monte Carlo"] > 0
+    assert record["blocks"] == {"sums": [round(f.sum(), 4) for f in frames], "frames": [5] * 4}
+    exact, _ = common.fit(VRNN, tiny | {"n_latent": 0}, fold)
+    assert list(latent.measure(exact, part)) == ["nats"]
