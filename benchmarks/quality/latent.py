@@ -152,14 +152,14 @@ def vowels(quick, seed):
 REJECTION = "a paper on variational sequential Monte Carlo with partial rejection control, Table 1, VRNN"
 
 
-def of_bits(*rows):
-    """A set of music: a peer, the exact model and those of `rows`."""
+def of_bits():
+    """The rows of a set of music."""
     return [
         pianoroll.PEERS[-1],
         Row("RNNNADE(), defaults", RNNNADE, quick=QUICK, group="defaults"),
-        Row("VRNN(), Bernoulli", VRNN, [BITS], quick=QUICK, group="defaults"),
-        Row("SRNN(), Bernoulli", SRNN, [BITS], quick=QUICK, group="defaults"),
-        *rows,
+        chosen("VRNN, Bernoulli frames", VRNN, **BITS),
+        chosen("SRNN, Bernoulli frames", SRNN, **BITS, kl_warmup=200),
+        chosen("VRNN, NADE frames", VRNN, **BITS, kl_warmup=200, n_hidden=50),
     ]
 
 
