@@ -16,8 +16,8 @@ from .conditioners import CONDITIONERS
 from .exact import ExactDensity, FitVectors, Futures, for_vectors
 from .front import Front
 from .heads import HEADS
-from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after, log_mean
-from .latent_model import LatentModel
+from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after
+from .latent_model import LatentModel, log_mean
 from .latents import Latents, implied_latents
 from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of

@@ -22,7 +22,7 @@ import numpy as np
 from .checks import allocated, check_finite
 from .density import Fitted
 from .front import Reader
-from .latent_model import LatentModel, repeated
+from .latent_model import LatentModel, frame_shares, log_mean, repeated
 
 __all__ = ["BoundFrames"]
 
@@ -35,13 +35,6 @@ class BoundFrames(NamedTuple):
 
     reconstruction: np.ndarray
     kl: np.ndarray
-
-
-def log_mean(values, axis):
-    top = values.max(axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)
 
 
 def hash_after(hashed, frame):
@@ -210,10 +203,7 @@ class LatentDensity(Fitted):
             if self.smooths or not self.model.layout.Zp:
                 copies, offsets, numbers = self._copies(e, data, first, end, noise)
                 log_w = self.model.forward(copies, offsets, numbers, n_threads=n_threads).log_weight.reshape(K, b - a)
-                for s in range(first, end):
-                    part = slice(data.offsets[s] - a, data.offsets[s + 1] - a)
-                    total = log_mean(np.cumsum(log_w[:, part], axis=1), 0)
-                    found[data.offsets[s] : data.offsets[s + 1]] = np.diff(total, prepend=0.0)
+                found[a:b] = frame_shares(log_w, data.offsets[first : end + 1] - a)
             else:
                 self._filter(found, e, data, first, end, noise, uniform, K, n_threads)
         self.front.to_units_of_x(jacobian, found)

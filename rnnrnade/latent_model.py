@@ -5,6 +5,8 @@ The core takes frames step by step (core/latent.pxi); here they are sequences en
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +42,27 @@ class LatentScores:
     def log_weight(self):
         """The share of each frame in the logarithm of the weight of these latent vectors (B3)."""
         return self.reconstruction + self.ratio
+
+
+class WeightedScores(NamedTuple):
+    """The share of each frame in the logarithm of the mean weight of its sequence, (M,)."""
+
+    frames: np.ndarray
+
+
+def log_mean(values, axis):
+    top = values.max(axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)
+
+
+def frame_shares(log_w, offsets):
+    """(M,): what each frame adds to the logarithm of the mean weight of its sequence, from the log-weights (K, M)."""
+    found = np.empty(log_w.shape[1])
+    for a, b in pairwise(offsets):
+        found[a:b] = np.diff(log_mean(np.cumsum(log_w[:, a:b], axis=1), 0), prepend=0.0)
+    return found
 
 
 class Steps:
@@ -196,9 +219,13 @@ class LatentModel(Network):
                 ends[i:j][steps.sequences] = after
         return LatentScores(**found, last=ends if last else None)
 
-    def log_density(self, x, offsets, *, dims=False, n_threads=1):
-        """One pass with the fixed noise: `frames` are the bound's."""
-        return self.forward(x, offsets, self.fixed_noise(len(x)), dims=dims, n_threads=n_threads)
+    def log_density(self, x, offsets, *, dims=False, n_samples=1, n_threads=1):
+        """With the fixed noise: `frames` are the bound's, or those of the importance-weighted one of n_samples > 1."""
+        if n_samples == 1:
+            return self.forward(x, offsets, self.fixed_noise(len(x)), dims=dims, n_threads=n_threads)
+        copies, ends = repeated(x, offsets, n_samples)
+        log_w = self.forward(copies, ends, self.fixed_noise(len(copies)), n_threads=n_threads).log_weight
+        return WeightedScores(frame_shares(log_w.reshape(n_samples, -1), offsets))
 
     def gradient(
         self, x, offsets, weight, *, noise, initial=None, kl_weight=1.0, free_nats=0.0, n_samples=1, sampled=False,
@@ -261,6 +288,10 @@ class LatentModel(Network):
             "free_nats": options.free_nats,
             "n_samples": K,
         }
+
+    def judging(self, options):
+        """What validation asks of `log_density`: the bound that is trained."""
+        return {"n_samples": options.n_importance}
 
     def states(self, x, offsets, rows, *, n_threads=1):
         """(len(rows), Zp): what goes on at frames `rows`, ascending, drawn with the fixed noise; None of a VAE."""

@@ -207,6 +207,10 @@ class Model(Network):
         """The same network with other parameters."""
         return type(self)(self.layout, theta)
 
+    def judging(self, options):
+        """What validation asks of `log_density`."""
+        return {}
+
     def noise(self, frames, options, generator, update):
         """What noise and dropout of a training batch ask of `gradient`: what the recurrence reads instead of the frames
         (M, D), and the mask on the states that drive them.

@@ -239,8 +239,8 @@ kl_start, kl_warmup : float, int, default=0.2, 1000
 free_nats : float, default=0.0
     Mean divergence of a latent number per frame below which training does not press it down; >= 0.
 n_importance : int, default=1
-    Draws of each sequence or row in training; > 1: the importance-weighted bound of Burda, Grosse and Salakhutdinov
-    (2016), which is tighter and takes as many times as long.""",
+    Draws of each sequence or row in training and validation; > 1: the importance-weighted bound of Burda, Grosse and
+    Salakhutdinov (2016), which is tighter and takes as many times as long.""",
     "recurrence": """
 n_recurrent : int, default=100
     Recurrent units in each layer; >= 1.

@@ -97,6 +97,9 @@ class Trainable(Protocol):
     def noise(self, frames, options, generator, update):
         """Arguments of `gradient` that are drawn for a batch after `update` updates."""
 
+    def judging(self, options):
+        """Arguments of `log_density` in validation."""
+
     def with_theta(self, theta):
         """The same model with other parameters."""
 
@@ -199,10 +202,11 @@ class Data:
         within = position * np.repeat(blocks, counts) // np.repeat(counts, counts)
         return np.repeat(np.cumsum(blocks) - blocks, counts) + within
 
-    def scores(self, model, n_threads):
+    def scores(self, model, n_threads, **judging):
         """Log-density of each counted frame, nats, in the units of X: (m,)"""
         frames, offsets, counted = self.read
-        return model.log_density(frames, offsets, n_threads=n_threads).frames[counted] + self.jacobian[self.rows]
+        found = model.log_density(frames, offsets, n_threads=n_threads, **judging).frames
+        return found[counted] + self.jacobian[self.rows]
 
     def warn_below(self, floor, scores, model, n_threads):
         """Name the first counted frame whose log-density, of `scores` (m,), is below the floor, if there is one."""
@@ -666,16 +670,19 @@ class Trainer:
         if self.seen.weight:
             yield
 
+    def scores(self, model, validation):
+        return validation.scores(model, self.n_threads, **model.judging(self.options))
+
     def validate(self, model, validation):
         """(log-density of each counted frame, at least the floor; their mean)."""
-        frames = np.maximum(validation.scores(model, self.n_threads), self.floor)
+        frames = np.maximum(self.scores(model, validation), self.floor)
         return frames, float((frames * validation.weight).sum()) / validation.total
 
     def begin(self, validation):
         """Find the floor and validate the net as it starts; after a checkpoint what was best until then, too."""
         validation.reads(max(PAST, self.options.window or 0))
         model = self.model.with_theta(self.start.theta)
-        scores = validation.scores(model, self.n_threads)
+        scores = self.scores(model, validation)
         if self.floor is None:
             self.floor = lowest(scores, model.layout.D)
             validation.warn_below(self.floor, scores, model, self.n_threads)

@@ -746,6 +746,23 @@ def test_no_validation_counts_before_the_divergence_weighs_in_full(validated_aft
     assert counted[-1] and not counted[0]
 
 
+@pytest.mark.parametrize("name", ["VAE", "SRNN"])
+def test_validation_judges_by_the_bound_that_is_trained(name):
+    X = np.concatenate(walks(20)) if name == "VAE" else walks(20)
+    held = np.concatenate(walks(6, seed=1)) if name == "VAE" else walks(6, seed=1)
+    options = TINY if name == "VAE" else SEQUENTIAL
+    options = options | {"transform": None, "n_importance": 3, "kl_warmup": 0, "max_epochs": 30, "averaging": None}
+    model = getattr(rnnrnade, name)(**options).fit(X, validation_data=held)
+    network, x = model._density.model, np.concatenate(held) if name != "VAE" else held
+    noise = np.random.default_rng(network.seed).standard_normal((3 * len(x), 2), np.float32).reshape(3, len(x), 2)
+    lengths = np.ones(len(x), int) if name == "VAE" else [len(one) for one in held]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    rows = [network.forward(x.astype(np.float32), offsets, np.ascontiguousarray(one)).log_weight for one in noise]
+    log_w = [np.add.reduceat(row, offsets[:-1]) for row in rows]
+    expected = (np.logaddexp.reduce(log_w, axis=0) - np.log(3)).sum() / len(x)
+    assert_near(np.max(model.history_["validation_score"]), expected, 1e-6)
+
+
 def test_the_weight_of_the_divergence_rises_in_a_line():
     model = LatentModel(Layout("gaussian", 2, 0, latent=VAE()._layout(2).latent, context=("mu",)), np.zeros(1))
     options = VRNN(kl_start=0.2, kl_warmup=100)._training()
