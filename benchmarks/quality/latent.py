@@ -244,6 +244,10 @@ SETS = {
 }
 # Pairs of rows, of which the second is taken from the first.
 PAIRS = {
+    "JSB chorales": [
+        ("VRNN, NADE frames", "RNNNADE(), defaults"),
+        ("VRNN, Bernoulli frames", "SRNN, Bernoulli frames"),
+    ],
     "linear-Gaussian": [(name, "Kalman filter") for name in ("SRNN, smooth", "SRNN, filter", "VRNN")],
     "spoken digits": [
         ("VRNN-Gauss", "RNN-Gauss"),
