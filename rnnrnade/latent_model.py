@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _core
 from .model import SLICE_BYTES, Network, slices
+from .training import WARM_UPDATES
 
 BLOCK = 1024  # frames whose sequences advance together in `states`
 
@@ -289,7 +290,8 @@ class LatentModel(Network):
     def noise(self, frames, options, generator, update):
         """What a training batch asks of `gradient`: the noise, and how the divergence weighs after `update` updates."""
         K = options.n_importance
-        warm = min(1.0, update / options.kl_warmup) if options.kl_warmup else 1.0
+        warmup = WARM_UPDATES if options.kl_warmup is None else options.kl_warmup  # None: of `partial_fit`
+        warm = min(1.0, update / warmup) if warmup else 1.0
         return {
             "noise": generator.standard_normal((K * len(frames), self.latent.J), self.dtype),
             "kl_weight": options.kl_start + (1 - options.kl_start) * warm,

@@ -127,7 +127,7 @@ LATENT = {
     "min_latent_scale": [_positive(Real, zero=True)],
     "n_particles": [_positive(Integral)],
     "kl_start": [Interval(Real, 0, 1, closed="both")],
-    "kl_warmup": [_positive(Integral, zero=True)],
+    "kl_warmup": [None, _positive(Integral, zero=True)],
     "free_nats": [_positive(Real, zero=True)],
     "n_importance": [_positive(Integral)],
 }
@@ -233,9 +233,11 @@ transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of link
     Put in front of the model and fitted with it, as for `RNADE` and `RNNRNADE`.  Binary data have none.
 n_particles : int, default=64
     Particles, or draws, of an estimate of the log-density; >= 1.
-kl_start, kl_warmup : float, int, default=0.2, 1000
-    The divergence of the encoder from the prior weighs kl_start in the first update, in [0, 1], and 1 after kl_warmup
-    updates (at most half of all); until then no validation counts but that of the net as it starts.
+kl_start : float, default=0.2
+    How the divergence of the encoder from the prior weighs in the first update, in [0, 1].
+kl_warmup : int or None, default=None
+    Updates over which that weight rises to 1, at most half of all; >= 0.  Until then no validation counts but that of
+    the net as it starts.  None: those of 20 epochs, but at most 1000.
 free_nats : float, default=0.0
     Mean divergence of a latent number per frame below which training does not press it down; >= 0.
 n_importance : int, default=1

@@ -72,6 +72,7 @@ WINDOW = 100  # ... into windows of this
 PAST = 2000  # frames before the held-out end of a sequence, 20 windows, that validation reads; a window if it is longer
 FALLING, FALLS = 0.4, 4  # times the patience, or this: validations, each below the last, after which it is given up ...
 BEHIND = 2.0  # ... if it is so many standard errors below the best
+WARM_EPOCHS, WARM_UPDATES = 20, 1000  # at most, with kl_warmup=None: until the divergence weighs in full
 AT_LEAST = 20  # updates from one validation to the next with validate_every=None
 COLUMNS = ("epoch", "update", "loss", "validation_score", "gradient_norm", "learning_rate", "seconds")
 
@@ -128,7 +129,7 @@ class Training:
     input_dropout: float = 0.0
     context_dropout: float = 0.0
     kl_start: float = 1.0
-    kl_warmup: int = 0
+    kl_warmup: int | None = 0
     free_nats: float = 0.0
     n_importance: int = 1
     fixed: tuple = ()  # names of parameters
@@ -730,8 +731,9 @@ class Trainer:
         self.steps = max(1, min(options.max_epochs * updates, options.max_updates or np.inf))
         if self.repeats:
             self.steps = self.repeats.steps
-        if options.kl_warmup > self.steps // 2:  # or nothing would count
-            self.options = options = replace(options, kl_warmup=int(self.steps // 2))
+        warmup = min(WARM_EPOCHS * updates, WARM_UPDATES) if options.kl_warmup is None else options.kl_warmup
+        warmup = int(min(warmup, self.steps // 2))  # or nothing would count
+        self.options = options = replace(options, kl_warmup=warmup)
         n_epochs = -(-(self.repeats.first + self.repeats.second if self.repeats else self.steps) // updates)
         # None, not a disabled bar: those too share a lock with forked processes, and one that is killed keeps it.
         bar = (

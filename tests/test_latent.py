@@ -808,6 +808,9 @@ def test_no_validation_counts_before_the_divergence_weighs_in_full(validated_aft
     short = VRNN(**SEQUENTIAL, max_epochs=10, kl_warmup=10**6, patience=1000).fit(X)  # at most half of all updates
     counted = ~np.isnan(short.history_["validation_score"])
     assert counted[-1] and not counted[0]
+    usual = VRNN(**SEQUENTIAL, max_epochs=60, patience=1000).fit(X)  # 20 epochs of 4 updates
+    update = np.array(usual.history_["update"])
+    assert np.array_equal(np.isnan(usual.history_["validation_score"]), update < 80)
 
 
 @pytest.mark.parametrize("name", ["VAE", "SRNN"])

@@ -15,6 +15,8 @@ truth, and no transform stands before the models.  The digits, nats a frame of 2
 sets, parts and units are those of `pianoroll` (all time steps), `speech`, `vectors` (white wine, the first of the
 ten folds) and `binary` (mushrooms).  Nothing is fitted to validation data, but for the vowels, where the settings are
 fitted to all training utterances.  What differs from the defaults was chosen in trials on validation data.
+Where no `kl_warmup` is given it was 1000 updates, the default when the rows were made; of these sets the default of now
+is another one for JSB chorales alone.
 """
 
 import dataclasses
@@ -157,7 +159,7 @@ def of_bits():
     return [
         pianoroll.PEERS[-1],
         Row("RNNNADE(), defaults", RNNNADE, quick=QUICK, group="defaults"),
-        chosen("VRNN, Bernoulli frames", VRNN, **BITS),
+        chosen("VRNN, Bernoulli frames", VRNN, **BITS, kl_warmup=1000),
         chosen("SRNN, Bernoulli frames", SRNN, **BITS, kl_warmup=200),
         chosen("VRNN, NADE frames", VRNN, **BITS, kl_warmup=200, n_hidden=50),
     ]
