@@ -231,6 +231,7 @@ SETS = {
             Row("RNADE(), defaults", RNADE, quick=QUICK, group="defaults"),
             Row("VAE(), defaults", VAE, quick=QUICK, group="defaults"),
             chosen("VAE, 5 importance samples", VAE, n_importance=5),
+            chosen("VAE, 5 importance samples, 3 components", VAE, n_importance=5, n_components=3),
         ],
     ),
     "mushrooms": (
