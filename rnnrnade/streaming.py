@@ -102,8 +102,7 @@ class Stream:
         other.__dict__ = dict(self.__dict__, _state=self._state.copy(), _reader=self._reader.copy())
         return other
 
-    def __copy__(self):
-        return self.copy()
+    __copy__ = copy
 
     def __deepcopy__(self, memo):
         return self.copy()

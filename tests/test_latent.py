@@ -412,7 +412,7 @@ def test_sequences_in_pieces_score_the_same_bits(case, monkeypatch):
     model, X, noise = model_of(case, np.float32, n_particles=4)
     whole, scores = terms(model, X, noise, last=True), model.score_samples(X)
     monkeypatch.setattr("rnnrnade.latent_density.HELD", 1)
-    monkeypatch.setattr(LatentModel, "_most", 2)
+    model._density.model._most = 2  # it has been asked for
     pieces = terms(model, X, noise, last=True)
     for name in ("reconstruction", "divergence", "ratio", "last"):
         assert_same_bits(getattr(pieces, name), getattr(whole, name))
@@ -844,6 +844,43 @@ def test_training_asks_for_what_the_options_say():
     asked = model.noise(np.zeros((5, 2)), options, np.random.default_rng(0), 0)
     assert asked.pop("noise").shape == (15, 8)
     assert asked == {"kl_weight": 1.0, "free_nats": 0.25, "n_samples": 3}
+
+
+FRAMES = [
+    {"n_latent": 0},
+    {"n_latent": 0, "n_hidden": 3, "n_importance": 2, "order": "random"},
+    {"n_latent": 0, "conditional": "bernoulli"},
+    {"n_hidden": 3, "n_components": 2, "order": "random", "residual": True},
+    {"components": "frame", "n_components": 3, "n_dense": 2, "encoder": "filter"},
+    {"n_hidden": (4, 3), "prior": "standard", "n_layers": 2, "order": [2, 0, 1]},
+]
+
+
+@pytest.mark.parametrize("options", FRAMES, ids=str)
+@pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
+def test_parameters_of_a_fit_make_the_fitted_model(name, options):
+    kind, own = getattr(rnnrnade, name), TINY if name == "VAE" else SEQUENTIAL
+    own = own | {"transform": "standardize", "max_epochs": 2, "n_particles": 3} | options
+    own = {option: value for option, value in own.items() if option in kind._parameter_constraints}
+    X = walks(10)
+    if own.get("conditional") == "bernoulli":
+        X, own["transform"] = [(x > 0).astype(float) for x in X], None
+    X = data_of(name, X)
+    model = kind(**own).fit(X)
+    kept = ("conditional", "cell", "min_scale", "min_latent_scale", "residual", "n_particles", "n_jobs")
+    fixed = {option: value for option, value in model.get_params().items() if option in kept}
+    order = None if own.get("order") is None else model._density.front.order
+    again = kind.from_parameters(
+        model.parameters_, transform=model.transform_, order=order, noise_seed=model.noise_seed_, **fixed
+    )
+    scores = model.score_samples(X)
+    assert_same_bits(again.score_samples(X), scores)
+    assert_same_bits(again.lower_bound(X), model.lower_bound(X))
+    if own["n_latent"] == 0:
+        assert_near(model.lower_bound(X), scores, 1e-12, "exact")
+        assert not model.log_likelihood(X).standard_error.any()
+        assert "kl" in model.history_ and not np.any(model.history_["kl"])
+        assert all(np.shape(code)[-1] == 0 for code in listed(model.encode(X)))
 
 
 def test_each_fit_has_a_seed_of_its_own():
