@@ -303,6 +303,19 @@ def test_all_numbers_of_threads_give_the_same_bits(case, all_threads):
     assert team_of(16) > 1
 
 
+@pytest.mark.parametrize("case", LARGE[1:], ids=ids(LARGE[1:]))
+def test_threads_that_work_for_long_side_by_side_give_the_same_bits(case, all_threads):
+    model, X, _ = model_of(case, np.float32)
+    X = [x[i:] for i in range(4) for x in X if len(x) > i]
+    noise = np.random.default_rng(1).normal(size=(sum(map(len, X)), case.J))
+    value, gradient = model.lower_bound_and_gradient(X, noise)
+    for n_jobs in (2, 16):
+        again, other = model.set_params(n_jobs=n_jobs).lower_bound_and_gradient(X, noise)
+        assert again == value
+        for name, one in gradient.items():
+            assert_same_bits(other[name], one)
+
+
 @small
 def test_a_sequence_scores_the_same_bits_alone_and_in_any_batch(case):
     model, X = bits_of(case)
