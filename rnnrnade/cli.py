@@ -440,15 +440,16 @@ def _score(args):
                 dims = _by_sequence(estimator, "score_dims", data.sequences)
                 columns = map(np.hstack, zip(columns, dims, strict=True))
 
+    name = "estimated_log_density" if _has_latents(estimator) else "log_density"
     with _table(args) as write:
         if args.per == "sequence":
-            write(["sequence", "n_frames", "log_density", "log_density_per_frame"])
+            write(["sequence", "n_frames", name, f"{name}_per_frame"])
             for key, x, value in zip(data.sequences.keys, data.sequences, log_densities, strict=True):
                 total = float(np.sum(value))  # one number, or those of the frames of a static model
                 write([key, len(x), total, total / len(x)])
         else:
             names = [f"log_density_{name}" for name in _feature_names(estimator)] if args.dims else []
-            write(["sequence", "frame", *data.time, "log_density", *names])
+            write(["sequence", "frame", *data.time, name, *names])
             for i, values in enumerate(columns):
                 for t, row in enumerate(values.tolist()):
                     write([data.sequences.keys[i], t, *data.moment(i, t), *row])
@@ -564,9 +565,13 @@ def _load(path, jobs=None):
 
 
 def _needs_dimensions(estimator, what, path):
-    if not hasattr(estimator, "score_dims"):
+    if _has_latents(estimator):
         kind = type(estimator).__name__
         raise Refusal(f"{what} needs densities of dimensions: {path} holds a {kind}, which estimates those of frames.")
+
+
+def _has_latents(estimator):
+    return "n_latent" in estimator.get_params()
 
 
 def _is_recurrent(estimator):
@@ -611,14 +616,15 @@ def _outcome(estimator):
     if len(members) > 1:
         return f"{len(members)} orders: " + "; ".join(map(_outcome, members))
     history, best = estimator.history_, estimator.best_epoch_
+    judged = "validation bound" if _has_latents(estimator) else "validation score"
     scores, epochs = history["validation_score"], f"epoch {best} of {estimator.n_iter_}"
     if best is None:
         return f"no validation data, training score {-history['loss'][-1]:+.4f} nats per frame"
     if best == 0:
         gained = f"at most {max(scores):+.4f} nats per frame, no more than one standard error above"
-        return f"validation score {gained} that of the net as it starts, which is kept ({epochs})"
+        return f"{judged} {gained} that of the net as it starts, which is kept ({epochs})"
     score = scores[history["update"].index(estimator.best_update_)]
-    return f"validation score {score:+.4f} nats per frame ({epochs})"
+    return f"{judged} {score:+.4f} nats per frame ({epochs})"
 
 
 # Files

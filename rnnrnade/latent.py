@@ -194,7 +194,7 @@ class LatentVariables(Estimator):
             frame, given its past.
         """
         data, frames = self._scored(X, lengths)
-        return data.per_item(frames)
+        return data.per_item(frames, "estimated_log_density")
 
     @reading
     def score(self, X, y=None, *, lengths=None):
@@ -230,7 +230,7 @@ class LatentVariables(Estimator):
         list of ndarrays of shape (T_i,), or one of them for one 2-D X
         """
         data, frames = self._scored(X, lengths)
-        return data.split(frames)
+        return data.split(frames, "estimated_log_density")
 
     @reading
     def log_likelihood(self, X, n_particles=None, *, n_repeats=REPEATS, lengths=None):

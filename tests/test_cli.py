@@ -1007,3 +1007,21 @@ def test_demo_prints_a_table_and_draws_pictures(run, tmp_path, monkeypatch):
     for name in pictures:
         assert str(tmp_path / "demo" / name) in out
         assert (tmp_path / "demo" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("model", ["vrnn", "srnn", "vae"])
+def test_of_latent_variable_models_the_numbers_are_called_estimates_and_bounds(model, run, sequences, tmp_path):
+    np.savez(tmp_path / "data.npz", *sequences)
+    output = tmp_path / "model.safetensors"
+    options = ["--latent", "2", "--units", "5", "--epochs", "2", "--particles", "3", "--quiet"]
+    _, out, _ = run("fit", tmp_path / "data.npz", "-o", output, "--model", model, *options)
+    assert "validation bound" in out or "training score" in out
+    _, out, _ = run("score", output, tmp_path / "data.npz")
+    assert list(table(out)[0]) == ["sequence", "n_frames", "estimated_log_density", "estimated_log_density_per_frame"]
+    _, out, _ = run("score", output, tmp_path / "data.npz", "--per", "frame")
+    assert "estimated_log_density" in table(out)[0]
+    for command in (["explain", output], ["score", output, "--per", "frame", "--dims"]):
+        code, _, err = run(*command[:2], tmp_path / "data.npz", *command[2:])
+        assert code == 2 and "estimates those of frames" in err
+    code, out, _ = run("sample", output, "--sequences", "2", "--frames", "3", "--seed", "0")
+    assert (code, len(table(out))) == (0, 6)

@@ -1063,3 +1063,4 @@ def test_tables_keep_their_labels():
     assert list(model.sample(2, 3).columns) == list("abc")
     assert model.encode(X[0]).shape == (len(X[0]), 2)
     assert list(model.reconstruct(X[0]).columns) == list("abc")
+    assert model.score_frames(X[0]).name == "estimated_log_density"
