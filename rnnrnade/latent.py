@@ -17,7 +17,7 @@ from .exact import ExactDensity, FitVectors, Futures, for_vectors
 from .front import Front
 from .heads import HEADS
 from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after
-from .latent_model import LatentModel, log_mean, relative
+from .latent_model import LatentModel
 from .latents import Latents, implied_latents
 from .missing import LikelihoodEstimate, MissingValues
 from .networks import layout_of
@@ -25,6 +25,7 @@ from .parameters import as_arrays, flat_parameters, implied_options
 from .sequences import check_absence_of_lengths
 from .streaming import Stream
 from .transforms import Chain, Linear
+from .weights import log_mean, relative
 
 __all__ = ["LatentStream"]
 
@@ -349,6 +350,8 @@ class LatentVariables(Estimator):
             raise ValueError(
                 f"noise must have the shape {(data.n_frames, J)}, or more such. Got {noise.shape} instead."
             )
+        if not np.isfinite(noise).all():
+            raise ValueError("noise must hold finite numbers. Got NaN or infinity in it.")
         if objective == "bound" and len(noise) != 1:
             raise ValueError(f"noise must be one draw with objective='bound'. Got {len(noise)}.")
         gradient, value = density.gradient(data, noise, objective == "importance", self._n_threads())

@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checks import allocated, check_finite
+from .checks import allocated, check_finite, check_memory
 from .density import Fitted
 from .front import Reader
-from .latent_model import LatentModel, frame_shares, log_mean, repeated
+from .latent_model import LatentModel, frame_shares, repeated
+from .weights import log_mean, systematic
 
 __all__ = ["BoundFrames"]
 
@@ -70,6 +71,7 @@ class Particles:
     """
 
     def __init__(self, model, n, K, n_threads, *, resamples=True):
+        check_memory("particles", (n * K, model.layout.D + model.latent.J + model.layout.Zp))
         self.model, self.K, self.n_threads, self.resamples = model, K, n_threads, resamples
         self.state = model.initial_state(n * K)
         self.log_weight = np.zeros((n, K))
@@ -122,12 +124,6 @@ class Particles:
         return np.ascontiguousarray(self.state[i * self.K : (i + 1) * self.K][index])
 
 
-def systematic(weight, n, position):
-    """n indices, each i in its mean n weight_i times, from one number on [0, 1)."""
-    positions = (np.arange(n) + position) / n
-    return np.minimum(np.searchsorted(np.cumsum(weight), positions, side="right"), len(weight) - 1)
-
-
 class LatentDensity(Fitted):
     """One density with latent vectors."""
 
@@ -165,7 +161,9 @@ class LatentDensity(Fitted):
         """(noise (m, K, J), uniform (m,)) of the frames `rows`, those of whole sequences."""
         J, dtype, draw = self.model.latent.J, self.model.dtype, Noise(self.model.seed, repeat)
         rows = slice(0, data.n_frames) if rows is None else rows
-        noise = np.empty((rows.stop - rows.start, K, J), dtype)
+        lay = self.model.layout
+        check_memory("particles", (K, lay.D + J + lay.Zp))
+        noise = allocated("the noise of particles", (rows.stop - rows.start, K, J), dtype)
         uniform = np.empty(len(noise))
         begins = set(data.offsets[:-1].tolist())
         hashed = 0
@@ -281,10 +279,6 @@ class LatentDensity(Fitted):
             e, data.offsets, weight, noise=numbers, n_samples=K, sampled=importance, n_threads=n_threads
         )
         value = frames.sum()
-        if importance:
-            copies, offsets = repeated(e, data.offsets, K)
-            log_w = self.model.forward(copies, offsets, numbers, n_threads=n_threads).log_weight
-            value = log_mean(np.add.reduceat(log_w, offsets[:-1]).reshape(K, -1), 0).sum()
         if jacobian is not None:
             value += np.broadcast_to(jacobian, e.shape).sum()
         check_finite("the gradient", gradient, lambda i: "of the parameters")

@@ -13,16 +13,15 @@ import numpy as np
 from . import _core
 from .model import SLICE_BYTES, Network, slices
 from .training import WARM_UPDATES
-
-BLOCK = 1024  # frames whose sequences advance together in `states`
+from .weights import log_mean, relative
 
 
 @dataclass(frozen=True)
 class LatentScores:
     """What one pass with one latent vector a frame gives, in nats, each (M,): log p(x | y, past), the divergence of the
     encoder from the prior, and log p(y) - log q(y); and where they are asked for dims (M, D), the terms of the first,
-    normals (M, 4, J), means and scales of
-    prior and encoder, latent (M, J), context (M, C), parameters (M, D, P) and last (N, Zp)."""
+    normals (M, 4, J), means and scales of prior and encoder, latent (M, J), context (M, C), parameters
+    (M, D, P) and last (N, Zp)."""
 
     reconstruction: np.ndarray
     divergence: np.ndarray
@@ -49,19 +48,6 @@ class WeightedScores(NamedTuple):
     """The share of each frame in the logarithm of the mean weight of its sequence, (M,)."""
 
     frames: np.ndarray
-
-
-def relative(values, axis):
-    """Exponentials of values in proportion to the largest, which is 1 (all 0 where it is 0), and the largest value."""
-    top = values.max(axis=axis, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    return np.exp(values - top), top.squeeze(axis)
-
-
-def log_mean(values, axis):
-    share, top = relative(values, axis)
-    with np.errstate(divide="ignore"):
-        return np.log(share.mean(axis=axis)) + top
 
 
 def frame_shares(log_w, offsets):
@@ -262,8 +248,9 @@ class LatentModel(Network):
         -------
         gradient : ndarray of shape (layout.size,)
         frames : ndarray of shape (M,)
-            Of the bound, with kl_weight 1, of the first draw.
+            Of the bound, with kl_weight 1; of the importance-weighted one, where that or `sampled` is asked for.
         divergence : ndarray of shape (M,)
+            Of the first draw.
         """
         M, N, K = len(x), len(offsets) - 1, n_samples
         gradient = np.empty_like(self.theta) if out is None else out
@@ -274,7 +261,7 @@ class LatentModel(Network):
                 initial = np.tile(initial[0], (K, 1)), np.tile(initial[1], K)
             scores = self.forward(x, offsets, noise, initial=initial, n_threads=n_threads)
             log_w = np.add.reduceat(scores.reconstruction + kl_weight * scores.ratio, offsets[:-1]).reshape(K, N)
-            share = np.exp(log_w - log_w.max(axis=0))
+            share, _ = relative(log_w, 0)
             share = np.repeat((share / share.sum(axis=0)).ravel(), np.diff(offsets))
             weight = (weight * share).astype(self.dtype)
         steps = Steps(offsets)
@@ -284,8 +271,12 @@ class LatentModel(Network):
             self.network, gradient, *terms, self.theta, self._frames(x, steps, noise, initial), steps.taken(weight),
             steps.taken(press), free_nats, sampled or K > 1, n_threads,
         )  # fmt: skip
-        reconstruction, divergence, _ = (steps.back(one)[:M] for one in terms)
-        return gradient, reconstruction - divergence, divergence
+        reconstruction, divergence, ratio = map(steps.back, terms)
+        if sampled or K > 1:
+            frames = frame_shares((reconstruction + ratio).reshape(K, M), offsets[: N + 1])
+        else:
+            frames = reconstruction - divergence
+        return gradient, frames, divergence[:M]
 
     def noise(self, frames, options, generator, update):
         """What a training batch asks of `gradient`: the noise, and how the divergence weighs after `update` updates."""

@@ -38,6 +38,10 @@ def layout_of(estimator, D, latent=None):
     most = float(np.finfo(dtype).max) / 4  # exp(z) comes on top
     if min_scale > most:
         raise estimator._bad_option("min_scale", f"at most {most:.3g} with dtype={dtype.name!r}", min_scale)
+    most = float(np.sqrt(np.finfo(dtype).max)) / 4  # of a latent scale the divergence takes the square
+    if latent is not None and latent.min_scale > most:
+        what = f"at most {most:.3g} with dtype={dtype.name!r}"
+        raise estimator._bad_option("min_latent_scale", what, latent.min_scale)
     n_masks = int(estimator._option("n_masks", 1))
     layout = Layout(
         head=head.name,

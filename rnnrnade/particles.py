@@ -18,6 +18,7 @@ from .checks import OutOfRange, check_finite, check_memory
 from .front import Reader
 from .marginals import FrameMarginal, affine, first_parameters, is_closed
 from .model import Scores
+from .weights import log_mean, systematic
 
 PARTICLES = 1000
 HELD = 1 << 20  # log-densities of dimensions that particles hold at a time
@@ -37,7 +38,7 @@ def marginal_scores(density, data, generator, n_threads=1, n_particles=PARTICLES
         begin, end, exact = gaps.first[s], gaps.end[s], gaps.is_exact(s)
         particles = gaps.filter(s, *((1, 1) if exact else (n_particles, n_repeats)))
         totals = particles.run(begin, end)  # (n_repeats, end - begin, D)
-        total = _log_mean(totals, axis=0)
+        total = log_mean(totals, axis=0)
         if error is not None and not exact:
             ratio = np.exp(totals[:, -1, -1] - total[-1, -1])
             error[s] = ratio.std(ddof=1) / np.sqrt(n_repeats)
@@ -246,14 +247,14 @@ class Filter:
 
     def _totals(self):
         """The logarithm of the mean weight of each group: (groups,)"""
-        return _log_mean(self.log_weight, axis=1)
+        return log_mean(self.log_weight, axis=1)
 
     def _weigh(self, log_p):
         """Multiply the weights by densities log_p (rows, m), one after the other: `_totals` after each, (groups, m)"""
         log_weight = self.log_weight[:, :, None] + np.cumsum(log_p, axis=1).reshape(*self.log_weight.shape, -1)
         if log_p.shape[1]:
             self.log_weight = log_weight[:, :, -1].copy()
-        return _log_mean(log_weight, axis=1)
+        return log_mean(log_weight, axis=1)
 
     def _weights(self):
         top = self.log_weight.max(axis=1, keepdims=True)
@@ -269,13 +270,13 @@ class Filter:
         if not few.size:
             return index.ravel()
         for g in few:
-            index[g] = g * n + _systematic(weight[g], n, self.generator)
+            index[g] = g * n + systematic(weight[g], n, self.generator.random())
             self.log_weight[g] = totals[g]
         return self._take(index.ravel())
 
     def choose(self, n):
         """Go on with n particles, drawn from the first group by their weights."""
-        index = self.generator.permutation(_systematic(self._weights()[0], n, self.generator))
+        index = self.generator.permutation(systematic(self._weights()[0], n, self.generator.random()))
         self.log_weight = np.zeros((1, n))
         self._take(index)
 
@@ -296,16 +297,3 @@ class Filter:
             else:
                 x[:, t, d] = values[index]
         return x
-
-
-def _systematic(weight, n, generator):
-    """n indices, each i in its mean n weight_i times (J. Carpenter, P. Clifford, P. Fearnhead, Improved particle filter
-    for nonlinear problems, 1999)."""
-    positions = (np.arange(n) + generator.random()) / n
-    return np.minimum(np.searchsorted(np.cumsum(weight), positions, side="right"), len(weight) - 1)
-
-
-def _log_mean(values, axis):
-    """log mean exp"""
-    top = values.max(axis=axis, keepdims=True)
-    return np.log(np.exp(values - top).mean(axis=axis)) + top.squeeze(axis)

@@ -795,5 +795,5 @@ class Trainer:
     def score(self):
         """What restarts are compared by: the score of what is kept, or without validation minus the last loss."""
         if np.isnan(self.best.score):
-            return -self.history["loss"][-1]
+            return -self.history["loss"][-1] if self.history["loss"] else -np.inf
         return self.best.score

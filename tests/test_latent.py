@@ -1064,3 +1064,24 @@ def test_tables_keep_their_labels():
     assert model.encode(X[0]).shape == (len(X[0]), 2)
     assert list(model.reconstruct(X[0]).columns) == list("abc")
     assert model.score_frames(X[0]).name == "estimated_log_density"
+
+
+def test_scales_noise_and_numbers_of_particles_that_cannot_be_are_refused():
+    X = walks(12)
+    with pytest.raises(ValueError, match="'min_latent_scale' parameter of VRNN must be at most"):
+        VRNN(**SEQUENTIAL, min_latent_scale=1e300).fit(X)
+    model = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    noise = np.zeros((len(X[0]), 2))
+    noise[3, 1] = np.nan
+    with pytest.raises(ValueError, match="noise must hold finite numbers"):
+        model.lower_bound_and_gradient(X[:1], noise)
+    for call in (
+        model.score_samples,
+        lambda x: model.forecast(x, 1, n_samples=2),
+        lambda x: model.stream().update(x[0][0]),
+    ):
+        model.set_params(n_particles=10**12)
+        with pytest.raises(MemoryError, match="particles"):
+            call(X[:1])
+    with pytest.raises(MemoryError, match="particles"):
+        model.lower_bound(X[:1], n_draws=10**12)

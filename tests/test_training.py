@@ -813,3 +813,9 @@ def test_a_progress_bar_only_where_verbose(verbose, capsys):
 def test_bad_options_of_training(option, value):
     with pytest.raises(ValueError, match=f"'{option}' parameter of RNNRNADE"):
         small_rnnrnade(**{option: value}).fit(walks())
+
+
+def test_a_net_without_a_score_and_without_a_loss_loses_every_race():
+    trainer = object.__new__(training.Trainer)
+    trainer.best, trainer.history = training.Best(score=np.nan), {"loss": []}
+    assert trainer.score == -np.inf
