@@ -162,6 +162,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self
         """
         self._validate_params()
+        if not hasattr(self.model, "_judged"):
+            raise TypeError(
+                "model must be an estimator of this library with exact log-densities, such as RNADE or RNNRNADE. Got a "
+                f"{type(self.model).__name__}."
+            )
         self.model_ = clone(self.model).fit(X, y)
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)

@@ -7,10 +7,11 @@ from scipy.stats import binom, kstest, norm
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
+from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rnnrnade import RNADE, RNNRNADE, Linear, OutlierDetector
+from rnnrnade import RNADE, RNNRNADE, VAE, Linear, OutlierDetector
 from rnnrnade.forecasting import energy_score, quantiles
 from rnnrnade.surprise import alarm_threshold
 
@@ -336,3 +337,10 @@ def test_energy_score_is_unbiased_and_in_one_dimension_the_crps(rounds):
     found = np.array([energy_score(x, truth[:, None]) for x in draws])
     expected = MixtureOfGaussians([1.0], [0.0], [1.0]).crps(truth)
     assert np.all(np.abs(found.mean(0) - expected) < 4 * found.std(0) / np.sqrt(rounds))
+
+
+def test_a_detector_refuses_a_model_without_exact_densities_before_it_fits_it():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    for model in (VAE(max_epochs=1), GaussianMixture()):
+        with pytest.raises(TypeError, match="model must be an estimator of this library with exact log-densities"):
+            OutlierDetector(model).fit(X)
