@@ -53,6 +53,7 @@ include "core/nade.pxi"
 include "core/shared.pxi"
 include "core/made.pxi"
 include "core/conditioners.pxi"
+include "core/given.pxi"
 include "core/draws.pxi"
 include "core/latent.pxi"
 include "core/quantiles.pxi"
@@ -83,7 +84,7 @@ cdef inline int check_threads(int n_threads) except -1:
 cdef inline int check_frames(const Net* net, const real[::1] theta, Frames frames, const Py_ssize_t* x) except -1:
     """Parameters and frames of a network; x: the shape of the frames."""
     check_shape("theta", &theta.shape[0], 1, net.size)
-    check_shape("x", x, 2, frames.packed.M, net.D)
+    check_shape("x", x, 2, frames.packed.M, net.X)
     if net.R and frames.packed.offsets == NULL:
         raise ValueError("offsets must have the shape (N + 1,): the network is recurrent. Got None instead.")
     return 0
@@ -201,8 +202,11 @@ def forward(Network network not None, const real[::1] theta not None, Frames fra
         gates = r if net.G == 1 else <real*>space.take((M + 1) * net.Ap * sizeof(real))
         states_forward(&net, space, r, gates, <real*>NULL if last is None else &last[0, 0], theta_, &x[0, 0],
                        &frames.packed, initial_, n_threads)
+    if net.given:
+        r = context_with_given(&net, space, r, &x[0, 0], M, M)
     frames_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
-                   <real*>NULL if parameters is None else &parameters[0, 0, 0], theta_, &x[0, 0], r, M, n_threads)
+                   <real*>NULL if parameters is None else &parameters[0, 0, 0], theta_,
+                   scored_of(&net, space, &x[0, 0], M), r, M, n_threads)
 
 
 def gradient(Network network not None, real[::1] grad not None, double[::1] log_density not None,
@@ -210,7 +214,7 @@ def gradient(Network network not None, real[::1] grad not None, double[::1] log_
              const real[:, ::1] inputs=None, const real[:, ::1] mask=None):
     """Log-densities of frames (M,), the same bits as `forward`, and in grad the gradient of sum_i weight_i log p_i.
 
-    inputs (M, D): what the recurrence reads in the place of x.  mask (M, Rp): factors of the states where they
+    inputs (M, X): what the recurrence reads in the place of the frames.  mask (M, Rp): factors of the states where they
     condition their frame; the recurrence goes on with the states themselves."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
@@ -225,13 +229,14 @@ def gradient(Network network not None, real[::1] grad not None, double[::1] log_
     cdef real *gates = <real*>NULL
     cdef real *dr = <real*>NULL
     cdef real *context = <real*>NULL
+    cdef real *dcontext
     check_shape("grad", &grad.shape[0], 1, net.size)
     check_shape("log_density", &log_density.shape[0], 1, M)
     check_frames(&net, theta, frames, &x.shape[0])
     check_shape("weight", &weight.shape[0], 1, M)
     check_threads(n_threads)
     if inputs is not None:
-        check_shape("inputs", &inputs.shape[0], 2, M, net.D)
+        check_shape("inputs", &inputs.shape[0], 2, M, net.X)
     if mask is not None:
         check_shape("mask", &mask.shape[0], 2, M, net.Rp)
     if M == 0:
@@ -257,8 +262,15 @@ def gradient(Network network not None, real[::1] grad not None, double[::1] log_
                 masked_states(&net, context, r, mask_, M, n_threads)
         if net.Cs > net.Cp:
             memset(dr, 0, M * net.Sp * sizeof(real))                                  # what no frame reads
-    frames_gradient(&net, space, &grad[0], &log_density[0], dr, theta_, &x[0, 0], context, &weight[0], M, n_threads)
+    dcontext = dr
+    if net.given:
+        context = context_with_given(&net, space, context, &x[0, 0], M, rows)
+        dcontext = <real*>space.take(rows * net.Cs * sizeof(real))
+    frames_gradient(&net, space, &grad[0], &log_density[0], dcontext, theta_, scored_of(&net, space, &x[0, 0], M),
+                    context, &weight[0], M, n_threads)
     if net.R:
+        if net.given:
+            gradient_of_states(&net, dr, dcontext, M)
         states_gradient(&net, space, &grad[0], dr, gates, r, theta_, inputs_, mask_, &frames.packed, n_threads)
 
 
@@ -298,13 +310,13 @@ def states(Network network not None, real[:, ::1] out not None, const int64_t[::
 def sample(Network network not None, real[:, :, ::1] x not None, const real[::1] theta not None,
            const real[:, :, ::1] uniform not None, const real[:, :, ::1] noise not None, real[:, ::1] state=None,
            int n_threads=1):
-    """x (N, T, D) drawn from the model, with one uniform and one standard number of the head for each (of a family with a shape two,
-    noise (N, T, 2 D)).  state (N, Sp)
-    is the recurrent state that conditions the first frame, and becomes the one after the last."""
+    """x drawn from the model, with one uniform and one standard number of the head for each (of a family with a shape
+    two, noise (N, T, 2 D)); what is given stands in front in the rows of x (N, T, X).  state (N, Sp) is the recurrent
+    state that conditions the first frame, and becomes the one after the last."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef Py_ssize_t N = x.shape[0], T = x.shape[1]
-    check_shape("x", &x.shape[0], 3, N, T, net.D)
+    check_shape("x", &x.shape[0], 3, N, T, net.X)
     check_shape("theta", &theta.shape[0], 1, net.size)
     check_shape("uniform", &uniform.shape[0], 3, N, T, net.D)
     check_shape("noise", &noise.shape[0], 3, N, T, net.D * net.noises)
@@ -322,7 +334,8 @@ def sample(Network network not None, real[:, :, ::1] x not None, const real[::1]
 
 def from_normal(Network network not None, double[:, ::1] e not None, const real[::1] theta not None,
                 Frames frames not None, int n_threads=1):
-    """e (M, D): the frames whose normal scores are frames.x (M, D), float64, of a head of Gaussian mixtures."""
+    """e (M, D): the frames whose normal scores are frames.x (M, D), float64, of a head of Gaussian mixtures; behind what
+    is given, (M, X)."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     cdef const double[:, ::1] score = frames.x
@@ -343,13 +356,13 @@ def from_normal(Network network not None, double[:, ::1] e not None, const real[
 
 def score_frame(Network network not None, double[::1] dims not None, const real[::1] theta not None,
                 const real[::1] x not None, real[::1] state not None):
-    """Log-density of one frame x (D,) after a state (Sp,), which becomes the one after it; dims (D,) gets those of the
+    """Log-density of one row x (X,) of frames after a state (Sp,), which becomes the one after it; dims (D,) gets those of the
     dimensions.  The same bits as `forward`."""
     cdef Net net = network.bound()
     cdef Workspace space = workspace()
     check_shape("dims", &dims.shape[0], 1, net.D)
     check_shape("theta", &theta.shape[0], 1, net.size)
-    check_shape("x", &x.shape[0], 1, net.D)
+    check_shape("x", &x.shape[0], 1, net.X)
     check_shape("state", &state.shape[0], 1, net.Sp)
     cdef const real* theta_ = &theta[0]
     cdef real* state_ = &state[0] if net.R else <real*>NULL

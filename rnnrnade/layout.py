@@ -54,7 +54,7 @@ def padded(n):
 
 
 # Choices of a Layout that came after the first files, and what these had in their place.
-LATER = {"L": 1, "conditioner": "nade", "direct": False, "masks": (), "latent": None}
+LATER = {"L": 1, "conditioner": "nade", "direct": False, "masks": (), "latent": None, "given": 0}
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Layout:
         one mask: of a layout with more it is made for each of `each_mask`.
     latent : Latents or None
         The nets around a latent vector, which then give a frame its context.
+    given : int
+        Numbers that are known with each frame and not scored: in a row of frames they stand in front.
     """
 
     head: str
@@ -99,6 +101,7 @@ class Layout:
     direct: bool = False
     masks: tuple = ()
     latent: Latents | None = None
+    given: int = 0
     offsets: dict = field(init=False, repr=False, compare=False)
     shapes: dict = field(init=False, repr=False, compare=False)
     size: int = field(init=False, repr=False, compare=False)
@@ -108,7 +111,7 @@ class Layout:
         if self.C:
             shapes |= {
                 "U": (self.D, self.Q, self.Cp),
-                "W_c": (self.units[0] if self.hidden_context else 0, self.Cp),
+                "W_c": (self.units[0] if self.Cc else 0, self.Ccp),
             }
         if self.latent:
             shapes |= self.latent.shapes(self)
@@ -161,6 +164,8 @@ class Layout:
             or type(choices["direct"]) is not bool
             or not all(type(mask) is int and 0 <= mask < MOST_MASKS for mask in choices["masks"])
             or (choices["masks"] and choices["conditioner"] != "made")
+            or not (type(choices["given"]) is int and choices["given"] >= 0)
+            or (choices["given"] and choices["latent"] is not None)
         ):
             raise ValueError("its network is none that this version has")
         return cls(**choices)
@@ -238,24 +243,46 @@ class Layout:
 
     @property
     def C(self):
-        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r; with a
-        latent vector, the last layer of a net."""
-        return self.latent.E if self.latent else self.R
+        """Numbers of a row of context that a frame reads: of the recurrent state, all of the top layer's r, and what is
+        given; with a latent vector, the last layer of a net."""
+        return self.latent.E if self.latent else self.R + self.given
 
     @property
     def Cs(self):
         """From one row of context to the next inside the core."""
-        return self.latent.n_dense * self.Cp if self.latent else self.Sp
+        if self.latent:
+            return self.latent.n_dense * self.Cp
+        return padded(max(self.Cp, self.c0 + self.Ccp)) if self.given else self.Sp
 
     @property
     def Cp(self):
         return padded(self.C)
 
     @property
+    def c0(self):
+        """Where in a row of context begins what a frame starts with: all of it where `context` says so, and what is
+        given always."""
+        return 0 if self.hidden_context else self.C - (self.given if self.units[0] else 0)
+
+    @property
+    def Cc(self):
+        """Numbers from there to its end."""
+        return self.C - self.c0
+
+    @property
+    def Ccp(self):
+        return padded(self.Cc)
+
+    @property
+    def X(self):
+        """Numbers of a row of frames."""
+        return self.given + self.D
+
+    @property
     def inputs(self):
         """Numbers that the first recurrent layer reads."""
         if not self.latent:
-            return self.D
+            return self.X
         return 2 * self.latent.E if self.latent.reads else self.latent.E
 
     @property
@@ -382,8 +409,8 @@ class Layout:
         if not HEADS[self.head].mixture:  # one output: no axis of components
             found |= {name: found[name][..., 0] for name in ("V", "V_x") if name in found}
             found |= {name: found[name][:, 0] for name in ("b", "W_b") if name in found}
-        if self.hidden_context:
-            found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.C]
+        if self.Cc:
+            found[self.frame.start[1]] = self.block(theta, "W_c")[:, : self.Cc]
         if self.latent:
             found |= self.latent.views(self, lambda name: self.block(theta, name))
         if R:
@@ -432,7 +459,8 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
     values = layout.frame.first_values(layout, normal)
     for name in head.context:
         name_V, _, name_W = head.outputs[name]
-        shape_V, shape_W = ((D, H, K), (D, K, C)) if head.mixture else ((D, H), (D, C))
+        driven = layout.Cc if name in layout.frame.once else C
+        shape_V, shape_W = ((D, H, K), (D, K, driven)) if head.mixture else ((D, H), (D, driven))
         if layout.frame.drives:
             values[name_V] = normal(*shape_V, scale=0.1 * max(H, 1) ** -0.5)
         values[name_W] = normal(*shape_W[name in layout.frame.once :], scale=0.1 * max(C, 1) ** -0.5)
@@ -442,7 +470,7 @@ def initial_parameters(layout, generator, dtype, freedom=np.inf):
         values |= {"b_alpha": np.log(K * weight), "b_mu": mu}
         values["b_sigma"] = np.log(np.maximum(scale - layout.min_scale, 1e-3))
     if C and layout.frame.drives:
-        values["W_c"] = normal(layout.units[0], C, scale=C**-0.5)
+        values["W_c"] = normal(layout.units[0], layout.Cc or C, scale=C**-0.5)
     if layout.latent:
         values |= layout.latent.first_values(layout, normal)
     if R:

@@ -35,7 +35,7 @@ def places(layout):
                 block[...] = block[order]
                 if layer and block.ndim == 2:
                     block[:, : len(ascending[layer - 1])] = block[:, ascending[layer - 1]]
-        if layout.hidden_context:
+        if layout.Cc:
             block = layout.block(index, "W_c")
             block[...] = block[ascending[0]]
         block = layout.block(index, "V")

@@ -35,7 +35,7 @@ MIXTURES = tuple(name for name, head in reference.HEADS.items() if head.mixture)
 # ---- cases -------------------------------------------------------------------------------------------------
 
 
-CHOICES = ("head", "activation", "cell", "min_scale", "conditioner")  # of a case, for the functions of the reference
+CHOICES = ("head", "activation", "cell", "min_scale", "conditioner", "given")  # of a case, for the functions of the reference
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,15 @@ class Case:
     L: int = 1  # recurrent layers
     conditioner: str = "nade"
     direct: bool = False
+    given: int = 0  # numbers known with each frame: its first columns
 
     def __post_init__(self):
         if self.context is None:
-            object.__setattr__(self, "context", DEFAULT_CONTEXT[self.head] if self.R else ())
+            context = DEFAULT_CONTEXT[self.head] if self.R else ()
+            if self.given and not self.R:  # all that it may drive
+                context = [name for name in CONTEXTS[self.head] if self.conditioner != "shared" or name != "hidden"]
+                context = tuple(name for name in context if self.H or name != "hidden")
+            object.__setattr__(self, "context", context)
 
     @property
     def mixture(self):
@@ -75,6 +80,7 @@ class Case:
         parts += [f"min{self.min_scale:g}"] if self.min_scale else []
         parts += [self.conditioner] if self.conditioner != "nade" else []
         parts += ["direct"] if self.direct else []
+        parts += [f"given{self.given}"] if self.given else []
         return "-".join(parts)
 
     @property
@@ -94,6 +100,8 @@ class Case:
             options["cell"] = self.cell
         if self.mixture:
             options |= {"conditional": self.head, "min_scale": self.min_scale}
+        if self.given:
+            options["columns"] = dict.fromkeys(range(self.given), "given")
         return options
 
     @property
@@ -119,8 +127,13 @@ class Case:
             dtype=dtype,
             conditioner=self.conditioner,
             direct=self.direct,
+            n_given=self.given,
         )
-        return parameters, random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
+        sequences = random_sequences(generator, self.lengths, self.D, head=self.head, dtype=dtype)
+        if self.given:
+            given = random_sequences(generator, self.lengths, self.given, dtype=dtype)
+            sequences = [np.concatenate(pair, axis=1) for pair in zip(given, sequences, strict=True)]
+        return parameters, sequences
 
     def model(self, dtype=FLOAT64, **options):
         """The package's estimator of this case, and its X."""
@@ -139,7 +152,7 @@ class Case:
         K = self.K if self.mixture else 1
         sizes = self.D, self.H, K, self.R
         choices = self.activation, self.cell, self.context, self.min_scale, self.L, self.conditioner, self.direct
-        layout = Layout(self.head, *sizes, *choices)
+        layout = Layout(self.head, *sizes, *choices, given=self.given)
         model = Model(layout, layout.flat(parameters, np.dtype(dtype)))
         return model, np.concatenate(sequences), np.cumsum([0, *self.lengths])
 
@@ -162,10 +175,12 @@ def random_parameters(
     dtype=FLOAT64,
     conditioner="nade",
     direct=False,
+    n_given=0,
 ):
     """Parameters whose raw outputs are of order one: nothing saturates, nothing is negligible.  A MADE has numbers
     where its masks read none, too."""
     D, K, R = n_features, n_components, n_recurrent
+    C = R + n_given
     layers = n_hidden if conditioner == "made" else (n_hidden,)
     H = layers[-1]
 
@@ -186,21 +201,25 @@ def random_parameters(
             p[f"V_{q}"] = normal(D, H, K, scale=scale * max(H, 1) ** -0.5)
             p[f"b_{q}"] = normal(D, K, scale=scale)
             if q in context:
-                p[f"W_{q}"] = normal(D, K, R, scale=scale * max(R, 1) ** -0.5)
+                p[f"W_{q}"] = normal(D, K, C, scale=scale * max(C, 1) ** -0.5)
         if head == "student":
             p["b_nu"] = normal(D, K, scale=1.5, shift=1.0)  # nu from near 1 to a hundred
     else:
         p["V"] = normal(D, H, scale=max(H, 1) ** -0.5)
         p["b"] = normal(D)
         if "bias" in context:
-            p["W_b"] = normal(D, R, scale=max(R, 1) ** -0.5)
+            p["W_b"] = normal(D, C, scale=max(C, 1) ** -0.5)
     if conditioner == "shared":  # a component is of the whole frame
         p = {name: value for name, value in p.items() if name[:2] not in ("W", "c", "rh", "V_")}
         p |= {name: p[name][0] for name in ("b_alpha", "W_alpha") if name in p}
-    if "hidden" in context:
-        p["W_c"] = normal(layers[0], R, scale=max(R, 1) ** -0.5)
+        if n_given and "W_alpha" not in p:
+            p["W_alpha"] = normal(K, n_given, scale=n_given**-0.5)
+    elif "hidden" in context:
+        p["W_c"] = normal(layers[0], C, scale=max(C, 1) ** -0.5)
+    elif n_given and layers[0]:
+        p["W_c"] = normal(layers[0], n_given, scale=n_given**-0.5)
     if R:
-        p |= random_recurrence(generator, D, R, cell, n_layers)
+        p |= random_recurrence(generator, n_given + D, R, cell, n_layers)
     return {name: np.ascontiguousarray(value, dtype) for name, value in p.items()}
 
 

@@ -28,6 +28,10 @@ dimensions are counted from 0:
     (3') h^1 = s(c + W x (+ W_c r^{t-1})),   h^l = s(c_l + W_l h^{l-1})     W: input j < degree; W_l: degrees <= own
     (5') z^q_d = V^q_d' h^L + b^q_d + W^q_d r^{t-1} (+ V_x^q_d' x)          V_d: degrees <= d; V_x: inputs j < d
 
+Where `given` = U numbers are known with each frame, x (T, U + D) has them in front: u^t. They are not scored. What stands
+for r^{t-1} above is then (r^{t-1}, u^t), of which W_c (or the W_alpha of shared components) may read u^t alone, and the
+recurrence reads (u^t, x^t).
+
 Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
 a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:
 the derivative of a real function f is Im f(p + i h e) / h, exact for tiny h, and checks `gradient`.
@@ -433,14 +437,21 @@ def _states(p, x, cell):
     return states
 
 
-def _conditions(p, states, mask):
-    """r of the top layer in each state, times the factors that a mask (T, R) gives it where it conditions its frame."""
+def _conditions(p, states, mask, given=()):
+    """r of the top layer in each state, times the factors that a mask (T, R) gives it where it conditions its frame,
+    and behind it what is given with that."""
     r = [_r(p, of_layers[-1]) for of_layers in states]
-    return r if mask is None else [mask_t * r_t for mask_t, r_t in zip(mask, r, strict=False)]
+    r = r if mask is None else [mask_t * r_t for mask_t, r_t in zip(mask, r, strict=False)]
+    return [np.concatenate([r_t, u_t]) for r_t, u_t in zip(r, given, strict=False)] if len(given) else r
+
+
+def _end(W, r):
+    """What W reads of a row of context: its end."""
+    return r[len(r) - W.shape[-1] :]
 
 
 def _first(p, r):
-    return p["c"] + p["W_c"] @ r if "W_c" in p else p["c"]  # (3), d = 1
+    return p["c"] + p["W_c"] @ _end(p["W_c"], r) if "W_c" in p else p["c"]  # (3), d = 1
 
 
 def _raw_outputs(p, d, h, r, head):
@@ -453,7 +464,7 @@ def _raw_outputs(p, d, h, r, head):
 
 def _shared_outputs(p, r, head):
     """l_1 (K,), z^mu, z^sigma and those of shapes, each (D, K)."""
-    return [p[b] + (np.dot(p[W], r) if W in p else 0.0) for _, b, W in HEADS[head].outputs]
+    return [p[b] + (np.dot(p[W], _end(p[W], r)) if W in p else 0.0) for _, b, W in HEADS[head].outputs]
 
 
 def _shared_frame(p, r, value, head, min_scale):
@@ -498,7 +509,7 @@ def _made_hidden(p, r, x, activation):
     for W, c, mask in _masked_layers(p)[0]:
         a = p[c] + (p[W] * mask) @ below
         if W == "W" and "W_c" in p:
-            a = a + p["W_c"] @ r
+            a = a + p["W_c"] @ _end(p["W_c"], r)
         below = s(a)
         h.append(below)
     return h
@@ -548,8 +559,8 @@ def _made_backward(p, g, x, r, head, activation, min_scale):
         g[c] += da
         dh = (p[W] * mask).T @ da
     if "W_c" in p:
-        g["W_c"] += np.outer(da, r)
-        dr = dr + p["W_c"].T @ da
+        g["W_c"] += np.outer(da, _end(p["W_c"], r))
+        _end(p["W_c"], dr)[...] += p["W_c"].T @ da
     return log_p, dr
 
 
@@ -562,10 +573,13 @@ def log_density_dims(
     cell="sigmoid",
     min_scale=0.0,
     conditioner="nade",
+    given=0,
     inputs=None,
     mask=None,
 ):
     """log p(x_d^t | x_<d^t, x^<t) for x (T, D): (T, D)                                                 (7)
+
+    0 for what is given.
 
     With `inputs` (T, D) the recurrence reads these instead of x; `mask` (T, R) multiplies r where it conditions a
     frame, not where it goes on to the next step.
@@ -573,12 +587,12 @@ def log_density_dims(
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
     log_p = np.zeros(x.shape, np.result_type(*p.values()))
-    r = _conditions(p, _states(p, x if inputs is None else inputs, cell), mask)
+    r = _conditions(p, _states(p, x if inputs is None else inputs, cell), mask, x[:, :given])
     for t in range(x.shape[0]):
 
         def value(d, z, t=t):
-            log_p[t, d] = HEADS[head].log_density(x[t, d], z, min_scale)
-            return x[t, d]
+            log_p[t, given + d] = HEADS[head].log_density(x[t, given + d], z, min_scale)
+            return x[t, given + d]
 
         CONDITIONERS[conditioner][0](p, r[t], value, head, activation, min_scale)
     return log_p
@@ -605,21 +619,32 @@ def log_density(parameters, sequences, **choices):
 
 
 def conditionals(
-    parameters, x, *, head="gaussian", activation="sigmoid", cell="sigmoid", min_scale=0.0, conditioner="nade"
+    parameters,
+    x,
+    *,
+    head="gaussian",
+    activation="sigmoid",
+    cell="sigmoid",
+    min_scale=0.0,
+    conditioner="nade",
+    given=0,
 ):
-    """alpha, mu, sigma and the shapes, each (T, D, K); Bernoulli: p, (T, D)                            (6)"""
+    """alpha, mu, sigma and the shapes, each (T, D, K); Bernoulli: p, (T, D)                            (6)
+
+    NaN for what is given."""
     p = _prepared(parameters, head)
     x = np.asarray(x, np.float64)
-    r = _conditions(p, _states(p, x, cell), None)
+    r = _conditions(p, _states(p, x, cell), None, x[:, :given])
     found = []
     for t in range(x.shape[0]):
 
         def value(d, z, t=t):
             found.append(HEADS[head].link(z, min_scale))
-            return x[t, d]
+            return x[t, given + d]
 
         CONDITIONERS[conditioner][0](p, r[t], value, head, activation, min_scale)
-    arrays = [np.stack(values).reshape(*x.shape, *values[0].shape) for values in zip(*found, strict=True)]
+    arrays = [np.stack(values).reshape(len(x), -1, *values[0].shape) for values in zip(*found, strict=True)]
+    arrays = [np.pad(a, [(0, 0), (given, 0), *[(0, 0)] * (a.ndim - 2)], constant_values=np.nan) for a in arrays]
     return tuple(arrays) if len(arrays) > 1 else arrays[0]
 
 
@@ -629,31 +654,36 @@ def draw(
     uniforms,
     noise,
     *,
-    given=None,
+    after=None,
     follow=None,
     head="gaussian",
     activation="sigmoid",
     cell="sigmoid",
     min_scale=0.0,
     conditioner="nade",
+    given=0,
+    u=None,
 ):
-    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `given` (T, D).
+    """One sequence (n_frames, D) from uniforms and noise, each (n_frames, D), continuing `after` (T, D); u
+    (n_frames, given): what is given with its frames.
 
     Noise has an axis more where a draw takes more than one number.
 
     With `follow` (n_frames, D), each number is what would be drawn if those before it were as in `follow`.
     """
     p = _prepared(parameters, head)
-    x = np.zeros((n_frames, p["rho"].size))
+    x = np.zeros((n_frames, given + p["rho"].size))
+    x[:, :given] = u if given else 0.0
     past = x if follow is None else np.asarray(follow, np.float64)
-    state = _states(p, np.zeros((0, 0)) if given is None else np.asarray(given, np.float64), cell)[-1]
+    state = _states(p, np.zeros((0, 0)) if after is None else np.asarray(after, np.float64), cell)[-1]
     for t in range(n_frames):
 
         def value(d, z, t=t):
-            x[t, d] = HEADS[head].draw(z, min_scale, uniforms[t, d], noise[t, d])
-            return past[t, d]
+            x[t, given + d] = HEADS[head].draw(z, min_scale, uniforms[t, d], noise[t, d])
+            return past[t, given + d]
 
-        CONDITIONERS[conditioner][0](p, *_conditions(p, [state], None), value, head, activation, min_scale)
+        r = _conditions(p, [state], None, x[t : t + 1, :given] if given else ())
+        CONDITIONERS[conditioner][0](p, *r, value, head, activation, min_scale)
         state = _step(p, past[t], state, cell)
     return x
 
@@ -675,8 +705,9 @@ def _shared_frame_backward(p, g, x, r, head, min_scale):
     for q, dz_q in dz.items():
         g[f"b_{q}"] += dz_q
         if f"W_{q}" in p:
-            g[f"W_{q}"] += np.multiply.outer(dz_q, r)
-            dr = dr + np.tensordot(dz_q, p[f"W_{q}"], dz_q.ndim)
+            W = p[f"W_{q}"]
+            g[f"W_{q}"] += np.multiply.outer(dz_q, _end(W, r))
+            _end(W, dr)[...] += np.tensordot(dz_q, W, dz_q.ndim)
     return logsumexp(terms), dr
 
 
@@ -710,8 +741,8 @@ def _nade_backward(p, g, x, r, head, activation, min_scale):
         da = da + p["rho"][d] * dpsi
     g["c"] += da
     if "W_c" in p:
-        g["W_c"] += np.outer(da, r)
-        dr = dr + p["W_c"].T @ da
+        g["W_c"] += np.outer(da, _end(p["W_c"], r))
+        _end(p["W_c"], dr)[...] += p["W_c"].T @ da
     return log_p, dr
 
 
@@ -732,6 +763,7 @@ def gradient(
     cell="sigmoid",
     min_scale=0.0,
     conditioner="nade",
+    given=0,
     inputs=None,
     masks=None,
 ):
@@ -748,11 +780,11 @@ def gradient(
         read = x if inputs is None else inputs[i]
         states = _states(p, read, cell)
         R = p["r0"].size
-        r = _conditions(p, states, None if masks is None else masks[i])
+        r = _conditions(p, states, None if masks is None else masks[i], x[:, :given])
         ds = [[np.zeros_like(state) for state in states[0]] for _ in range(T + 1)]  # 0 at T: r^T predicts nothing
         for t in reversed(range(T)):  # the frame x[t] is predicted from r[t]
-            log_p, dr = CONDITIONERS[conditioner][1](p, g, x[t], r[t], head, activation, min_scale)
-            ds[t][-1][:R] = dr if masks is None else masks[i][t] * dr
+            log_p, dr = CONDITIONERS[conditioner][1](p, g, x[t, given:], r[t], head, activation, min_scale)
+            ds[t][-1][:R] = dr[:R] if masks is None else masks[i][t] * dr[:R]
             total += log_p
         layers, of_layers = _layers(p), _layers(g)
         if "W_in" in p:

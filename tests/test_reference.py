@@ -165,7 +165,7 @@ def test_a_draw_continues_what_is_given(head, cell, L):
     generator = np.random.default_rng(0)
     uniforms, noise = generator.random((9, 2)), reference.HEADS[head].noise(generator, (9, 2))
     whole = reference.draw(parameters, 9, uniforms, noise, **case.choices)
-    rest = reference.draw(parameters, 5, uniforms[4:], noise[4:], given=whole[:4], **case.choices)
+    rest = reference.draw(parameters, 5, uniforms[4:], noise[4:], after=whole[:4], **case.choices)
     assert_near(rest, whole[4:], 0)
     followed = reference.draw(parameters, 9, uniforms, noise, follow=whole, **case.choices)
     assert_near(followed, whole, 0)

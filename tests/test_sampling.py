@@ -60,7 +60,7 @@ def test_continuations_start_in_the_state_after_the_given_frames(cell, L):
     given = walks(1)[0]
     nothing = np.zeros((6, 3))
     for past in (given, given[:1], None):
-        expected = reference.draw(p, 6, nothing, nothing, given=past, cell=cell)
+        expected = reference.draw(p, 6, nothing, nothing, after=past, cell=cell)
         found = model.sample(4, 6, random_state=0, given=past)
         assert_near(found, np.tile(expected, (4, 1, 1)), 1e-10)
     two = model.sample(1, 2, random_state=0, given=given)[0]

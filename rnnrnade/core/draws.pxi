@@ -52,15 +52,24 @@ cdef inline Py_ssize_t panels_of(Py_ssize_t N, Py_ssize_t W, Py_ssize_t B, int n
     return N if B == 1 else max(pieces(N, W), min(<Py_ssize_t>n_threads, pieces(2 * N, W)))
 
 
-cdef void frame_past(const Net* net, const Draw* at, real* panel, const real* state, Py_ssize_t valid) noexcept nogil:
-    """The context of a frame, as a panel, from the states (valid, Sp) before it.  That of one sequence is read where it
-    lies."""
-    if net.C and at.B > 1:
-        pack(net.row, panel + at.context, state, net.Sp, valid, net.C)
+cdef void frame_past(const Net* net, const Draw* at, real* panel, const real* state, const real* u, Py_ssize_t stride,
+                     Py_ssize_t valid) noexcept nogil:
+    """The context of a frame, as a panel, from the states (valid, Sp) before it and what is given with it, u, `stride`
+    numbers apart.  The state of one sequence is read where it lies if nothing is given."""
+    cdef Py_ssize_t R = net.C - net.given
+    if at.B > 1:
+        if R:
+            pack(net.row, panel + at.context, state, net.Sp, valid, R)
+        if net.given:
+            pack(net.row, panel + at.context + R * at.B, u, stride, valid, net.given)
+    elif net.given:
+        if R:
+            memcpy(panel + at.context, state, R * sizeof(real))
+        memcpy(panel + at.context + R, u, net.given * sizeof(real))
 
 
-cdef inline const real* context_of(const Draw* at, const real* panel, const real* state) noexcept nogil:
-    return state if at.B == 1 else panel + at.context
+cdef inline const real* context_of(const Net* net, const Draw* at, const real* panel, const real* state) noexcept nogil:
+    return state if at.B == 1 and not net.given else panel + at.context
 
 
 cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real* uniform, const real* noise,
@@ -79,13 +88,13 @@ cdef void frame_numbers(const Net* net, const Draw* at, real* panel, const real*
 
 cdef void frame_begin(const Net* net, const Draw* at, real* panel, const real* state, const real* theta) noexcept nogil:
     """What the frame starts with."""
-    draw_begin(net, panel + at.own, context_of(at, panel, state), theta, at.B)
+    draw_begin(net, panel + at.own, context_of(net, at, panel, state), theta, at.B)
 
 
 cdef void frame_context(const Net* net, const Draw* at, real* panel, const real* state, const real* theta,
                         Py_ssize_t block, Py_ssize_t valid) noexcept nogil:
     """What the past gives to the raw outputs of a block of dimensions."""
-    outputs_of_drawn_context(net, panel + at.z, context_of(at, panel, state), theta, block, at.B, valid)
+    outputs_of_drawn_context(net, panel + at.z, context_of(net, at, panel, state), theta, block, at.B, valid)
 
 
 cdef void frame_outputs(const Net* net, const Draw* at, real* panel, const real* theta, Py_ssize_t d,
@@ -110,16 +119,16 @@ cdef real* outputs_in_lanes(const Net* net, const Draw* at, real* panel, const r
 
 cdef void frame_rows(const Net* net, const Draw* at, real* out, const real* panel, Py_ssize_t T,
                      Py_ssize_t valid) noexcept nogil:
-    """x of a panel as rows T * D apart."""
+    """x of a panel into rows T * X apart, behind what is given."""
     if at.B == 1:
-        memcpy(out, panel + at.x, net.D * sizeof(real))
+        memcpy(out + net.given, panel + at.x, net.D * sizeof(real))
     else:
-        unpack(net.row, out, T * net.D, valid, panel + at.x, net.D)
+        unpack(net.row, out + net.given, T * net.X, valid, panel + at.x, net.D)
 
 
 cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, const real* theta, Py_ssize_t begin,
                      Py_ssize_t end, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """x_d of some blocks of dimensions, each given those before it; after the last the frame goes to out, rows T * D
+    """x_d of some blocks of dimensions, each given those before it; after the last the frame goes to out, rows T * X
     apart."""
     cdef Py_ssize_t d, i, P = net.P, B = at.B, n = net.noises, W = width_of(net.row, theta)
     cdef outputs of_d
@@ -145,19 +154,20 @@ cdef void frame_draw(const Net* net, const Draw* at, real* out, real* panel, con
         frame_rows(net, at, out, panel, T, valid)
 
 
-cdef void frame_end(const Net* net, const Draw* at, const real* out, real* panel, real* state, const real* theta,
-                    Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
-    """The state after the frame, and the context of the next.  out: the frame, rows T * D apart."""
-    advance(net, state, panel + at.step, theta, out, T * net.D, valid)
-    frame_past(net, at, panel, state, valid)
+cdef void frame_end(const Net* net, const Draw* at, const real* out, const real* following, real* panel, real* state,
+                    const real* theta, Py_ssize_t T, Py_ssize_t valid) noexcept nogil:
+    """The state after the frame, and the context of the next.  out: the frame, following: what is given with the next,
+    in rows T * X apart."""
+    advance(net, state, panel + at.step, theta, out, T * net.X, valid)
+    frame_past(net, at, panel, state, following, T * net.X, valid)
 
 
 cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, real* state, const real* theta,
                        const real* uniform, const real* noise, Py_ssize_t T, Py_ssize_t valid,
                        Watch* watch) noexcept nogil:
-    """All frames of one panel.  x, uniform: (valid, T, D); noise: (valid, T, D noises)."""
+    """All frames of one panel.  x: (valid, T, X); uniform: (valid, T, D); noise: (valid, T, D noises)."""
     cdef Py_ssize_t t, block
-    frame_past(net, at, panel, state, valid)
+    frame_past(net, at, panel, state, x, T * net.X, valid)
     for t in range(T):
         if interrupted(watch):
             return
@@ -165,14 +175,14 @@ cdef void panel_sample(const Net* net, const Draw* at, real* x, real* panel, rea
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
-            frame_draw(net, at, x + t * net.D, panel, theta, block, block + 1, T, valid)
-        frame_end(net, at, x + t * net.D, panel, state, theta, T, valid)
+            frame_draw(net, at, x + t * net.X, panel, theta, block, block + 1, T, valid)
+        frame_end(net, at, x + t * net.X, x + min(t + 1, T - 1) * net.X, panel, state, theta, T, valid)
 
 
 cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* theta, const real* uniform,
                      const real* noise, real* state, Py_ssize_t N, Py_ssize_t T, int n_threads) except -1:
-    """x (N, T, D).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
-    cdef Py_ssize_t D = net.D, Sp = net.Sp, W = width_of(net.row, theta)
+    """x (N, T, X).  state (N, Sp) conditions the first frames, and becomes the one after the last."""
+    cdef Py_ssize_t D = net.D, X = net.X, Sp = net.Sp, W = width_of(net.row, theta)
     cdef Py_ssize_t n_blocks = pieces(D, net.in_block), of_stage = pieces(n_blocks, STAGES)
     cdef Py_ssize_t p, i, k, first, n, block
     cdef Py_ssize_t t = 0, stage = 0, l = 0                         # each thread starts with a copy
@@ -195,7 +205,8 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
         if shared:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
-                frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+                frame_past(net, &at, panels + p * at.size, state + first * Sp, x + first * T * X, T * X,
+                           N * (p + 1) // n_panels - first)
             for t in range(T):
                 if watch.stop:                                          # as the last loop left it, so for all threads
                     break
@@ -204,16 +215,17 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                         p = i % n_panels
                         first = N * p // n_panels
                         n = N * (p + 1) // n_panels - first
-                        k = (first * T + t) * D
+                        k = first * T + t
                         block = (stage + 1) * of_stage + i // n_panels - 1
                         if i >= n_panels:
                             if block < n_blocks:
                                 frame_context(net, &at, panels + p * at.size, state + first * Sp, theta, block, n)
                         elif stage < 0:
-                            frame_numbers(net, &at, panels + p * at.size, uniform + k, noise + k * net.noises, T, n)
+                            frame_numbers(net, &at, panels + p * at.size, uniform + k * D, noise + k * D * net.noises, T,
+                                          n)
                             frame_begin(net, &at, panels + p * at.size, state + first * Sp, theta)
                         else:
-                            frame_draw(net, &at, x + k, panels + p * at.size, theta, stage * of_stage,
+                            frame_draw(net, &at, x + k * X, panels + p * at.size, theta, stage * of_stage,
                                        min((stage + 1) * of_stage, n_blocks), T, n)
                 for l in range(net.L):                                  # frame_end, its gates shared
                     for i in prange(n_panels * pieces(net.Gp, GATES), schedule="static"):
@@ -221,7 +233,7 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                         first = N * p // n_panels
                         k = i // n_panels * GATES
                         advance_gates(net, &net.layers[l], state + first * Sp, panels + p * at.size + at.step, theta,
-                                      x + (first * T + t) * D, T * D, N * (p + 1) // n_panels - first, k,
+                                      x + (first * T + t) * X, T * X, N * (p + 1) // n_panels - first, k,
                                       min(k + GATES, net.Gp))
                     for p in prange(n_panels, schedule="static"):
                         first = N * p // n_panels
@@ -230,12 +242,13 @@ cdef int draw_frames(const Net* net, Workspace memory, real* x, const real* thet
                 for p in prange(n_panels, schedule="static"):
                     first = N * p // n_panels
                     interrupted(watch)
-                    frame_past(net, &at, panels + p * at.size, state + first * Sp, N * (p + 1) // n_panels - first)
+                    frame_past(net, &at, panels + p * at.size, state + first * Sp,
+                               x + (first * T + min(t + 1, T - 1)) * X, T * X, N * (p + 1) // n_panels - first)
         else:
             for p in prange(n_panels, schedule="static"):
                 first = N * p // n_panels
                 n = N * (p + 1) // n_panels - first
-                panel_sample(net, &at, x + first * T * D, panels + threadid() * at.size, state + first * Sp, theta,
+                panel_sample(net, &at, x + first * T * X, panels + threadid() * at.size, state + first * Sp, theta,
                              uniform + first * T * D, noise + first * T * D * net.noises, T, n, watch)
         set_float_mode(mode)
     return memory.leave()

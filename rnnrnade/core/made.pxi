@@ -63,8 +63,8 @@ cdef void units_forward(const Net* net, real* h, const real* theta, const real* 
     """(3') of n units of a layer from unit i on.  h: (n, W).  read: the layer below, or x."""
     cdef Py_ssize_t W = width_of(net.row, theta)
     cdef const Dense* at = &net.dense[layer]
-    product(net.row, h, W, theta + net.W_c + (i * net.Cp if net.hidden_context else 0), 0, net.Cp, 1, context_p, 0, W,
-            theta + at.c + i, n, L, 1, net.C if net.hidden_context and layer == 0 else 0)
+    product(net.row, h, W, theta + net.W_c + (i * net.Ccp if layer == 0 else 0), 0, net.Ccp, 1, context_p + net.c0 * W, 0,
+            W, theta + at.c + i, n, L, 1, net.Cc if layer == 0 else 0)
     read_fronts(net, h, theta + at.W + i * at.width, at.width, at.reads + i, read, n, 1, L)
     hidden_forward(net.row, h, h, h, <const real*>NULL, theta, 1, net.activation, n, L)
 
@@ -294,9 +294,9 @@ cdef void made_panel_end(const Net* net, const MadePanel* at, double* frames, re
     """dr += W_c' da^1, as rows, and the log-density of each frame; -inf for one that the type does not hold."""
     cdef Py_ssize_t l, block, W = width_of(net.row, theta)
     cdef const double* sums = <const double*>(panel + at.sums)
-    if net.hidden_context:
-        product(net.row, panel + at.dcontext, W, theta + net.W_c, 0, 1, net.Cp, panel + at.da, 0, W, <const real*>NULL,
-                net.C, W, 1, net.H)
+    if net.Cc:
+        product(net.row, panel + at.dcontext + net.c0 * W, W, theta + net.W_c, 0, 1, net.Ccp, panel + at.da, 0, W,
+                <const real*>NULL, net.Cc, W, 1, net.H)
     if net.C:
         unpack(net.row, dcontext + first * net.Cs, net.Cs, valid, panel + at.dcontext, net.Cp)
     for l in range(valid):
@@ -467,12 +467,12 @@ cdef void made_draw_begin(const Net* net, real* own, const real* context, const 
                           Py_ssize_t B) noexcept nogil:
     """a^1 = c (+ W_c r)."""
     if B > 1:
-        product(net.row, own, B, theta + net.W_c, 0, net.Cp, 1, context, 0, B, theta + net.c, net.H, B, 1,
-                net.C if net.hidden_context else 0)
+        product(net.row, own, B, theta + net.W_c, 0, net.Ccp, 1, context + net.c0 * B, 0, B, theta + net.c, net.H, B, 1,
+                net.Cc)
         return
     memset(own, 0, made_draw_size(net, 1) * sizeof(real))
     memcpy(own, theta + net.c, net.H * sizeof(real))
-    product_one(net.row, own, theta + net.W_c, net.Cp, context, net.H, net.C if net.hidden_context else 0)
+    product_one(net.row, own, theta + net.W_c, net.Ccp, context + net.c0, net.H, net.Cc)
 
 
 cdef void made_draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,

@@ -11,8 +11,8 @@ cdef Py_ssize_t SPAN = 4 * 1024 * 1024      # bytes of dz and h that a group kee
 
 cdef void hidden_start(const Net* net, real* a, const real* theta, const real* context_p, Py_ssize_t L) noexcept nogil:
     """a_1 = c (+ W_c r) of a panel of L lanes."""
-    product(net.row, a, L, theta + net.W_c, 0, net.Cp, 1, context_p, 0, L, theta + net.c, net.H, L, 1,
-            net.C if net.hidden_context else 0)
+    product(net.row, a, L, theta + net.W_c, 0, net.Ccp, 1, context_p + net.c0 * L, 0, L, theta + net.c, net.H, L, 1,
+            net.Cc)
 
 
 cdef void load_frames(const Net* net, real* x_p, real* context_p, real* a, const real* theta, const real* x,
@@ -216,9 +216,9 @@ cdef void panel_end(const Net* net, const Panel* at, double* frames, real* dcont
     """After the first dimension: dr^{t-1} += W_c' da, as rows, and the log-density of each frame; -inf for one that the
     type does not hold, and whose gradient it does not hold either."""
     cdef Py_ssize_t l, block, W = width_of(net.row, theta)
-    if net.hidden_context:
-        product(net.row, panel + at.dcontext, W, theta + net.W_c, 0, 1, net.Cp, panel + at.da, 0, W, <const real*>NULL,
-                net.C, W, 1, net.H)
+    if net.Cc:
+        product(net.row, panel + at.dcontext + net.c0 * W, W, theta + net.W_c, 0, 1, net.Ccp, panel + at.da, 0, W,
+                <const real*>NULL, net.Cc, W, 1, net.H)
     if net.C:
         unpack(net.row, dcontext + first * net.Cs, net.Cs, valid, panel + at.dcontext, net.Cp)
     for l in range(valid):
@@ -333,8 +333,8 @@ cdef int nade_gradient(const Net* net, Workspace memory, real* grad, double* fra
     if at.strips * W < net.Hp:                                # narrow panels leave padding that no product reaches
         memset(grad + net.V, 0, D * net.J * net.Hp * sizeof(real))
     memset(grad + net.b, 0, padded(D * P) * sizeof(real))
-    if net.hidden_context:
-        memset(grad + net.W_c, 0, H * net.Cp * sizeof(real))
+    if net.Cc:
+        memset(grad + net.W_c, 0, H * net.Ccp * sizeof(real))
     for first in range(0, n_panels, most):
         memory.leave()
         with nogil:
@@ -363,7 +363,7 @@ cdef void nade_draw_begin(const Net* net, real* own, const real* context, const 
         return
     memset(own, 0, net.Hp * sizeof(real))
     memcpy(own, theta + net.c, net.H * sizeof(real))
-    product_one(net.row, own, theta + net.W_c, net.Cp, context, net.H, net.C if net.hidden_context else 0)
+    product_one(net.row, own, theta + net.W_c, net.Ccp, context + net.c0, net.H, net.Cc)
 
 
 cdef void nade_draw_outputs(const Net* net, real* z, real* own, const real* x, const real* theta, Py_ssize_t d,

@@ -59,7 +59,9 @@ cdef struct Latents:
 
 cdef struct Net:
     Py_ssize_t D, H, P, F, J, Q, Hp   # of a frame; F of the P raw outputs have a bias for each dimension
+    Py_ssize_t given, X           # numbers of a frame that are given, and of its row: those, and the D behind them
     Py_ssize_t C, Cp, Cs          # a row of context: numbers that a frame reads, padded, and from one row to the next
+    Py_ssize_t c0, Cc, Ccp        # the end of it that W_c reads: where it begins, its numbers, and those padded
     Py_ssize_t in_block           # dimensions of a block
     Py_ssize_t R, Rp, G, Gp
     Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
@@ -69,7 +71,6 @@ cdef struct Net:
     int head, activation, cell, conditioner
     int noises                    # standard numbers that a draw takes
     bint separate_recurrent       # the cell takes W_rec r^{t-1} separately from b_r + W_in x^t
-    bint hidden_context
     const Dense* dense            # (n_dense)             MADE
     const int64_t* counts         # 0 ... D - 1           MADE
     Py_ssize_t n_dense, Dp, A     # Dp, A: of what x gives to the raw outputs past the units, where `direct`
@@ -94,9 +95,11 @@ cdef class Network:
         net = &self.net
         net.D, net.H, net.P, net.F, net.J, net.Q, net.Hp = (
             layout.D, layout.units[0], layout.P, layout.F, layout.J, layout.Q, layout.Hp)
+        net.given, net.X = layout.given, layout.X
         net.C, net.Cp, net.Cs = layout.C, layout.Cp, layout.Cs
+        net.c0, net.Cc, net.Ccp = layout.c0, layout.Cc, layout.Ccp
         if (net.D < 1 or net.P < 1 or not 0 <= net.Q <= net.F <= net.P or not 0 <= net.J <= net.F
-                or min(net.H, net.C, layout.R) < 0):
+                or min(net.H, net.C, layout.R, net.given) < 0):
             raise ValueError(f"layout must have dimensions and outputs, and no negative sizes. Got {layout}.")
         net.in_block = equal_pieces(net.D, BLOCK if net.C else BLOCK_ALONE)
         net.R, net.Rp, net.G, net.Gp = layout.R, layout.Rp, layout.G, layout.Gp
@@ -109,7 +112,6 @@ cdef class Network:
             raise ValueError(f"layout must choose from the kernels' lists. Got {layout}.")
         if net.conditioner == SHARED_MIXTURE and net.head >= N_FAMILIES:
             raise ValueError(f"layout must have components that a frame can share. Got {layout}.")
-        net.hidden_context = layout.hidden_context
         net.at.K, net.at.min_scale = layout.K, layout.min_scale
         net.at.alpha, net.at.mu, net.at.sigma, net.at.nu = layout.alpha, layout.mu, layout.sigma, layout.nu
         net.at.family = net.head
@@ -156,7 +158,7 @@ cdef class Network:
         net.dense, net.n_dense, net.counts, free_table = self.dense, n, self.tables, self.tables + D
         for i in range(D):
             self.tables[i] = i
-        net.cost = <double>net.D * net.P * net.C + (net.H * net.C if net.hidden_context else 0)
+        net.cost = <double>net.D * net.P * net.C + net.H * net.Cc
         for l in range(n):
             at = &self.dense[l]
             at.H, at.width = layout.units[l], net.Dp if l == 0 else layout.padded_units[l - 1]

@@ -114,14 +114,14 @@ cdef void gradient_of_U(const Net* net, real* grad, const real* start, const rea
 
 
 cdef inline Py_ssize_t pieces_of_W_c(const Net* net, Py_ssize_t n_units, Py_ssize_t W) noexcept nogil:
-    return pieces(n_units, equal_pieces(n_units, OUTPUTS)) * pieces(net.Cp, W) if net.hidden_context else 0
+    return pieces(n_units, equal_pieces(n_units, OUTPUTS)) * pieces(net.Ccp, W) if net.Cc else 0
 
 
 cdef void gradient_of_W_c(const Net* net, real* grad, const real* da, Py_ssize_t of_panel, const real* context,
                           Py_ssize_t n_units, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
     """dW_c += da r' over the frames of a group, for some of n_units hidden units and one strip of the context.
     da: (n_panels, n_units, W), of_panel numbers from one panel to the next."""
-    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Cp, W)
+    cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(net.Ccp, W)
     cdef Py_ssize_t size = equal_pieces(n_units, OUTPUTS), m = piece // strips * size, j = piece % strips * W
-    product(net.row, grad + net.W_c + m * net.Cp + j, net.Cp, da + m * W, of_panel, W, 1, context + j,
-            W * net.Cs, net.Cs, <const real*>NULL, min(size, n_units - m), min(W, net.Cp - j), n_panels, W)
+    product(net.row, grad + net.W_c + m * net.Ccp + j, net.Ccp, da + m * W, of_panel, W, 1, context + net.c0 + j,
+            W * net.Cs, net.Cs, <const real*>NULL, min(size, n_units - m), min(W, net.Ccp - j), n_panels, W)

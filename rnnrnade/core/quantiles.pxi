@@ -85,7 +85,7 @@ cdef double quantile(const Family* f, const outputs* at, const real* of_lane, Py
 
 cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel, const real* theta, const double* score,
                           const int64_t* rows, Py_ssize_t valid, Watch* watch) noexcept nogil:
-    """e_d of a frame, dimension by dimension, each given those before it.  e, score (M, D): `rows` of the frame."""
+    """e_d of a frame, dimension by dimension, each given those before it.  e (M, D), score (M, X): `rows` of the frame."""
     cdef Py_ssize_t d, l, i, D = net.D, B = at.B, W = width_of(net.row, theta)
     cdef real *x = panel + at.x
     cdef real *parameters = panel + at.scratch
@@ -100,23 +100,25 @@ cdef void frame_quantiles(const Net* net, const Draw* at, double* e, real* panel
             return
         for l in range(valid):
             i = rows[l] * D + d
-            e[i] = quantile(&families[net.head], &of_d, parameters + l, W, score[i])
+            e[i] = quantile(&families[net.head], &of_d, parameters + l, W, score[rows[l] * net.X + net.given + d])
             x[d * B + l] = <real>e[i]
 
 
 cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* panel, real* state, const real* theta,
                             const double* score, const int64_t* offsets, const int64_t* by_length, Py_ssize_t valid,
                             Watch* watch) noexcept nogil:
-    """All frames of a panel of sequences, the longest first.  At the end of the panel: its frames as rows (W, D)."""
-    cdef Py_ssize_t t, l, block
+    """All frames of a panel of sequences, the longest first.  At the end of the panel: its frames as rows (W, X)."""
+    cdef Py_ssize_t t, l, i, block
     cdef int64_t[MAX_WIDTH] rows
     cdef real* frames = panel + at.size
-    frame_past(net, at, panel, state, valid)
     for t in range(offsets[by_length[0] + 1] - offsets[by_length[0]]):
         while offsets[by_length[valid - 1] + 1] - offsets[by_length[valid - 1]] <= t:
             valid -= 1
         for l in range(valid):
             rows[l] = offsets[by_length[l]] + t
+            for i in range(net.given):
+                frames[l * net.X + i] = <real>score[rows[l] * net.X + i]
+        frame_past(net, at, panel, state, frames, net.X, valid)
         frame_begin(net, at, panel, state, theta)
         for block in range(pieces(net.D, net.in_block)):
             frame_context(net, at, panel, state, theta, block, valid)
@@ -125,7 +127,7 @@ cdef void panel_from_normal(const Net* net, const Draw* at, double* e, real* pan
             return
         if net.R:
             frame_rows(net, at, frames, panel, 1, valid)
-            frame_end(net, at, frames, panel, state, theta, 1, valid)
+            advance(net, state, panel + at.step, theta, frames, net.X, valid)
 
 
 cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const real* theta, const double* score,
@@ -135,7 +137,7 @@ cdef int frames_from_normal(const Net* net, Workspace memory, double* e, const r
     cdef Py_ssize_t N = packed.N, M = packed.M, W = width_of(net.row, theta), p, first, n
     cdef Draw at = draw_layout(net, W, 1 if N < FEW else W)
     cdef Py_ssize_t n_panels = panels_of(N, W, at.B, n_threads)
-    cdef Py_ssize_t size = at.size + pieces(W * net.D, 64) * 64
+    cdef Py_ssize_t size = at.size + pieces(W * net.X, 64) * 64
     cdef Watch* watch = &memory.watch
     if net.head >= N_FAMILIES or families[net.head].quantile == &unknown:
         raise ValueError("from_normal: this head has no quantiles in the core.")

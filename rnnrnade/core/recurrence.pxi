@@ -59,7 +59,7 @@ cdef void input_rows(const Net* net, const Layer* layer, real* gates, const real
                      Py_ssize_t first, Py_ssize_t n) noexcept nogil:
     """gates[i + 1] = b_r + W_in x[i]:  what frame i gives to the state that conditions the next row; in layers above
     the first r[i + 1] of the layer below stands for x[i]."""
-    cdef Py_ssize_t i, stride = stride_by(net, layer, net.D)
+    cdef Py_ssize_t i, stride = stride_by(net, layer, net.X)
     for i in range(first, first + n):
         memcpy(gates + (i + 1) * net.Ap + layer.gates, theta + layer.b_r, net.Gp * sizeof(real))
     product(net.row, gates + (first + 1) * net.Ap + layer.gates, net.Ap, read_by(layer, x, r + net.Sp) + first * stride,
@@ -116,7 +116,7 @@ cdef void group_forward(const Net* net, const Layer* layer, real* r, real* gates
                 memcpy(active_gates + i * Al, gates + (row + 1) * net.Ap + layer.gates, Gp * sizeof(real))
             elif last != NULL:
                 memcpy(active_gates + i * Al, theta + layer.b_r, Gp * sizeof(real))
-                product(net.row, active_gates + i * Al, Al, read_by(layer, x + row * net.D, last + s * net.Sp), 0, 0, 1,
+                product(net.row, active_gates + i * Al, Al, read_by(layer, x + row * net.X, last + s * net.Sp), 0, 0, 1,
                         theta + layer.W_in, 0, Gp, <const real*>NULL, 1, Gp, 1, layer.I)
             else:
                 memset(active_gates + i * Al, 0, Gp * sizeof(real))
@@ -238,7 +238,7 @@ cdef void layer_gradient(const Net* net, const Layer* layer, real* grad, real* d
     (M, Ap): as the gates of group_backward.  weights: (G R, Rp)."""
     cdef Py_ssize_t i, j, g, Sp = net.Sp, Ap = net.Ap, R = net.R, GR = net.G * net.R, M = packed.M
     cdef Py_ssize_t W = width_of(net.row, theta), n_rec = gradient_pieces(net, R, W)
-    cdef Py_ssize_t n_in = gradient_pieces(net, layer.I, W), stride = stride_by(net, layer, net.D)
+    cdef Py_ssize_t n_in = gradient_pieces(net, layer.I, W), stride = stride_by(net, layer, net.X)
     cdef float_mode mode = 0
     cdef const real* read = read_by(layer, x, r + Sp)
     cdef const real* r_prev = r + layer.state
@@ -283,7 +283,7 @@ cdef int states_gradient(const Net* net, Workspace memory, real* grad, real* dr,
                          const real* theta, const real* x, const real* mask, const Packed* packed,
                          int n_threads) except -1:
     """Back through time from dr (M, Sp), the gradient of each state by the frame it conditions, which is overwritten;
-    and the gradient of the parameters of the recurrence.  x (M, D): what it has read.  mask (M, Rp): the factors
+    and the gradient of the parameters of the recurrence.  x (M, X): what it has read.  mask (M, Rp): the factors
     between the states and what the frames have read, or NULL.  gates: from states_forward, overwritten; with one gate
     it is not read."""
     cdef Py_ssize_t i, l, N = packed.N, first = net.layers[0].W_in
@@ -337,7 +337,7 @@ cdef inline Py_ssize_t advance_space(const Net* net, Py_ssize_t n) noexcept nogi
 cdef void advance_gates(const Net* net, const Layer* layer, const real* state, real* space, const real* theta,
                         const real* x, Py_ssize_t stride, Py_ssize_t n, Py_ssize_t begin,
                         Py_ssize_t end) noexcept nogil:
-    """Some of the gates of a layer that lead from n states (n, Sp) past the frames x (n, D), `stride` numbers apart;
+    """Some of the gates of a layer that lead from n states (n, Sp) past the frames x (n, X), `stride` numbers apart;
     the layer below is past them.  space: advance_space."""
     cdef Py_ssize_t i
     for i in range(n):

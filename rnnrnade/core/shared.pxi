@@ -266,9 +266,9 @@ cdef void shared_panels(const Net* net, const SharedPanel* at, double* frames, r
         for p in range(first, end):
             panel = panels + p * at.size
             begin = frame + p * W
-            if net.hidden_context:                            # dr += W_alpha' dz^alpha
-                product(net.row, panel + at.dcontext, W, theta + net.W_c, 0, 1, net.Cp, panel + at.dl, 0, W,
-                        <const real*>NULL, net.C, W, 1, K)
+            if net.Cc:                                        # dr += W_alpha' dz^alpha
+                product(net.row, panel + at.dcontext + net.c0 * W, W, theta + net.W_c, 0, 1, net.Ccp, panel + at.dl, 0,
+                        W, <const real*>NULL, net.Cc, W, 1, K)
             unpack(net.row, dcontext + begin * net.Cs, net.Cs, min(W, M - begin), panel + at.dcontext, net.Cp)
 
 

@@ -1,8 +1,8 @@
 # ---- one frame at a time: what a stream reads ----------------------------------------------------------------------
 
 cdef double frame_score(const Net* net, const Draw* at, double* dims, real* panel, real* state, const real* theta,
-                        const real* x) noexcept nogil:
-    """Log-density of one frame x (D,) of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
+                        const real* row) noexcept nogil:
+    """Log-density of one row (u, x) of frames of one sequence and of its dimensions, dims (D,); state (Sp,) <- the one after.
 
     Its parts are those of a draw.  Since all of x is known, the head takes the dimensions into its lanes, at.size of
     the panel on: z (P, W), x, log_density (W), doubles (K); one at a time where each has shapes of its own."""
@@ -12,7 +12,9 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
     cdef real *z = panel + at.size
     cdef real *x_d = z + P * W
     cdef real *log_density = x_d + W
+    cdef const real* x = row + net.given
     cdef double frame = 0, of_block = 0
+    frame_past(net, at, panel, state, row, net.X, 1)
     memcpy(panel + at.x, x, D * sizeof(real))
     frame_begin(net, at, panel, state, theta)
     for d in range(pieces(D, net.in_block)):
@@ -36,5 +38,5 @@ cdef double frame_score(const Net* net, const Draw* at, double* dims, real* pane
         if d % net.in_block == net.in_block - 1 or d == D - 1:
             frame += of_block
             of_block = 0
-    advance(net, state, panel + at.step, theta, panel + at.x, D, 1)
+    advance(net, state, panel + at.step, theta, row, net.X, 1)
     return frame
