@@ -77,12 +77,12 @@ class Candidate(NamedTuple):
     role: str
 
 
-def choose(frames, offsets, weight, held, recurrent, auto):
+def choose(frames, offsets, weight, held, recurrent, auto, given=0):
     """The transforms that are worth a net, best first.
 
     Parameters
     ----------
-    frames : ndarray of shape (M, D)
+    frames : ndarray of shape (M, given + D)
     offsets : ndarray of shape (N + 1,)
     weight : ndarray of shape (M,)
     held : ndarray of bool of shape (M,), or None
@@ -90,6 +90,8 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     recurrent : bool
         Whether frames have a past.
     auto : Auto
+    given : int, default=0
+        Columns in front that are given.
 
     Returns
     -------
@@ -103,10 +105,10 @@ def choose(frames, offsets, weight, held, recurrent, auto):
     with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         counted = np.cumsum(weight > 0)
         parts = [held] if held is not None else [(counted - 1) * FOLDS // counted[-1] == k for k in range(FOLDS)]
-        trials = [Trial(frames, offsets, weight, part) for part in parts if part.any() and weight[~part].any()]
+        trials = [Trial(frames, offsets, weight, part, given) for part in parts if part.any() and weight[~part].any()]
         apart = () if auto.apart is None else tuple(auto.apart)
         if not trials:  # one frame that counts
-            return [Candidate(-np.inf, Linear(apart=apart), "standardised")]
+            return [Candidate(-np.inf, Linear(apart=apart, given=given), "standardised")]
         if auto.season and not any(season for _, season in _lag_sets(trials, recurrent, int(auto.season))):
             why = (
                 "the recordings are too short for it, or have too many columns for their length"
@@ -116,11 +118,11 @@ def choose(frames, offsets, weight, held, recurrent, auto):
             warnings.warn(f"season={auto.season} is not used: {why}.", stacklevel=6)
         linear = _best_linear(trials, recurrent, int(auto.season), apart)
         if not recurrent:
-            plain = Candidate(_mean(trials, lambda trial: trial.standardised()), Linear(), "standardised")
+            plain = Candidate(_mean(trials, lambda trial: trial.standardised()), Linear(given=given), "standardised")
             return sorted([linear, plain], key=lambda one: -one.score)
         found = [linear]
         found += _best_volatility(trials, linear)
-        atoms = tuple(np.flatnonzero(_atoms(frames)).tolist())
+        atoms = tuple((given + np.flatnonzero(_atoms(frames[:, given:]))).tolist())
         if auto.apart is None and atoms and held is not None:
             found.append(_best_linear(trials, recurrent, int(auto.season), atoms)._replace(role="apart"))
     return sorted(found, key=lambda one: -one.score)
@@ -146,13 +148,14 @@ def _some(frames, offsets, weight, held):
 class Trial:
     """One choice of the frames to fit to and to score on."""
 
-    def __init__(self, frames, offsets, weight, held):
-        self.frames, self.offsets, self.held = frames, offsets, held
+    def __init__(self, frames, offsets, weight, held, given=0):
+        self.frames, self.offsets, self.held, self.given = frames, offsets, held, given
         self.weight = np.where(held, 0.0, weight)
-        self.mean, self.scale, self.constant = standardisation(frames, self.weight)
-        self.z = (frames - self.mean) / self.scale
+        self.mean, self.scale, constant = standardisation(frames, self.weight)
+        self.all = (frames - self.mean) / self.scale
+        self.u, self.z, self.constant = self.all[:, :given], self.all[:, given:], constant[given:]
         self.position = np.arange(len(frames)) - np.repeat(offsets[:-1], np.diff(offsets))
-        self.log_scale = np.log(self.scale).sum()
+        self.log_scale = np.log(self.scale[given:]).sum()
 
     def fitted_to(self, reach):
         return np.flatnonzero((self.weight > 0) & (self.position >= reach))
@@ -225,27 +228,31 @@ def _lag_sets(trials, recurrent, season):
 def _best_linear(trials, recurrent, season, apart):
     sets = _lag_sets(trials, recurrent, season)
     longest = max(season + 1 if season else lags for lags, season in sets)
-    D = trials[0].z.shape[1]
+    D, given = trials[0].z.shape[1], trials[0].given
+    of_scored = [d - given for d in apart]
     totals = {}
     for trial in trials:
         scored = trial.scored_on(longest)
         for lags, season in sets:
             used = Linear(lags, season=season).stages[-1]
             rows = trial.fitted_to(max(used, default=0))
-            predictors = Predictors(trial.z, trial.weight, rows, used, path=bool(used))
+            predictors = Predictors(trial.all, trial.weight, rows, used, given, path=bool(used))
             past = np.hstack([trial.z[scored - lag] for lag in used]) if used else np.empty((len(scored), 0))
             for towards in TOWARDS if used else TOWARDS[:1]:
                 prior = predictors.prior(towards)
                 for ridge in RIDGES if used else RIDGES[:1]:
-                    B, intercept, leverage = predictors.fit(prior, ridge)
+                    B, leverage = predictors.fit(prior, ridge)
                     if apart and used:
-                        B[:, apart] = 0
-                        intercept = predictors.target_mean - predictors.past_mean @ B
-                    left = predictors.left(B, intercept, leverage)
-                    left[:, apart] *= (1 - leverage)[:, None]
+                        B[:, of_scored] = 0
+                    intercept, by_given = predictors.rest(B, of_scored)
+                    left = predictors.left(B, intercept, by_given, leverage)
+                    left[:, of_scored] *= (1 - leverage)[:, None]
                     covariance = shrunk(predictors.covariance(left), 0.0, Linear().floor)
-                    separated(covariance, apart, trial.constant)
-                    scores = _over_shrinkages(covariance, trial.z[scored] - intercept - past @ B, D)
+                    separated(covariance, of_scored, trial.constant)
+                    left = trial.z[scored] - intercept - past @ B
+                    if given:
+                        left -= trial.u[scored] @ by_given
+                    scores = _over_shrinkages(covariance, left, D)
                     for shrinkage, score in zip(SHRINKAGES, scores, strict=True):
                         key = lags, season, towards, ridge, float(shrinkage)
                         totals[key] = totals.get(key, 0.0) + (score - trial.log_scale) / len(trials)
@@ -253,7 +260,7 @@ def _best_linear(trials, recurrent, season, apart):
     lags, season, towards, ridge, shrinkage = max(totals, key=totals.get)
     transform = Linear(
         lags, "full", ridge, season=season, towards=towards, shrinkage=shrinkage, apart=apart,
-        max_radius=MAX_RADIUS if recurrent else None,
+        max_radius=MAX_RADIUS if recurrent else None, given=given,
     )  # fmt: skip
     return Candidate(totals[lags, season, towards, ridge, shrinkage], transform, "linear")
 
@@ -285,15 +292,16 @@ def _best_volatility(trials, linear):
     frames are scored, and not with their leave-one-out residuals, which are larger if there are many coefficients for
     the frames: on 45 monthly series, choosing by the latter was 3 nats a frame worse.  Roots stay where they are, as in
     the choice of the linear part: eigenvalues took a third of a fit to those series."""
-    apart = linear.transform.apart
+    given = trials[0].given
+    apart = (*range(given), *linear.transform.apart)
     left = []
     for trial in trials:
         link = Linear(**linear.transform.get_params() | {"max_radius": None})
         link.fit(trial.frames, trial.offsets, trial.weight)
         u = link.forward(trial.frames, trial.offsets)
         jacobian = np.broadcast_to(link.log_jacobian(trial.offsets), u.shape)
-        left.append((trial, u, jacobian[trial.held].sum(axis=1)))
-    D = left[0][1].shape[1]
+        left.append((trial, u, jacobian[trial.held, given:].sum(axis=1)))
+    D = left[0][1].shape[1] - given
 
     def log_p(**options):
         """(log-density of each held-out frame under the best Student t (n,), its degrees of freedom)."""
@@ -301,7 +309,7 @@ def _best_volatility(trials, linear):
         parts = []
         for trial, u, jacobian in left:
             e, own = link.encode(u, trial.offsets)
-            squares, shift = (e[trial.held] ** 2).sum(axis=1), jacobian + own[trial.held].sum(axis=1)
+            squares, shift = (e[trial.held, given:] ** 2).sum(axis=1), jacobian + own[trial.held].sum(axis=1)
             parts.append([log_student(squares, D, freedom) + shift for freedom in FREEDOM])
         of_all = np.concatenate(parts, axis=1)
         best = int(of_all.mean(axis=1).argmax())
@@ -317,7 +325,7 @@ def _best_volatility(trials, linear):
         mean, error = gain(new, old, np.arange(len(new)) * BLOCKS // len(new))
         best = one if mean > error else best
     best |= best_of([{}, *({"scale": one} for one in SCALES)], **best)
-    if 1 < D - len(apart) <= CORRELATED:
+    if 1 < D + given - len(apart) <= CORRELATED:
         best |= best_of([{}, *({"correlation": one} for one in CORRELATIONS)], **best)
     if not best:
         return []

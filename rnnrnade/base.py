@@ -19,11 +19,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
-from . import _core
+from . import _core, transforms
 from .auto import Auto, Candidate, choose
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
 from .checks import as_generator, check_counts, mean_of, names_of_features, plain
+from .columns import check_columns, check_inputs, given_columns
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
@@ -163,6 +164,7 @@ class Estimator(DensityMixin, BaseEstimator):
     def _validate_params(self):
         options = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         validate_parameter_constraints(self._parameter_constraints, options, caller_name=type(self).__name__)
+        check_columns(self._option("columns"), "binary" if self._head.binary else "real")
 
     @property
     def _head(self):
@@ -175,13 +177,20 @@ class Estimator(DensityMixin, BaseEstimator):
 
     @property
     def _transform(self):
-        """The transform that the options ask for: of zeros and ones none."""
-        return None if self._head.binary else as_transform(self._option("transform"))
+        """The transform that the options ask for: of zeros and ones none, but for what is given with them."""
+        if self._head.binary:
+            return Linear(covariance="none") if self._option("columns") else None
+        return as_transform(self._option("transform"))
+
+    def _given(self, D):
+        """The numbers of the given columns of D."""
+        return given_columns(self._option("columns"), getattr(self, "feature_names_in_", None), D)
 
     def _order(self, D):
-        """The option `order` as indices; None where there is none, or where `fit` draws it."""
+        """The option `order` as indices, the given columns first; None where there is neither, or where `fit` draws
+        it."""
         if self.order is None or isinstance(self.order, str):
-            return None
+            return self._given_first(np.arange(D)) if self._option("columns") else None
         try:
             order = np.asarray(self.order)
             fits = order.shape == (D,) and np.array_equal(np.sort(order), np.arange(D))
@@ -190,7 +199,19 @@ class Estimator(DensityMixin, BaseEstimator):
         if not fits:
             what = f"a permutation of 0 ... {D - 1}, one number for each of the {D} features, 'random' or None"
             raise self._bad_option("order", what, self.order)
-        return order.astype(np.intp)
+        return self._given_first(order.astype(np.intp))
+
+    def _given_first(self, order):
+        """An order of the columns of X with the given ones in front."""
+        given = self._given(len(order))
+        return np.concatenate([given, order[~np.isin(order, given)]])
+
+    def _front(self, order, transform, D):
+        """A front, not yet fitted, with a transform whose columns are those of X."""
+        given = len(self._given(D))
+        if transform is not None:
+            transform = transforms.placed(transform, np.arange(D) if order is None else np.argsort(order), given)
+        return Front(order, transform, self.dtype, given).unfitted()
 
     def _n_threads(self):
         n_jobs = self._option("n_jobs")
@@ -208,11 +229,15 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _check(self, X, lengths=None, *, reset=False, gaps=False):
         """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
-        kind = {"reset": reset, "binary": self._head.binary, "gaps": gaps and self.missing is not None}
+        kind = {"reset": reset, "gaps": gaps and self.missing is not None} | self._values()
         data = check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
         if not self._gives_tables():
             return data
         return replace(data, labels=replace(data.labels, features=names_of_features(self, data.n_features)))
+
+    def _values(self):
+        """What numbers X may hold, for the border."""
+        return {"binary": self._head.binary, "given": self._given if self._option("columns") else None}
 
     def set_output(self, *, transform=None):
         """Choose whether results for frames, sequences and draws are arrays or DataFrames.
@@ -287,7 +312,7 @@ class Estimator(DensityMixin, BaseEstimator):
     def _draw_order(self, k, D, generator):
         """The order of member k of an ensemble; all but the first have a random one."""
         if k > 0 or isinstance(self.order, str):
-            return generator.permutation(D)
+            return self._given_first(generator.permutation(D))
         return self._order(D)
 
     def _transforms(self, data, weight, split):
@@ -306,7 +331,13 @@ class Estimator(DensityMixin, BaseEstimator):
             frames, offsets, marks = train.frames, train.offsets, None
         if marks is not None and np.count_nonzero(marks) < FEW_HELD_OUT:
             marks = None  # too few to choose by: folds
-        chosen = choose(frames, offsets, weight, marks, self._recurrent, transform)
+        given, D = self._given(frames.shape[1]), frames.shape[1]
+        if len(given):
+            order = self._given_first(np.arange(D))
+            frames, transform = frames[:, order], transforms.placed(transform, np.argsort(order), len(given))
+        chosen = choose(frames, offsets, weight, marks, self._recurrent, transform, len(given))
+        if len(given):
+            chosen = [one._replace(transform=transforms.placed(one.transform, order)) for one in chosen]  # of X
         return chosen[: 1 if held is None else None]
 
     def _chooses(self):
@@ -317,7 +348,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """The nets to train, behind fitted transforms; of those in one role the one that starts best."""
         best = {}
         for candidate in candidates:
-            front = Front(order, candidate.transform, self.dtype).unfitted()
+            front = self._front(order, candidate.transform, split[0].n_features)
             start = Start.behind(
                 front,
                 candidate,
@@ -389,7 +420,7 @@ class Estimator(DensityMixin, BaseEstimator):
             before = ()  # the interrupted fit was the first
         n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=not before)
         check = check_sequences if self._recurrent else check_vectors
-        held_out = check_validation(self, validation_data, binary=self._head.binary, check=check)
+        held_out = check_validation(self, validation_data, check=check, **self._values())
         generator = as_generator(self.random_state)
         if len(before) != self._option("n_orders") or any(density.model.layout != layout for density in before):
             before = ()
@@ -546,7 +577,7 @@ class Estimator(DensityMixin, BaseEstimator):
                 order = self._draw_order(k, data.n_features, generator)
                 transform = self._transform
                 transform = Linear() if isinstance(transform, Auto) else transform  # what is to come is not known
-                front = Front(order, transform, self.dtype).unfitted().fit(data, weight)
+                front = self._front(order, transform, data.n_features).fit(data, weight)
                 densities.append(self._kind.untrained(front, layout, generator))
                 trainers.append(self._new_trainer(densities[k], options, n_threads))
             self._put(self._in_orders(densities), trainers)
@@ -776,6 +807,8 @@ class Estimator(DensityMixin, BaseEstimator):
         options["random_state"] = int(seed) if isinstance(seed, Integral) else None
         if self.order is not None and not isinstance(self.order, str):
             options["order"] = [int(i) for i in self.order]
+        if options.get("columns") is not None:
+            options["columns"] = [[plain(column), kind] for column, kind in self.columns.items()]
         if options.get("context") is not None:
             options["context"] = list(self.context)
         if not isinstance(options.get("n_hidden", 0), Integral):
@@ -803,6 +836,8 @@ class Estimator(DensityMixin, BaseEstimator):
         for name in ("context", "n_hidden"):
             if isinstance(options.get(name), list):
                 options[name] = tuple(options[name])
+        if options.get("columns") is not None:
+            options["columns"] = dict(map(tuple, options["columns"]))
         transform = state["transform_option"]
         if "transform" in cls._parameter_constraints:
             options["transform"] = transform_from_json(transform)
@@ -811,12 +846,12 @@ class Estimator(DensityMixin, BaseEstimator):
         D = self.n_features_in_ = int(state["n_features_in"])
         if not isinstance(options.get("transform"), str | None):
             options["transform"]._check_options(D)
-        self._order(D)
         names = state["feature_names_in"]
         if not isinstance(names, list) or len(names) not in (0, D) or D < 1:
             raise ValueError("the names of the features do not fit their number")
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
+        self._order(D)
         densities = []
         for k, of_member in enumerate(state["members"]):
             own = {name.removeprefix(f"{k}."): a for name, a in arrays.items() if name.startswith(f"{k}.")}
@@ -824,6 +859,8 @@ class Estimator(DensityMixin, BaseEstimator):
                 of_member = of_member | {"layout": self._layout(D).choices}
             densities.append(cls._kind.from_file(of_member, own, D))
             layout = densities[k].model.layout
+            if layout.given != len(self._given(D)):
+                raise ValueError("its given columns are not those of its network")
             kind = bool(layout.R), layout.conditioner, densities[k].head.binary
             if kind != (cls._recurrent, self._frame, self._head.binary):
                 raise ValueError(f"its network is none of {cls.__name__}")

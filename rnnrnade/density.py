@@ -149,7 +149,7 @@ class Fitted:
         if not absurd.any():
             return data, absurd.any(axis=1)
         x = self.front.map.unstandardized(np.clip(z, -largest, largest))
-        frames = np.where(self.front.back(absurd), self.front.back(x), data.frames)
+        frames = np.where(self.front.unordered(absurd), self.front.unordered(x), data.frames)
         return replace(data, frames=np.ascontiguousarray(frames)), absurd.any(axis=1)
 
     def training_data(self, data, weight, names=None, left_out=None):
@@ -157,7 +157,7 @@ class Fitted:
         the units of X.  names: of the dimensions of X."""
         e, jacobian = self.encode(data)
         jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
-        order = self.front.ordered(np.arange(data.n_features))
+        order = self.front.scored(data.n_features)
         place = lambda row, d: data.whereabouts(row, int(order[d]), names)  # noqa: E731
         return Data(e if left_out is None else left_out, data.offsets, weight, jacobian, place)
 
@@ -189,7 +189,7 @@ class Fitted:
     def from_file(cls, state, arrays, D):
         """ValueError, TypeError or KeyError where the parts do not fit together, or to D dimensions."""
         layout, order, transform, theta = Layout.from_file(state["layout"]), state["order"], None, arrays["theta"]
-        if layout.D != D or theta.shape != (layout.size,) or theta.dtype not in (np.float32, np.float64):
+        if layout.X != D or theta.shape != (layout.size,) or theta.dtype not in (np.float32, np.float64):
             raise ValueError("the parameters do not fit the options")
         if not np.isfinite(theta).all():
             raise ValueError("the parameters hold NaN or infinity")
@@ -211,7 +211,7 @@ class Fitted:
             raise ValueError("the columns of its history have several lengths")
         best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
         record = Record(history, *best)
-        return cls(Front(order, transform, theta.dtype), cls._network(layout, np.array(theta), state), record)
+        return cls(Front(order, transform, theta.dtype, layout.given), cls._network(layout, np.array(theta), state), record)
 
     @classmethod
     def untrained(cls, front, layout, generator, freedom=np.inf):
@@ -250,10 +250,11 @@ class Density(Fitted):
         front = self.front
         x = np.asarray(data.frames, np.float64)
         moved = front.location_and_scale(data.frames, data.offsets)
-        location, scale = (None, None) if moved is None else map(front.back, moved)
+        location, scale = (None, None) if moved is None else (front.back(a, at_given=np.nan) for a in moved)
         e, jacobian = self.encode(data)
         if jacobian is not None:
-            jacobian = np.broadcast_to(jacobian.sum(axis=-1), len(x)), np.broadcast_to(jacobian, x.shape)
+            shape = len(x), jacobian.shape[-1]
+            jacobian = np.broadcast_to(jacobian.sum(axis=-1), len(x)), np.broadcast_to(jacobian, shape)
         for rows, scores in self.model.outputs(e, data.offsets, n_threads=n_threads):
             log_density, dims = scores.frames, scores.dims
             if jacobian is not None:
@@ -261,7 +262,7 @@ class Density(Fitted):
                     values + of_all[rows] for values, of_all in zip((log_density, dims), jacobian, strict=True)
                 )
             check_finite("the log-density", log_density, lambda i, rows=rows: data.place(rows.start + i), below=True)
-            family = self.head.distribution.of_outputs(front.back(scores.parameters))
+            family = self.head.distribution.of_outputs(front.back(scores.parameters, at_given=np.nan))
             at = (x[rows], 0.0, 1.0)
             if moved is not None:
                 at = ((x[rows] - location[rows]) / scale[rows], location[rows], scale[rows])
@@ -274,7 +275,7 @@ class Density(Fitted):
         if not self.head.mixture:
             p = allocated("the probabilities", shape)
             for rows, scores in outputs:
-                p[rows] = front.back(scores.parameters[:, :, 0])
+                p[rows] = front.back(scores.parameters[:, :, 0], at_given=np.nan)
             return BernoulliParameters(p)
         kind = StudentParameters if self.head.shapes else MixtureParameters
         found = kind(*(allocated("the parameters of all conditionals", (*shape, K)) for _ in kind._fields))
@@ -288,6 +289,7 @@ class Density(Fitted):
                 of_all[rows] = front.back(values)
         for name, values in found._asdict().items():
             check_finite(name, values, lambda row, d, k: data.place(row, d))
+            values[:, front.given_in(shape[1])] = np.nan
         return found
 
     def gradient(self, data, n_threads=1):
@@ -304,10 +306,13 @@ class Density(Fitted):
 
     def from_normal(self, data, n_threads=1):
         """x (M, D) of frames whose normal scores are `data`."""
-        scores = np.ascontiguousarray(self.front.ordered(data.frames), np.float64)
+        given = self.front.given
+        scores = np.array(self.front.ordered(data.frames), np.float64, order="C")
+        scores[:, :given] = self.front.map.standardized(scores)[:, :given]
         e = self.model.from_normal(scores, data.offsets, n_threads=n_threads)
         with np.errstate(over="ignore", invalid="ignore"):
             check_finite("the frame of these scores", self.front.back(e.astype(self.model.dtype)), data.place)
+            e = np.concatenate([scores[:, :given], e], axis=1)
             x = self.front.decode_packed(e, data.offsets)
         check_finite("the frame of these scores", x, data.place)
         return x
@@ -320,7 +325,7 @@ class Density(Fitted):
             return self.model.initial_state(n)
         return np.tile(self.scores(data, last=True, n_threads=n_threads).last, (n, 1))
 
-    def draw(self, n_samples, n_frames, generator, given=None, leading=None, n_threads=1):
+    def draw(self, n_samples, n_frames, generator, given=None, leading=None, inputs=None, n_threads=1):
         """Draw sequences, exactly.
 
         Parameters
@@ -331,41 +336,52 @@ class Density(Fitted):
             One sequence, which the draws continue.
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions, in the order of the model, of the first frame that is drawn.
+        inputs : ndarray of shape (1 or n_samples, n_frames, given), optional
+            The given columns of the frames to be drawn.
         n_threads : int
 
         Returns
         -------
         ndarray of shape (n_samples, n_frames, D), float64
         """
-        D = self.model.layout.D
-        e = allocated("draws", (n_samples, n_frames, D))
+        D, n_given = self.model.layout.D, self.front.given
+        e = allocated("draws", (n_samples, n_frames, n_given + D))
+        if n_given:
+            e[..., :n_given] = self.front.inputs(inputs)
         state = self.state_after(given, n_samples, n_threads)
         past = None if given is None else given.frames
         at_once = max(1, DRAWS // (n_samples * D))
         if leading is not None:
             leading = check_leading(leading, n_samples, D, binary=self.head.binary)
-            e[:, 0], state = self._complete(leading, past, state, generator, n_threads)
+            e[:, 0], state = self._complete(leading, e[:, 0, :n_given], past, state, generator, n_threads)
         for begin in range(0 if leading is None else 1, n_frames, at_once):
             end = min(begin + at_once, n_frames)
             random_numbers = self.noise((n_samples, end - begin, D), generator)
-            e[:, begin:end] = self.model.sample(*random_numbers, state=state, n_threads=n_threads)
+            given_now = e[:, begin:end, :n_given]
+            e[:, begin:end] = self.model.sample(*random_numbers, given=given_now, state=state, n_threads=n_threads)
         with np.errstate(over="ignore", invalid="ignore"):
             x = self.front.decode(e, past)
         check_finite("a draw", x, lambda i, t, d: f"sample {i}, frame {t}, dimension {d}")
         if leading is not None:  # not what the transform and its inverse round it to
-            x[:, 0, self.front.ordered(np.arange(D))[: leading.shape[1]]] = leading
+            x[:, 0, self.front.scored(n_given + D)[: leading.shape[1]]] = leading
+        if n_given:
+            x[..., self.front.given_in(n_given + D)] = inputs
         return x
 
-    def _complete(self, leading, past, state, generator, n_threads):
-        """The first frame of samples whose leading dimensions are given, (n_samples, j), and the state after it.
+    def _complete(self, leading, u, past, state, generator, n_threads):
+        """The first rows of e of samples whose leading dimensions are given, (n_samples, j), and what is given with
+        their frame, u; and the state after it.
 
         Each dimension takes one call of the core, which computes the conditionals of the whole frame: that of dimension
         d is the same bits whatever stands in dimensions d ... D - 1."""
         model, (N, j) = self.model, leading.shape
-        z = self.front.map.unstandardized(np.zeros((N, model.layout.D)))
-        z[:, :j] = leading
+        n_given, X = model.layout.given, model.layout.X
+        z = self.front.map.unstandardized(np.zeros((N, X)))
+        z[:, n_given : n_given + j] = leading
+        z = np.array(self.front.map.standardized(z))
+        z[:, :n_given] = u
         reader = Reader(self.front, N, past)
-        reader.start(self.front.map.standardized(z))
+        reader.start(z)
         e = np.array(reader.residuals())
         try:
             rounded = np.array(self.front.rounded(e))
@@ -373,11 +389,11 @@ class Density(Fitted):
             raise error.at("leading") from None
         offsets = np.arange(N + 1, dtype=np.int64)
         initial = None if state is None else (state, np.zeros(N, np.uint8))
-        e[:, j:] = rounded[:, j:] = 0
+        e[:, n_given + j :] = rounded[:, n_given + j :] = 0
         for d in range(j, model.layout.D):
             _, outputs = model.outputs_of(d, rounded, offsets, initial=initial, n_threads=n_threads)
-            e[:, d] = self.head.distribution.of_outputs(outputs).draw(generator)
-            rounded[:, d] = e[:, d]
+            e[:, n_given + d] = self.head.distribution.of_outputs(outputs).draw(generator)
+            rounded[:, n_given + d] = e[:, n_given + d]
         if state is not None:
             state = model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
         return e, state
@@ -391,10 +407,12 @@ class Cursor:
         self.reader = Reader(density.front, n, None if given is None else given.frames)
         self.state = density.state_after(given, n, n_threads)
 
-    def draw(self, random_numbers, rows):
-        """x (len(rows), D) of the next frames of some of the sequences; they are not read."""
+    def draw(self, random_numbers, rows, u):
+        """x (len(rows), D) of the next frames of some of the sequences, with which u (len(rows), given) is given; they
+        are not read."""
         state = None if self.state is None else self.state[rows]
-        e = self.density.model.sample(*random_numbers, state=state, n_threads=self.n_threads)
+        u = self.density.front.inputs(u[:, None]) if u.size else u[:, None]
+        e = self.density.model.sample(*random_numbers, given=u, state=state, n_threads=self.n_threads)
         return self.reader.decode(e[:, 0], rows)
 
     def read(self, x):
@@ -425,11 +443,13 @@ class Ensemble:
         of_members = [member.frames(data, n_threads) for member in self.members]
         return np.logaddexp.reduce(of_members, axis=0) - np.log(len(of_members))
 
-    def draw(self, n_samples, n_frames, generator, given=None, n_threads=1):
+    def draw(self, n_samples, n_frames, generator, given=None, inputs=None, n_threads=1):
         """As `Density.draw`: for each frame of each sequence a member drawn at random draws the frame, and all members
         read it."""
-        D = self.members[0].model.layout.D
-        x = allocated("draws", (n_samples, n_frames, D))
+        front, D = self.members[0].front, self.members[0].model.layout.D
+        columns = front.given_in(front.given + D)
+        inputs = np.broadcast_to(np.empty((1, n_frames, 0)) if inputs is None else inputs, (n_samples, n_frames, len(columns)))
+        x = allocated("draws", (n_samples, n_frames, front.given + D))
         cursors = [Cursor(member, n_samples, given, n_threads) for member in self.members]
         for t in range(n_frames):
             drawing = generator.integers(len(cursors), size=n_samples)
@@ -437,7 +457,8 @@ class Ensemble:
             for k, cursor in enumerate(cursors):
                 rows = np.flatnonzero(drawing == k)
                 if len(rows):
-                    x[rows, t] = cursor.draw([numbers[rows] for numbers in random_numbers], rows)
+                    x[rows, t] = cursor.draw([numbers[rows] for numbers in random_numbers], rows, inputs[rows, t])
+            x[:, t, columns] = inputs[:, t]
             if t + 1 < n_frames:
                 for cursor in cursors:
                     cursor.read(x[:, t])

@@ -79,6 +79,7 @@ class RNADE(VectorEstimator):
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -111,6 +112,7 @@ class RNADE(VectorEstimator):
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -172,6 +174,7 @@ class NADE(VectorEstimator):
         n_hidden=200,
         *,
         activation="sigmoid",
+        columns=None,
         order=None,
         n_orders=1,
         learn_rho=False,
@@ -199,6 +202,7 @@ class NADE(VectorEstimator):
     ):
         self.n_hidden = n_hidden
         self.activation = activation
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.learn_rho = learn_rho
@@ -275,6 +279,7 @@ class RNNRNADE(SequenceEstimator):
         transform="auto",
         refit="all",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -316,6 +321,7 @@ class RNNRNADE(SequenceEstimator):
         self.transform = transform
         self.refit = refit
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -398,6 +404,7 @@ class RNNGMM(SequenceEstimator):
         transform="auto",
         refit="all",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -436,6 +443,7 @@ class RNNGMM(SequenceEstimator):
         self.transform = transform
         self.refit = refit
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -509,6 +517,7 @@ class RNNGauss(SequenceEstimator):
         transform="auto",
         refit="all",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -545,6 +554,7 @@ class RNNGauss(SequenceEstimator):
         self.transform = transform
         self.refit = refit
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -615,6 +625,7 @@ class RNNNADE(SequenceEstimator):
         input_dropout=0.0,
         context_dropout=0.0,
         activation="sigmoid",
+        columns=None,
         order=None,
         n_orders=1,
         learn_rho=False,
@@ -650,6 +661,7 @@ class RNNNADE(SequenceEstimator):
         self.input_dropout = input_dropout
         self.context_dropout = context_dropout
         self.activation = activation
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.learn_rho = learn_rho
@@ -722,6 +734,7 @@ class MADE(VectorEstimator):
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -756,6 +769,7 @@ class MADE(VectorEstimator):
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -835,6 +849,7 @@ class RNNMADE(SequenceEstimator):
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
+        columns=None,
         order=None,
         n_orders=1,
         dtype="float32",
@@ -877,6 +892,7 @@ class RNNMADE(SequenceEstimator):
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
+        self.columns = columns
         self.order = order
         self.n_orders = n_orders
         self.dtype = dtype
@@ -936,7 +952,7 @@ class VAE(LatentVectors):
     ((200,), (200, 2), (4, 3))
     """
 
-    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "n_orders", "missing", "mean_gradient")
+    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "columns", "n_orders", "missing", "mean_gradient")
     _preset = MappingProxyType({"n_orders": 1, "context": None})
 
     def __init__(
@@ -1060,8 +1076,8 @@ class VRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
-        "input_noise", "input_dropout", "context_dropout",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "missing", "mean_gradient",
+        "context", "input_noise", "input_dropout", "context_dropout",
     ) | {"prior": [StrOptions(set(PRIORS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
     _latent = "vrnn"
@@ -1200,8 +1216,8 @@ class SRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
-        "input_noise", "input_dropout", "context_dropout",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "missing", "mean_gradient",
+        "context", "input_noise", "input_dropout", "context_dropout",
     ) | {"encoder": [StrOptions(set(ENCODERS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
     _latent = "srnn"

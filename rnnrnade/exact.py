@@ -10,7 +10,8 @@ from sklearn.base import clone
 from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
-from .checks import mean_of, naming
+from .checks import mean_of, names_of_features, naming
+from .columns import check_inputs
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
@@ -32,8 +33,9 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
     """An estimator whose density, and every conditional of it, is exact."""
 
     def _layout(self, D):
-        """The network's sizes and choices for data of D dimensions."""
-        return layout_of(self, D)
+        """The network's sizes and choices for data of D columns."""
+        given = len(self._given(D))
+        return layout_of(self, D - given, given=given)
 
     @classmethod
     def from_parameters(cls, parameters, *, transform=None, **options):
@@ -77,7 +79,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         if "components" in own and arrays.get("b_alpha", np.empty((1, 1))).ndim == 1:
             components = "frame"
         frame = CONDITIONERS[COMPONENTS.get(components, cls._conditioner)]
-        implied = implied_options(head, frame, arrays, recurrent=cls._recurrent, owner=owner)
+        n_given = sum(kind == "given" for kind in (options.get("columns") or {}).values())
+        implied = implied_options(head, frame, arrays, recurrent=cls._recurrent, owner=owner, given=n_given)
         implied |= {"components": components} if "components" in own else {}
         for name in ("n_hidden", "n_components", "n_recurrent", "n_layers", "components", "direct"):
             value = options.get(name, preset.get(name))
@@ -90,7 +93,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         given = options.get("context", context)
         if any(name not in context for name in given) or any(name not in given for name in context):
             raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
-        D = frame.n_features(arrays)
+        D = n_given + frame.n_features(arrays)
         fixed = {name: value for name, value in fixed.items() if name in cls._parameter_constraints} | implied
         if transform is not None:
             if "transform" not in fixed:
@@ -104,6 +107,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
                 raise ValueError("transform must be fitted: give the transform_ of a fitted estimator.")
             if first.mean_.shape != (D,):
                 raise ValueError(f"transform is for {len(first.mean_)} dimensions, the parameters for {D}.")
+            if first.given != n_given:
+                raise ValueError(f"transform has {first.given} given columns, columns= says {n_given}.")
             fixed["transform"] = clone(transform)
         if options.get("n_orders", 1) != 1 or isinstance(options.get("order"), str):
             raise ValueError(
@@ -114,7 +119,7 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         layout = self._layout(D)
         self.n_features_in_ = D
         theta = flat_parameters(layout, arrays, self.dtype, owner)
-        self._put(Density(Front(self._order(D), transform, self.dtype), model_of(layout, theta)))
+        self._put(Density(Front(self._order(D), transform, self.dtype, n_given), model_of(layout, theta)))
         return self
 
     # ---- scores -------------------------------------------------------------------------------------------------
@@ -226,12 +231,16 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     # ---- draws --------------------------------------------------------------------------------------------------
 
-    def _draw(self, n_samples, n_frames, generator, given=None, leading=None):
+    def _draw(self, n_samples, n_frames, generator, given=None, leading=None, inputs=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
+        names = names_of_features(self, self.n_features_in_)
+        n_frames_of_inputs = n_frames if self._recurrent else None
+        inputs = check_inputs(inputs, self._given(self.n_features_in_), names, n_samples, n_frames_of_inputs)
+        how = {"given": given, "inputs": inputs, "n_threads": self._n_threads()}
         if leading is None:
-            return self._density.draw(n_samples, n_frames, generator, given, n_threads=self._n_threads())
+            return self._density.draw(n_samples, n_frames, generator, **how)
         density = self._one_density("the dimensions that lead are those of one order. Ask one of members_ for them.")
-        return density.draw(n_samples, n_frames, generator, given, leading, self._n_threads())
+        return density.draw(n_samples, n_frames, generator, leading=leading, **how)
 
 
 class Futures:
@@ -240,7 +249,7 @@ class Futures:
     _recurrent = True
 
     @reading
-    def forecast(self, X, horizon, n_samples=100, random_state=None, *, lengths=None):
+    def forecast(self, X, horizon, n_samples=100, random_state=None, *, inputs=None, lengths=None):
         """Draw what follows each sequence: `sample` with `given`.
 
         Parameters
@@ -248,6 +257,9 @@ class Futures:
         X : list of (T_i, D) arrays, or another form
         horizon, n_samples : int
         random_state : None, int, RandomState or Generator, default=None
+        inputs : array-like of shape (horizon, n_given), DataFrame, or a list of such, optional
+            The given columns (`columns`) of the frames to come, in the order of X, or of a DataFrame by name; for
+            several sequences a list of one for each, or one for all.
         lengths : array-like of shape (N,), optional
 
         Returns
@@ -258,8 +270,16 @@ class Futures:
         """
         generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
-        each = [data.subset([i]) for i in range(data.n_sequences)]
-        return data.each([data.future(i, self._draw(n_samples, horizon, generator, x)) for i, x in enumerate(each)])
+        inputs = inputs if isinstance(inputs, list) else [inputs] * data.n_sequences
+        if len(inputs) != data.n_sequences:
+            raise ValueError(
+                f"inputs must be one table, or a list of {data.n_sequences}, one for each sequence of X. Got "
+                f"{len(inputs)}."
+            )
+        each = ((i, data.subset([i]), of_i) for i, of_i in enumerate(inputs))
+        return data.each(
+            [data.future(i, self._draw(n_samples, horizon, generator, x, inputs=of_i)) for i, x, of_i in each]
+        )
 
     def _one_sequence(self, given):
         with naming("given"):
@@ -273,7 +293,7 @@ class SequenceEstimator(Futures, ExactDensity):
     """Calls of estimators of sequences."""
 
     @reading
-    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None):
+    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None, inputs=None):
         """Draw sequences from the model, exactly.
 
         Parameters
@@ -286,6 +306,8 @@ class SequenceEstimator(Futures, ExactDensity):
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions of the first drawn frame, in the model's order (`order`; by default that of X),
             on which the samples are conditioned, exactly.
+        inputs : array-like of shape (n_frames, n_given) or (n_samples, n_frames, n_given), or DataFrame, optional
+            The given columns (`columns`) of the frames to be drawn, in the order of X, or of a DataFrame by name.
 
         Returns
         -------
@@ -298,7 +320,7 @@ class SequenceEstimator(Futures, ExactDensity):
         """
         generator, n_samples, n_frames = self._draws(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None if given is None else self._one_sequence(given)
-        draws = self._draw(n_samples, n_frames, generator, data, leading)
+        draws = self._draw(n_samples, n_frames, generator, data, leading, inputs)
         return self._named(draws) if data is None else data.future(0, draws)
 
     @reading
@@ -479,7 +501,7 @@ class VectorEstimator(FitVectors, ExactDensity):
         return self.score_samples(X)
 
     @reading
-    def sample(self, n_samples=1, random_state=None, *, leading=None):
+    def sample(self, n_samples=1, random_state=None, *, leading=None, inputs=None):
         """Draw vectors from the model, exactly.
 
         Parameters
@@ -490,6 +512,8 @@ class VectorEstimator(FitVectors, ExactDensity):
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions of each vector, in the model's order (`order`; by default that of X), on which the
             samples are conditioned, exactly.
+        inputs : array-like of shape (n_given,) or (n_samples, n_given), or DataFrame, optional
+            The given columns (`columns`) of the vectors to be drawn, in the order of X, or of a DataFrame by name.
 
         Returns
         -------
@@ -501,4 +525,4 @@ class VectorEstimator(FitVectors, ExactDensity):
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator, n_samples = self._draws(random_state, n_samples=n_samples)
-        return self._named(self._draw(n_samples, 1, generator, leading=leading)[:, 0])
+        return self._named(self._draw(n_samples, 1, generator, leading=leading, inputs=inputs)[:, 0])

@@ -10,6 +10,9 @@ Design
 *No transform* is `Identity`, whose calls give back what they are given: one that added 0.0 would change the sign bit of
 the log-density of a saturated Bernoulli (-0.0 + 0.0 is 0.0).
 
+*Given columns* (columns.py) stand in front of a row of e, standardised; what is said of single dimensions, such as the
+log-Jacobian, is said of those behind them, which are scored.
+
 *Frame by frame.*  A `Reader` gives the bits of the packed calls one frame at a time, of several sequences side by side.
 Since the transform is triangular within a frame, e_1 ... e_d are right as soon as x_1 ... x_d are known, whatever
 stands in the dimensions behind them.
@@ -61,21 +64,23 @@ class Front:
     Parameters
     ----------
     order : ndarray of shape (D,) or None
-        The dimension of X that stands at each place of the model; None: that of X.
+        The column of X that stands at each place of a row, the given ones first; None: that of X.
     transform : Linear, Chain or None
         Fitted, or about to be (`fit`).
     dtype : {"float32", "float64"}
         Of e.
+    given : int, default=0
+        The number of columns that are given.
     """
 
-    def __init__(self, order, transform, dtype):
-        self.order, self.transform, self.dtype = order, transform, np.dtype(dtype)
+    def __init__(self, order, transform, dtype, given=0):
+        self.order, self.transform, self.dtype, self.given = order, transform, np.dtype(dtype), given
         self.map = Identity() if transform is None else transform
         self._places = None if order is None else np.argsort(order)
 
     def unfitted(self):
         """The same, not yet fitted."""
-        return Front(self.order, None if self.transform is None else clone(self.transform), self.dtype)
+        return Front(self.order, None if self.transform is None else clone(self.transform), self.dtype, self.given)
 
     def fit(self, data, weight):
         """Fit the transform to `Sequences`, with a weight for each frame; returns self."""
@@ -97,21 +102,47 @@ class Front:
         """x, whose last axis are the dimensions of X, in the order of the model."""
         return x if self.order is None else np.ascontiguousarray(x[..., self.order])
 
-    def back(self, values, axis=1):
-        """Values whose `axis` are the dimensions of the model, in the order of X."""
-        return values if self._places is None else np.take(values, self._places, axis)
+    def unordered(self, x, axis=1):
+        """x whose `axis` are the places of a row, in the order of X."""
+        return x if self._places is None else np.take(x, self._places, axis)
+
+    def back(self, values, axis=1, at_given=0.0):
+        """Values whose `axis` are the dimensions that are scored, in the order of X, and `at_given` for each that is
+        given."""
+        if self.given:
+            width = [(0, 0)] * values.ndim
+            width[axis] = (self.given, 0)
+            values = np.pad(values, width, constant_values=at_given)
+        return self.unordered(values, axis)
+
+    def scored(self, D):
+        """The columns of X, of D, that are scored, in the order of the model."""
+        return self.ordered(np.arange(D))[self.given :]
+
+    def given_in(self, D):
+        """The columns of X, of D, that are given, ascending."""
+        return self.ordered(np.arange(D))[: self.given]
+
+    def inputs(self, values):
+        """u of rows of e from those of given columns of X, (..., given) in ascending order."""
+        width = [(0, 0)] * (values.ndim - 1) + [(0, len(self.order) - self.given)]
+        return self.map.standardized(np.pad(values, width))[..., : self.given]
 
     # ---- packed frames, all at once -----------------------------------------------------------------------------
 
     def encode(self, x, offsets):
-        """(e (M, D) of packed frames of X, its log-Jacobian: log abs(de_d / dx_d), (M, D), or (D,) where it is the same
-        for all frames; None without a transform); OutOfRange where a frame is too large for the type."""
+        """(rows of e (M, given + D) of packed frames of X, its log-Jacobian: log abs(de_d / dx_d), (M, D), or (D,) where
+        it is the same for all frames; None without a transform); OutOfRange where a frame is too large for the type."""
         return self.encode_ordered(self.ordered(x), offsets)
 
     def encode_ordered(self, x, offsets):
         """`encode` of frames that are in the order of the model."""
         e, jacobian = self.map.encode(x, offsets)
-        return self.rounded(e), jacobian
+        return self.rounded(e), self._of_scored(jacobian)
+
+    def _of_scored(self, values):
+        """Values of the columns of a row, without those that are given."""
+        return values[..., self.given :] if self.given and values is not None else values
 
     def rounded(self, e):
         """e in the type of the network; OutOfRange where it is too large for it."""
@@ -137,16 +168,17 @@ class Front:
     def location_and_scale(self, x, offsets):
         """(location, scale), each (M, D) in the order of the model, with x_d = location_d + scale_d e_d, where
         location_d is known before x_d is; None without a transform."""
-        return self.map.location_and_scale(self.ordered(x), offsets)
+        moved = self.map.location_and_scale(self.ordered(x), offsets)
+        return None if moved is None else tuple(map(self._of_scored, moved))
 
     def decode(self, e, past=None):
         """x (N, T, D), float64, of sequences of e; past (n_past, D): the frames of X before them, the same for all."""
         past = None if past is None else self.ordered(past)
-        return self.back(self.map.inverse(np.asarray(e, np.float64), past), axis=2)
+        return self.unordered(self.map.inverse(np.asarray(e, np.float64), past), axis=2)
 
     def decode_packed(self, e, offsets):
         """x (M, D), float64, of packed e."""
-        return self.back(self.map.inverse_of_packed(e, offsets))
+        return self.unordered(self.map.inverse_of_packed(e, offsets))
 
 
 class Reader:
@@ -211,7 +243,7 @@ class Reader:
         other = self.copy()
         other.take(rows)
         other.start(None)
-        return self.front.back(other.put_all(e.astype(np.float64)))
+        return self.front.unordered(other.put_all(e.astype(np.float64)))
 
     # ---- frames that become known dimension by dimension, in the order of the model ---------------------------------
 
@@ -230,7 +262,7 @@ class Reader:
 
     def log_jacobian(self):
         """That of the e asked for last: (D,), (n, D) or None."""
-        return self._track.log_jacobian()
+        return self.front._of_scored(self._track.log_jacobian())
 
     def put(self, d, e_d):
         """Dimension d of the frame becomes known by its e_d (n,): x_d, (n,)"""

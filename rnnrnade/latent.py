@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .base import Estimator
 from .calls import reading
 from .checks import check_counts, check_finite, mean_of
+from .columns import check_inputs
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .exact import ExactDensity, FitVectors, Futures, for_vectors
@@ -398,7 +399,8 @@ class LatentVariables(Estimator):
 
     # ---- draws -------------------------------------------------------------------------------------------------
 
-    def _draw(self, n_samples, n_frames, generator, given=None):
+    def _draw(self, n_samples, n_frames, generator, given=None, inputs=None):
+        check_inputs(inputs, (), (), n_samples, n_frames)
         return self._density.draw(
             n_samples, n_frames, generator, given, self._option("n_particles"), n_threads=self._n_threads()
         )

@@ -148,11 +148,10 @@ class Masks(Model):
         turn = int(generator.integers(len(self.layout.masks)))
         return super().noise(frames, options, generator, update) | {"turn": turn}
 
-    def sample(self, uniform, noise, *, state=None, n_threads=1):
+    def sample(self, uniform, noise, *, given=None, state=None, n_threads=1):
         """As `Model.sample`: the first uniform of a frame chooses its mask, and what is left of it serves again."""
         N, T, _ = uniform.shape
-        M, D = len(self.models), self.layout.D
-        x = np.empty_like(uniform[..., :D])
+        M, x = len(self.models), self.rows(uniform, given)
         state = self.initial_state(N) if state is None else state
         scaled = uniform[:, :, 0] * self.dtype.type(M)
         chosen = np.minimum(scaled.astype(np.intp), M - 1)
@@ -164,14 +163,17 @@ class Masks(Model):
                 if len(rows):
                     own = None if state is None else state[rows]
                     numbers = (np.ascontiguousarray(part[rows, t : t + 1]) for part in (uniform, noise))
-                    x[rows, t] = model.sample(*numbers, state=own, n_threads=n_threads)[:, 0]
+                    u = x[rows, t : t + 1, : self.layout.given]
+                    x[rows, t] = model.sample(*numbers, given=u, state=own, n_threads=n_threads)[:, 0]
                     if own is not None:
                         state[rows] = own
         return x
 
     def from_normal(self, scores, offsets, *, n_threads=1):
         """As `Model.from_normal`: dimension by dimension, frame by frame of all sequences."""
-        e, rounded = np.empty_like(scores), np.zeros(scores.shape, self.dtype)
+        given = self.layout.given
+        e, rounded = np.empty((len(scores), self.layout.D)), scores.astype(self.dtype)
+        rounded[:, given:] = 0
         family, lengths = HEADS[self.layout.head].distribution, np.diff(offsets)
         state = self.initial_state(len(lengths))
         for t in range(lengths.max(initial=0)):
@@ -181,8 +183,8 @@ class Masks(Model):
             options = {"initial": initial, "n_threads": n_threads}
             for d in range(self.layout.D):
                 _, outputs = self.outputs_of(d, rounded[at], alone, **options)
-                e[at, d] = family.of_outputs(outputs).from_normal_score(scores[at, d])
-                rounded[at, d] = e[at, d]
+                e[at, d] = family.of_outputs(outputs).from_normal_score(scores[at, given + d])
+                rounded[at, given + d] = e[at, d]
             if state is not None:
                 state[rows] = self.log_density(rounded[at], alone, last=True, **options).last
         return e

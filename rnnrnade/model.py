@@ -98,7 +98,8 @@ class Model(Network):
 
         Parameters
         ----------
-        x : ndarray of shape (M, D), C-contiguous, of the model's type
+        x : ndarray of shape (M, X), C-contiguous, of the model's type
+            Rows of frames: what is given, and behind it the D dimensions that are scored.
         offsets : ndarray of shape (N + 1,), int64
         initial : None or (states, fresh)
             states (N, Sp) that condition the first frames; sequences with fresh[n] = 1 start from r0 instead.
@@ -168,7 +169,7 @@ class Model(Network):
         return out
 
     def score_frame(self, x, state):
-        """Log-density of one frame x (D,), and of its dimensions (D,), after a state (Sp,), which becomes the one after
+        """Log-density of one row x (X,) of frames, and of its dimensions (D,), after a state (Sp,), which becomes the one after
         the frame.  The same bits as `log_density`."""
         dims = np.empty(self.layout.D)
         return _core.score_frame(self.network, dims, self.theta, x, state), dims
@@ -181,7 +182,7 @@ class Model(Network):
         x, offsets, initial
             As in `log_density`.
         weight : ndarray of shape (M,), of the model's type
-        inputs : ndarray of shape (M, D), C-contiguous, of the model's type, optional
+        inputs : ndarray of shape (M, X), C-contiguous, of the model's type, optional
             What the recurrence reads in the place of x (noise or dropout on its input); what is scored stays x.
         mask : ndarray of shape (M, Rp), C-contiguous, of the model's type, optional
             Factors of the recurrent state, of the top layer, where it conditions each frame (dropout); the recurrence
@@ -225,9 +226,11 @@ class Model(Network):
         if options.input_noise or options.input_dropout:
             found["inputs"] = frames.copy()
         if options.input_noise:
-            found["inputs"] += dtype.type(options.input_noise) * generator.standard_normal(frames.shape, dtype)
+            read = found["inputs"][:, self.layout.given :]  # what is given stays as it is
+            read += dtype.type(options.input_noise) * generator.standard_normal(read.shape, dtype)
         if options.input_dropout:
-            found["inputs"] *= kept(options.input_dropout, frames.shape)
+            read = found["inputs"][:, self.layout.given :]
+            read *= kept(options.input_dropout, read.shape)
         if options.context_dropout:
             found["mask"] = kept(options.context_dropout, (len(frames), self.layout.Rp))
         return found
@@ -237,7 +240,15 @@ class Model(Network):
         lay = self.layout
         return np.tile(self.theta[lay.first_state :][: lay.Sp], (n, 1)) if lay.R else None
 
-    def sample(self, uniform, noise, *, state=None, n_threads=1):
+    def rows(self, uniform, given):
+        """Rows of frames (N, T, X) to be drawn with uniform (N, T, D), what is given in place."""
+        N, T, D = uniform.shape
+        x = np.empty((N, T, self.layout.given + D), self.dtype)
+        if self.layout.given:
+            x[..., : self.layout.given] = given
+        return x
+
+    def sample(self, uniform, noise, *, given=None, state=None, n_threads=1):
         """Draw from the model.
 
         Parameters
@@ -245,14 +256,17 @@ class Model(Network):
         uniform, noise : ndarray of shape (N, T, D), of the model's type
             As `Head.numbers` makes them: uniforms on [0, 1) choose components (or values 0 and 1), standard numbers of
             the family make the draw within one.
+        given : ndarray of shape (N, T, given), optional
+            What is given with the frames.
         state : ndarray of shape (N, Sp), optional
             Conditions the first frame; overwritten with the state after the last.  Default: r0.
 
         Returns
         -------
-        ndarray of shape (N, T, D)
+        ndarray of shape (N, T, X)
+            Rows of frames.
         """
-        x = np.empty_like(uniform)
+        x = self.rows(uniform, given)
         if state is None:
             state = self.initial_state(len(x))
         _core.sample(self.network, x, self.theta, uniform, noise, state, n_threads)
@@ -263,7 +277,8 @@ class Model(Network):
 
         Parameters
         ----------
-        scores : ndarray of shape (M, D), C-contiguous, float64
+        scores : ndarray of shape (M, X), C-contiguous, float64
+            Behind what is given.
         offsets : ndarray of shape (N + 1,), int64
 
         Returns
@@ -272,7 +287,7 @@ class Model(Network):
             e with Phi(scores[i, d]) = P(E_d <= e[i, d]) given the past and the dimensions before it, as the network,
             which reads them rounded to its type, has it.
         """
-        e = np.empty_like(scores)
+        e = np.empty((len(scores), self.layout.D))
         batch = _core.Frames(scores, offsets, by_length(offsets))
         _core.from_normal(self.network, e, self.theta, batch, n_threads)
         return e

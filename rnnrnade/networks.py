@@ -8,8 +8,9 @@ from .conditioners import CONDITIONERS
 from .layout import Layout
 
 
-def layout_of(estimator, D, latent=None):
-    """The sizes and choices of an estimator's network for data of D dimensions; latent: its latent nets."""
+def layout_of(estimator, D, latent=None, given=0):
+    """The sizes and choices of an estimator's network for data of D dimensions behind `given` columns; latent: its
+    latent nets."""
     head = estimator._head
     conditioner = CONDITIONERS[estimator._frame]
     try:
@@ -17,7 +18,7 @@ def layout_of(estimator, D, latent=None):
     except TypeError:
         raise estimator._bad_option("n_hidden", "a positive int or a tuple of such", estimator.n_hidden) from None
     contexts = conditioner.contexts(head)
-    context = estimator._option("context", ())
+    context = estimator._option("context", None if given else ())
     if context is None:
         context = [name for name in contexts if H or name != "hidden"]
     context = tuple(context)
@@ -58,6 +59,7 @@ def layout_of(estimator, D, latent=None):
         direct=bool(estimator._option("direct", False)),
         masks=tuple(range(n_masks)) if n_masks > 1 or estimator._option("degrees") == "drawn" else (),
         latent=latent,
+        given=given,
     )
     check_memory(f"the parameters of {layout}", (layout.size,), dtype)
     return layout

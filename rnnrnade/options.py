@@ -3,6 +3,7 @@
 import re
 import sys
 import textwrap
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
@@ -69,6 +70,7 @@ COMPONENTS = {"frame": "shared"}  # conditioners by the option `components`; "di
 COMMON = {
     "n_hidden": [_positive(Integral, zero=True)],
     "activation": [StrOptions(set(ACTIVATIONS))],
+    "columns": [None, Mapping],
     "order": [None, StrOptions({"random"}), "array-like"],
     "n_orders": [_positive(Integral)],
     "dtype": [StrOptions({"float32", "float64"})],
@@ -282,9 +284,14 @@ context_dropout : float, default=0.0
     "common": """
 activation : {"sigmoid", "relu"}, default="sigmoid"
     Activation of the hidden units.
+columns : mapping or None, default=None
+    Columns of X that are given, such as ``{"hour": "given"}``, by name or number: known for each frame beforehand, they
+    are read by all that predicts it and are not scored, so that log-densities are those of the other columns given
+    them.  `score_dims` has 0 there, parameters of conditionals, quantiles and the like NaN; draws take their values as
+    `inputs`.  None: there are none.
 order : array-like of shape (D,), "random" or None, default=None
     Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1; "random":
-    drawn from random_state.
+    drawn from random_state.  Given columns come before all others.
 n_orders : int, default=1
     Models in the ensemble; >= 1.  The first has `order`, the others random orders, and each is trained by itself on
     the same data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep and
@@ -392,7 +399,7 @@ def _without(text, *names):
     return text
 
 
-DOCUMENTED["one"] = _without(DOCUMENTED["common"], "n_orders", "missing")
+DOCUMENTED["one"] = _without(DOCUMENTED["common"], "columns", "n_orders", "missing")
 DOCUMENTED["of one"] = _without(DOCUMENTED["attributes"], "members_").replace(" *\n", "\n")
 
 

@@ -26,7 +26,7 @@ def as_arrays(parameters):
     return arrays
 
 
-def implied_options(head, conditioner, arrays, *, recurrent, owner):
+def implied_options(head, conditioner, arrays, *, recurrent, owner, given=0):
     """The options of an estimator that the names and shapes of its parameters decide.
 
     Parameters
@@ -37,6 +37,8 @@ def implied_options(head, conditioner, arrays, *, recurrent, owner):
     recurrent : bool
     owner : str
         Of whom messages speak.
+    given : int, default=0
+        Columns that are given: what reads no more than these reads no state.
     """
     sources = conditioner.sources(head) | ({"W_rec": 2} if recurrent else {})
     for name, ndim in sources.items():
@@ -48,10 +50,14 @@ def implied_options(head, conditioner, arrays, *, recurrent, owner):
     if head.mixture:
         options["n_components"] = next(arrays[name] for name in sources if name not in ("W", "W_rec")).shape[-1]
     if recurrent:
-        driven = [quantity for quantity, (_, _, name_W) in head.outputs.items() if name_W in arrays]
+
+        def reads_state(name):
+            return name in arrays and (not given or arrays[name].shape[-1:] != (given,))
+
+        driven = [quantity for quantity, (_, _, name_W) in head.outputs.items() if reads_state(name_W)]
         options["n_recurrent"] = arrays["W_rec"].shape[1]
         options["n_layers"] = len({found[1] for found in map(_ABOVE.fullmatch, arrays) if found}) + 1
-        options["context"] = (*driven, "hidden") if "W_c" in arrays else tuple(driven)
+        options["context"] = (*driven, "hidden") if reads_state("W_c") else tuple(driven)
     options["dtype"] = "float64" if any(a.dtype == np.float64 for a in arrays.values()) else "float32"
     return options
 

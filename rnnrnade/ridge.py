@@ -12,6 +12,10 @@ that whole weights are repetitions; below 1, all of it: h_t min(w_t, 1).  Coeffi
 leave too little in the frames they were fitted to; a net that trains on that learns a scale that no other frame has.
 For P fitted to the channels, few numbers each, the same h_t is taken.
 
+*Given.*  What is known with a frame, u, predicts it beside the past, with a ridge of its own (`GIVEN_RIDGE`): it is
+profiled out.  With the smoother S = u (u'u + ridge)^-1 u' the Gram matrix is x'(I - S) x, and the leverage that of S and
+of x - S x together, so that all else stays as it is without.
+
 *A path.*  One eigen-decomposition of the Gram matrix serves every ridge and every P; one ridge alone takes a Cholesky
 factor.
 """
@@ -24,6 +28,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 TOWARDS = ("zero", "last", "own")
 MOST_LEVERAGE = 1 - 1e-8
 OWN_RIDGE = 1.0
+GIVEN_RIDGE = 1.0
 ROWS = 4096  # frames whose past is held at once
 
 
@@ -32,36 +37,60 @@ class Predictors:
 
     Parameters
     ----------
-    z : ndarray of shape (M, D)
+    z : ndarray of shape (M, given + D)
     w : ndarray of shape (M,)
         Weights, of a positive sum over the rows.
     rows : ndarray of shape (n,)
     lags : tuple of ints
+    given : int, default=0
+        Columns in front that are given: of the frames themselves they predict the others.
     path : bool, default=False
         Prepare for many ridges; this holds n numbers for each of the coefficients.
     """
 
-    def __init__(self, z, w, rows, lags, *, path=False):
-        self.z, self.rows, self.lags, self.weight = z, rows, lags, w[rows]
+    def __init__(self, z, w, rows, lags, given=0, *, path=False):
+        u, self.z, self.rows, self.lags, self.weight = z[rows, :given], z[:, given:], rows, lags, w[rows]
         self.total = self.weight.sum()
-        D = z.shape[1]
+        z, D = self.z, self.z.shape[1]
         self.target_mean = self.weight @ z[rows] / self.total
         self.past_mean = (
             np.concatenate([self.weight @ z[rows - lag] for lag in lags]) / self.total if lags else z[0, :0]
         )
-        self.gram, self.cross = np.zeros((len(lags) * D,) * 2), np.zeros((len(lags) * D, D))  # X'WX, X'WY
+        self.given_mean = self.weight @ u / self.total
+        self.u = u - self.given_mean
+        self.target_by_given, self.past_by_given, self.given_leverage = self._profiled()
+        self.gram = GIVEN_RIDGE * self.past_by_given.T @ self.past_by_given  # X'WX
+        self.cross = GIVEN_RIDGE * self.past_by_given.T @ self.target_by_given  # X'WY
         for part, x in self._centred():
             weighted = self.weight[part, None] * x
             self.gram += x.T @ weighted
-            self.cross += weighted.T @ (z[rows[part]] - self.target_mean)
+            self.cross += weighted.T @ (z[rows[part]] - self.target_mean - self.u[part] @ self.target_by_given)
         self.eigen = self._decomposed() if path else None
 
-    def _centred(self):
-        """(some of the rows, what predicts them (m, p D), centred), one after the other."""
+    def _profiled(self):
+        """What u gives to the targets (given, D) and to their past (given, p D), and its leverage (n,)."""
+        given = self.u.shape[1]
+        weighted = self.weight[:, None] * self.u
+        gram = self.u.T @ weighted + GIVEN_RIDGE * np.eye(given)
+        past = np.zeros((given, len(self.past_mean)))
+        for part, x in self._past() if given else ():
+            past += weighted[part].T @ x
+        targets = weighted.T @ (self.z[self.rows] - self.target_mean)
+        solved = np.linalg.solve(gram, np.hstack([targets, past, self.u.T]))
+        targets, past, by_row = np.split(solved, np.cumsum([targets.shape[1], past.shape[1]]), axis=1)
+        return targets, past, (by_row * self.u.T).sum(axis=0)
+
+    def _past(self):
+        """(some of the rows, the frames before them (m, p D) less their mean), one after the other."""
         if self.lags:
             for begin in range(0, len(self.rows), ROWS):
                 part = slice(begin, begin + ROWS)
                 yield part, np.hstack([self.z[self.rows[part] - lag] for lag in self.lags]) - self.past_mean
+
+    def _centred(self):
+        """The same less what u gives."""
+        for part, x in self._past():
+            yield part, x - self.u[part] @ self.past_by_given
 
     def _decomposed(self):
         """Eigenvalues and vectors of the Gram matrix, and the squares of the frames in that basis."""
@@ -84,14 +113,20 @@ class Predictors:
         return P
 
     def fit(self, prior, ridge):
-        """(B (p D, D), intercept (D,), leverage (n,))"""
+        """(B (p D, D), leverage (n,))"""
         C, leverage = np.zeros_like(prior), 0.0
         if self.lags:
             moments = self.cross - self.gram @ prior
             C, leverage = (self._by_cholesky if self.eigen is None else self._by_eigen)(moments, ridge)
         B = prior + C
-        leverage = (1 / self.total + leverage) * np.minimum(self.weight, 1)
-        return B, self.target_mean - self.past_mean @ B, np.minimum(leverage, MOST_LEVERAGE)
+        leverage = (1 / self.total + self.given_leverage + leverage) * np.minimum(self.weight, 1)
+        return B, np.minimum(leverage, MOST_LEVERAGE)
+
+    def rest(self, B, apart=()):
+        """(intercept (D,), what the given columns give (given, D)) beside B; nothing to the columns `apart`."""
+        by_given = self.target_by_given - self.past_by_given @ B
+        by_given[:, apart] = 0
+        return self.target_mean - self.past_mean @ B - self.given_mean @ by_given, by_given
 
     def _by_cholesky(self, moments, ridge):
         try:
@@ -108,10 +143,12 @@ class Predictors:
         inverse = np.where(scale > 1e-12 * scale.max(initial=0), 1 / np.maximum(scale, 1e-300), 0)
         return vectors @ (inverse[:, None] * (vectors.T @ moments)), squares @ inverse
 
-    def left(self, B, intercept, leverage):
+    def left(self, B, intercept, by_given, leverage):
         """What each frame leaves of a fit to the others: (n, D)"""
         left = self.z[self.rows] - intercept
-        for part, x in self._centred():
+        if len(by_given):
+            left -= (self.u + self.given_mean) @ by_given
+        for part, x in self._past():
             left[part] -= x @ B + self.past_mean @ B
         return left / (1 - leverage)[:, None]
 

@@ -277,7 +277,7 @@ class Sequences:
 # --------------------------------------------------------------------------------------- what estimators call
 
 
-def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
+def check_vectors(estimator, X, *, reset, binary=False, gaps=False, given=None):
     """Check X for an estimator of vectors: one vector in each row.
 
     Parameters
@@ -291,6 +291,8 @@ def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
         Refuse entries other than 0 and 1.
     gaps : bool, default=False
         Let NaN pass as a missing value.
+    given : callable, optional
+        given(D) are the numbers of the columns of D that may hold any numbers but NaN.
 
     Returns
     -------
@@ -310,10 +312,10 @@ def check_vectors(estimator, X, *, reset, binary=False, gaps=False):
     _refuse_containers(X)
     frames = _matrix(estimator, X, reset, "row")
     offsets = np.arange(len(frames) + 1, dtype=np.int64)
-    return _checked(estimator, frames, offsets, "vectors", binary, gaps, Labels(index=_index_of(X)))
+    return _checked(estimator, frames, offsets, "vectors", binary, gaps, given, Labels(index=_index_of(X)))
 
 
-def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=False):
+def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=False, given=None):
     """Check X for an estimator of sequences, in any of the forms listed at the top of this file.
 
     Parameters
@@ -329,6 +331,8 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
         Refuse entries other than 0 and 1.
     gaps : bool, default=False
         Let NaN pass as a missing value.
+    given : callable, optional
+        given(D) are the numbers of the columns of D that may hold any numbers but NaN.
 
     Returns
     -------
@@ -352,11 +356,11 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
             raise ValueError("lengths= and the column 'sequence' of X both tell the sequences apart: leave one out.")
         frames = _matrix(estimator, X, reset, "frame")
         offsets = _check_lengths(lengths, len(frames))
-        return _checked(estimator, frames, offsets, "lengths", binary, gaps, Labels(index=_index_of(X)))
+        return _checked(estimator, frames, offsets, "lengths", binary, gaps, given, Labels(index=_index_of(X)))
 
     if items is not None:
         frames, offsets, labels = _pack(estimator, items, reset)
-        return _checked(estimator, frames, offsets, "list", binary, gaps, labels)
+        return _checked(estimator, frames, offsets, "list", binary, gaps, given, labels)
 
     if ndim == 3:
         X = np.asanyarray(X)
@@ -367,7 +371,7 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
         _look_at_axes(estimator, X.shape, reset)
         frames = _matrix(estimator, X.reshape(-1, n_features), reset, "frame")
         offsets = n_frames * np.arange(n_sequences + 1, dtype=np.int64)
-        return _checked(estimator, frames, offsets, "3d", binary, gaps)
+        return _checked(estimator, frames, offsets, "3d", binary, gaps, given)
 
     if ndim > 3:
         raise ValueError(f"X has {ndim} axes, but at most three are allowed, (N, T, D): flatten each frame.")
@@ -375,10 +379,10 @@ def check_sequences(estimator, X, lengths=None, *, reset, binary=False, gaps=Fal
     if several is not None:
         batch, rows = several
         frames, offsets, labels = _of_batch(estimator, batch, reset, rows)
-        return _checked(estimator, frames, offsets, "panel", binary, gaps, labels)
+        return _checked(estimator, frames, offsets, "panel", binary, gaps, given, labels)
     frames = _matrix(estimator, X, reset, "frame")
     offsets = np.array([0, len(frames)], dtype=np.int64)
-    return _checked(estimator, frames, offsets, "2d", binary, gaps, Labels(index=_index_of(X)))
+    return _checked(estimator, frames, offsets, "2d", binary, gaps, given, Labels(index=_index_of(X)))
 
 
 def check_absence_of_lengths(y, data, owner):
@@ -482,7 +486,7 @@ def _by_key(weights, sequences):
     raise ValueError("sample_weight is a Series whose labels are not the keys of the sequences.")
 
 
-def check_validation(estimator, validation_data, *, binary=False, check=check_sequences):
+def check_validation(estimator, validation_data, *, binary=False, given=None, check=check_sequences):
     """Check the `validation_data` of a fit: X or (X, None).
 
     Parameters
@@ -492,6 +496,8 @@ def check_validation(estimator, validation_data, *, binary=False, check=check_se
     validation_data : None, X, or (X, None)
         X in any form that `check` takes.
     binary : bool, default=False
+    given : callable, optional
+        As in `check_sequences`.
     check : {check_sequences, check_vectors}, default=check_sequences
 
     Returns
@@ -507,7 +513,7 @@ def check_validation(estimator, validation_data, *, binary=False, check=check_se
         elif check is check_vectors:
             raise ValueError("validation_data is (X, y), but a density has no y: pass X or (X, None).")
     with naming("validation_data"):
-        data = check(estimator, validation_data, reset=False, binary=binary)
+        data = check(estimator, validation_data, reset=False, binary=binary, given=given)
     return replace(data, argument="validation_data")
 
 
@@ -851,8 +857,10 @@ def _check_lengths(lengths, n_frames):
 # ------------------------------------------------------------------------------------------------- the values
 
 
-def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
-    """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all are 0 or 1."""
+def _checked(estimator, frames, offsets, form, binary, gaps, given, labels=NO_LABELS):
+    """`Sequences`, after a check that no entry is infinite or, without `gaps`, NaN; where `binary`, all but the given
+    columns are 0 or 1."""
+    known = given(frames.shape[1]) if given is not None else ()
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.add.reduce(frames, axis=None)
     has_gaps = gaps and not np.isfinite(total) and bool(np.isnan(frames).any())
@@ -869,10 +877,16 @@ def _checked(estimator, frames, offsets, form, binary, gaps, labels=NO_LABELS):
         if not gaps and getattr(estimator, "missing", None) is not None:
             way_out = f"with missing={estimator.missing!r}, only scores, log_likelihood_missing and impute take gaps."
         refuse_first(np.isinf(frames) if gaps else ~np.isfinite(frames), f"Every entry must be finite: {way_out}")
+    if has_gaps and len(known):
+        missing = np.zeros(frames.shape, bool)
+        missing[:, known] = np.isnan(frames[:, known])
+        refuse_first(missing, "A column that is given must be known for every frame.")
     if binary:
         other = " For real values, use conditional='gaussian'." if hasattr(estimator, "conditional") else ""
         why = f"{_name(estimator)} models binary data: every entry must be 0 or 1.{other}"
-        refuse_first((frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames)), why)
+        bad = (frames != 0) & (frames != 1) & ~(data.has_gaps & np.isnan(frames))
+        bad[:, known] = False
+        refuse_first(bad, why)
     if form != "vectors" and labels.index is not None:
         _look_at_times(data)
     return data

@@ -56,7 +56,7 @@ class Stream:
 
     def __init__(self, density, state, past=None, *, owner="Stream", names=None):
         self._density, self._owner, self._names = density, owner, names
-        self._binary, self._dtype, self._D = density.head.binary, density.model.dtype, density.model.layout.D
+        self._binary, self._dtype, self._D = density.head.binary, density.model.dtype, density.model.layout.X
         self._state, self._reader = state, Reader(density.front, 1, past)
 
     @property
@@ -117,8 +117,11 @@ class Stream:
             self._refuse_shape(frame)
         if not _sum_is_finite(frame):
             self._refuse_value(frame, np.isfinite(frame), "every entry must be finite")
-        if self._binary and not ((frame == 0) | (frame == 1)).all():
-            self._refuse_value(frame, (frame == 0) | (frame == 1), f"{self._owner} models binary data, 0 or 1")
+        if self._binary:
+            good = (frame == 0) | (frame == 1)
+            good[self._density.front.given_in(self._D)] = True
+            if not good.all():
+                self._refuse_value(frame, good, f"{self._owner} models binary data, 0 or 1")
         try:
             return frame, *self._reader.read(frame[None])
         except OutOfRange as error:

@@ -18,14 +18,14 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from . import _core
 from .checks import LARGEST, check_memory
 from .ridge import TOWARDS, Predictors, separated, shrunk, stable
 
-COVARIANCES = ("diagonal", "full")
+COVARIANCES = ("diagonal", "full", "none")
 
 
 class Linear(BaseEstimator):
@@ -47,8 +47,8 @@ class Linear(BaseEstimator):
     lags : int, default=0
         How many of the last frames predict the next one.  0 with "diagonal" is standardisation, 0 with "full" is
         whitening, and p > 0 is a vector autoregression, VAR(p).
-    covariance : {"diagonal", "full"}, default="diagonal"
-        Whether L is diagonal.
+    covariance : {"diagonal", "full", "none"}, default="diagonal"
+        Whether L is diagonal.  "none": all columns but the given ones stay as they are.
     ridge : float, default=1.0
         Added to the diagonal of the Gram matrix of the standardised predictors; >= 0.
     floor : float, default=1e-3
@@ -63,6 +63,9 @@ class Linear(BaseEstimator):
         The covariances between columns are multiplied by 1 - shrinkage; in [0, 1].
     apart : sequence of int, default=()
         Columns that are standardised and otherwise left as they are; they still predict the others.
+    given : int, default=0
+        The number of columns in front that are given: they are standardised, predict the other columns of their own
+        frame and are predicted by none.  An estimator sets it.
     max_radius : float or None, default=None
         Roots of the prediction outside the circle of this radius are moved onto it, so that long draws stay bounded;
         > 0.  None: the prediction stays as fitted.
@@ -91,7 +94,7 @@ class Linear(BaseEstimator):
 
     def __init__(
         self, lags=0, covariance="diagonal", ridge=1.0, floor=1e-3, *, season=0, towards="zero", shrinkage=0.0,
-        apart=(), max_radius=None,
+        apart=(), max_radius=None, given=0,
     ):  # fmt: skip
         self.lags = lags
         self.covariance = covariance
@@ -102,6 +105,7 @@ class Linear(BaseEstimator):
         self.shrinkage = shrinkage
         self.apart = apart
         self.max_radius = max_radius
+        self.given = given
 
     # ---- fit ----------------------------------------------------------------------------------------------------
 
@@ -133,6 +137,8 @@ class Linear(BaseEstimator):
         w = np.ones(len(frames)) if weight is None else np.asarray(weight, np.float64)
         with threadpool_limits(1):  # the same bits for any number of threads
             self.mean_, self.scale_, constant = standardisation(frames, w)
+            if self.covariance == "none":
+                self.mean_[self.given :], self.scale_[self.given :] = 0.0, 1.0
             z = (frames - self.mean_) / self.scale_
             self.coefficients_ = np.zeros((len(self.stages), len(self.stages[-1]), D, D))
             self.intercepts_ = np.zeros((len(self.stages), D))
@@ -141,7 +147,7 @@ class Linear(BaseEstimator):
                 return z
             position = np.arange(len(z)) - np.repeat(offsets[:-1], np.diff(offsets))
             stage_of = self.stage(position)
-            e, as_before = np.empty_like(z), []
+            e, as_before = z.copy(), []
             for k, lags in enumerate(self.stages):
                 rows = np.flatnonzero(position >= max(lags, default=0))
                 if k and w[rows].sum() <= 0:  # no sequence is so long: as the shorter past
@@ -149,35 +155,38 @@ class Linear(BaseEstimator):
                         fitted[k] = fitted[k - 1]
                     as_before.append(k)
                 else:
-                    left = self._fit_stage(k, Predictors(z, w, rows, lags), constant)
+                    left = self._fit_stage(k, Predictors(z, w, rows, lags, self.given), constant[self.given :])
                     here = stage_of[rows] == k
-                    e[rows[here]] = left[here]
+                    e[rows[here], self.given :] = left[here]
             for here in (np.flatnonzero(stage_of == k) for k in as_before):
                 past = range(1, max(self.stages[stage_of[here[0]]]) + 1) if len(here) else ()
                 e[here] = self.residuals(z[here], [z[here - lag] for lag in past])
         return e
 
     def _fit_stage(self, k, predictors, constant):
-        """A and L of one stage; e of its frames, each left out."""
-        D, lags, apart = len(constant), predictors.lags, list(self.apart)
-        B, intercept, leverage = predictors.fit(predictors.prior(self.towards), self.ridge)
+        """A and L of one stage; e of its frames, each left out, without what is given."""
+        given, lags = self.given, predictors.lags
+        D, apart = len(constant), [d - given for d in self.apart]
+        B, leverage = predictors.fit(predictors.prior(self.towards), self.ridge)
         if apart and lags:
             B[:, apart] = 0
         if self.max_radius is not None and lags and k == len(self.stages) - 1:
             B = stable(B, lags, self.max_radius)
-        intercept = predictors.target_mean - predictors.past_mean @ B
+        intercept, by_given = predictors.rest(B, apart)
         if lags:
-            self.coefficients_[k, : len(lags)] = B.reshape(len(lags), D, D).transpose(0, 2, 1)
-        self.intercepts_[k] = intercept
-        left = predictors.left(B, intercept, leverage)
+            self.coefficients_[k, : len(lags), given:, given:] = B.reshape(len(lags), D, D).transpose(0, 2, 1)
+        self.intercepts_[k, given:] = intercept
+        left = predictors.left(B, intercept, by_given, leverage)
         left[:, apart] *= (1 - leverage)[:, None]  # their prediction has no coefficients
         covariance = shrunk(predictors.covariance(left), self.shrinkage, self.floor)
         separated(covariance, apart, constant)
         if self.covariance == "diagonal":
-            self.factors_[k] = np.diag(np.sqrt(np.diag(covariance)))
+            L = np.diag(np.sqrt(np.diag(covariance)))
         else:
-            self.factors_[k] = np.linalg.cholesky(covariance)
-        e = solve_triangular(self.factors_[k], left.T, lower=True).T
+            L = np.linalg.cholesky(covariance)
+        # What is given stands in front: the triangular factor takes what it gives to the others.
+        self.factors_[k, given:, given:], self.factors_[k, given:, :given] = L, by_given.T
+        e = solve_triangular(L, left.T, lower=True).T
         # The frame is in the covariance, too: without it that would be smaller by its own square.
         if self.covariance == "full":
             share = (1 - self.shrinkage) * np.minimum(predictors.weight, 1) / predictors.total * (e**2).sum(axis=1)
@@ -201,6 +210,8 @@ class Linear(BaseEstimator):
             raise ValueError(f"Linear needs ridge >= 0 and floor > 0. Got {self.ridge!r} and {self.floor!r} instead.")
         if not (_is_number(self.shrinkage) and 0 <= self.shrinkage <= 1):
             raise ValueError(f"shrinkage of Linear must be in the range [0, 1]. Got {self.shrinkage!r:.60} instead.")
+        if self.covariance == "none" and (self.lags or self.season):
+            raise ValueError("covariance='none' of Linear leaves the columns as they are: lags and season must be 0.")
         if self.max_radius is not None and not (_is_number(self.max_radius) and self.max_radius > 0):
             raise ValueError(f"max_radius of Linear must be None or > 0. Got {self.max_radius!r:.60} instead.")
         try:
@@ -210,6 +221,8 @@ class Linear(BaseEstimator):
         if not whole:
             raise ValueError(f"apart of Linear must hold column numbers. Got {self.apart!r:.60} instead.")
         _check_apart(self.apart, D)
+        if not (isinstance(self.given, Integral) and not isinstance(self.given, bool) and 0 <= self.given < D):
+            raise ValueError(f"given of Linear must be an int in the range [0, {D - 1}]. Got {self.given!r:.60} instead.")
 
     # ---- what it is ---------------------------------------------------------------------------------------------
 
@@ -252,7 +265,7 @@ class Linear(BaseEstimator):
     @property
     def is_diagonal(self):
         """Whether this is standardisation and nothing else."""
-        return self.reach == 0 and self.covariance == "diagonal"
+        return self.reach == 0 and self.covariance != "full"
 
     # ---- packed frames ------------------------------------------------------------------------------------------
 
@@ -682,14 +695,36 @@ class Chain(BaseEstimator):
             link._check_options(D)
 
 
+def placed(transform, places, given=0):
+    """The same transform, not yet fitted, where column d stands at places[d] and the first `given` places are given.
+
+    An `Auto` without columns of its own stays as it is."""
+
+    def moved(link):
+        link = clone(link)
+        if getattr(link, "apart", None) is not None:
+            apart = {int(places[d]) for d in link.apart}
+            link.set_params(apart=tuple(sorted(apart | (set(range(given)) if isinstance(link, Volatility) else set()))))
+        if isinstance(link, Linear):
+            link.set_params(given=given)
+        return link
+
+    return Chain([moved(link) for link in transform.links]) if isinstance(transform, Chain) else moved(transform)
+
+
 LINKS = {"Linear": Linear, "Volatility": Volatility}
 
 
 def to_file(transform):
     """A transform, fitted or not, as JSON holds it: the options of a Linear, or {"links": [...]}."""
     if isinstance(transform, Linear):
-        return transform.get_params()
-    return {"links": [{"link": type(link).__name__, **link.get_params()} for link in transform.links]}
+        return _for_file(transform)
+    return {"links": [{"link": type(link).__name__, **_for_file(link)} for link in transform.links]}
+
+
+def _for_file(link):
+    """Its options; what came after the first files stands there only where it is not what all had before."""
+    return {name: value for name, value in link.get_params().items() if name != "given" or value}
 
 
 def from_options(options):

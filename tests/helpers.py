@@ -422,6 +422,26 @@ MASKED = [
     for head in reference.HEADS
     for context in ((all_contexts(head)[0], CONTEXTS[head]) if R else (None,))
 ]  # fmt: skip
+# Numbers that are given with each frame: fewer and more than the lanes of a vector, with every way in.
+GIVEN = [
+    valid(Case(D=D, H=H, K=2, R=R, lengths=(4, 1, 6), head=head, cell=cell, given=given, L=L))
+    for head in reference.HEADS
+    for D, H, R, cell, given, L in (
+        (3, 5, 0, "sigmoid", 1, 1),
+        (2, 0, 0, "sigmoid", 3, 1),
+        (10, 19, 18, "tanh", 17, 1),
+        (3, 2, 6, "lstm", 2, 2),
+    )
+] + [
+    Case(D=3, H=5, K=2, R=6, lengths=(4, 1, 6), cell="gru", context=("mu", "hidden"), given=3),
+    Case(D=3, H=5, K=2, R=6, lengths=(40, 33, 1), head="bernoulli", context=("hidden",), given=3),
+    Case(D=5, H=0, K=11, R=0, lengths=(40,), conditioner="shared", given=2),
+    Case(D=5, H=0, K=4, R=9, lengths=(7, 1, 4), cell="gru", context=("mu",), conditioner="shared", given=17),
+    Case(D=2, H=0, K=3, R=2, lengths=(7, 1, 4), head="laplace", conditioner="shared", given=1),
+    Case(D=7, H=(4, 19, 9), K=2, R=0, lengths=(4, 1, 6), conditioner="made", direct=True, given=3),
+    Case(D=7, H=(9,), K=2, R=18, lengths=(40, 33, 1), head="bernoulli", conditioner="made", cell="gru", given=2),
+    Case(D=3, H=(5,), K=2, R=4, lengths=(4, 1), context=CONTEXTS["gaussian"], conditioner="made", given=17),
+]
 # More than one block of frames, units, dimensions and contraction indices in any layout.
 LARGE = [
     Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh"),
@@ -433,6 +453,7 @@ LARGE = [
     Case(D=37, H=0, K=21, R=130, lengths=(33, 70, 1, 130), cell="gru", conditioner="shared"),
     Case(D=37, H=0, K=9, R=0, lengths=(300,), min_scale=1e-3, conditioner="shared"),
     Case(D=67, H=(130, 90), K=1, R=0, lengths=(300,), head="bernoulli", conditioner="made", direct=True),
+    Case(D=37, H=70, K=7, R=130, lengths=(33, 70, 1, 130), min_scale=1e-3, cell="tanh", given=45),
     Case(D=37, H=(30, 70), K=7, R=67, lengths=(33, 70, 1, 130), min_scale=1e-3, conditioner="made", cell="gru"),
 ]
 

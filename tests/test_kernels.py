@@ -13,6 +13,7 @@ from helpers import (
     EVERY_CONTEXT,
     FLOAT64,
     GATED,
+    GIVEN,
     LARGE,
     LAYERED,
     MASKED,
@@ -37,7 +38,7 @@ from rnnrnade import _core
 from rnnrnade.layout import Layout
 from rnnrnade.model import Model
 
-SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + SHARED + MASKED + cases(5)
+SOME = EDGES + EVERY_CONTEXT + GATED + LAYERED + SHARED + MASKED + GIVEN + cases(5)
 MANY = LARGE + cases(150, seed=1)
 
 some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
@@ -78,7 +79,8 @@ def test_conditionals_equal_the_definition(case, dtype, row):
     found = model.predict_params(X)
     for name, part, values in zip(names, found, zip(*expected, strict=True), strict=True):
         for one, value in zip(listed(part), listed(case.X(values)), strict=True):
-            assert_near(one, value, TOLERANCE["score"][dtype], name)
+            assert np.isnan(one[:, : case.given]).all()  # has no conditional
+            assert_near(one[:, case.given :], value[:, case.given :], TOLERANCE["score"][dtype], name)
 
 
 @dtypes
@@ -95,12 +97,13 @@ def check_sample(case, dtype, n=19, n_frames=4):
     generator = np.random.default_rng(case.seed)
     uniforms = generator.random((n, n_frames, case.D)).astype(dtype)
     noise = reference.HEADS[case.head].noise(generator, (n, n_frames, case.D)).astype(dtype)
-    flat = noise.reshape(n, n_frames, -1)
-    draws, largest = model.sample(uniforms, flat), np.finfo(dtype).max
-    assert draws.shape == uniforms.shape and draws.dtype == dtype
+    flat, u = noise.reshape(n, n_frames, -1), generator.standard_normal((n, n_frames, case.given)).astype(dtype)
+    draws, largest = model.sample(uniforms, flat, given=u), np.finfo(dtype).max
+    assert draws.shape == (n, n_frames, case.given + case.D) and draws.dtype == dtype
     for i in (0, n - 1):
         with np.errstate(over="ignore", invalid="ignore"):
-            expected = reference.draw(parameters, n_frames, uniforms[i], noise[i], follow=draws[i], **case.choices)
+            known = {"follow": draws[i], "u": u[i]}
+            expected = reference.draw(parameters, n_frames, uniforms[i], noise[i], **known, **case.choices)
         # Frames of a static model do not know of each other.
         for piece in [slice(None)] if case.R else [slice(t, t + 1) for t in range(n_frames)]:
             found, desired = draws[i][piece].ravel(), expected[piece].ravel()
@@ -111,7 +114,7 @@ def check_sample(case, dtype, n=19, n_frames=4):
     finite = np.isfinite(draws).all(axis=2)
     assert (finite.all(axis=1) if case.R else finite).mean() > 0.5  # most are compared to their end
     for few in (1, 2, 7, 8, 9):  # few sequences go another way through the kernels, to the same bits
-        found, expected = model.sample(uniforms[:few], flat[:few]), draws[:few]
+        found, expected = model.sample(uniforms[:few], flat[:few], given=u[:few]), draws[:few]
         overflown = np.isnan(expected)
         assert np.array_equal(np.isnan(found), overflown)
         assert_same_bits(np.where(overflown, 0, found), np.where(overflown, 0, expected), f"{few} alone")

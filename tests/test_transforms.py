@@ -127,17 +127,21 @@ def regressions(X, lags):
 
 
 @pytest.mark.parametrize("path", [False, True])
+@pytest.mark.parametrize("given", [0, 1])
 @pytest.mark.parametrize("towards, ridge", [("zero", 1e-3), ("zero", 3.0), ("last", 50.0)])
-def test_what_a_frame_leaves_of_a_fit_to_the_others(towards, ridge, path):
+def test_what_a_frame_leaves_of_a_fit_to_the_others(towards, ridge, given, path):
     z = packed(recordings(1, shortest=19, longest=20))[0]
     w, rows = np.random.default_rng(0).uniform(0.2, 1, len(z)), np.arange(2, len(z))
-    all_of_it = Predictors(z, w, rows, (1, 2), path=path)
-    left = all_of_it.left(*all_of_it.fit(all_of_it.prior(towards), ridge))
+    all_of_it = Predictors(z, w, rows, (1, 2), given, path=path)
+    B, leverage = all_of_it.fit(all_of_it.prior(towards), ridge)
+    left = all_of_it.left(B, *all_of_it.rest(B), leverage)
     for i, row in enumerate(rows):
         without = np.where(np.arange(len(z)) == row, 0.0, w)
-        others = Predictors(z, without, rows, (1, 2))
-        B, intercept, _ = others.fit(others.prior(towards), ridge)
-        assert_near(left[i], z[row] - intercept - np.concatenate([z[row - 1], z[row - 2]]) @ B, 1e-7)
+        others = Predictors(z, without, rows, (1, 2), given)
+        B, _ = others.fit(others.prior(towards), ridge)
+        intercept, by_given = others.rest(B)
+        past = np.concatenate([z[row - 1, given:], z[row - 2, given:]])
+        assert_near(left[i], z[row, given:] - intercept - past @ B - z[row, :given] @ by_given, 1e-7)
 
 
 def test_more_coefficients_than_frames_leave_the_scale_of_new_frames():
