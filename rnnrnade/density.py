@@ -82,7 +82,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Part:
-    """The conditionals of some consecutive frames, all arrays in the order of X.
+    """The conditionals of some consecutive frames, all arrays in the order of X.  A given column has none: its numbers
+    say nothing.
 
     Attributes
     ----------
@@ -250,7 +251,7 @@ class Density(Fitted):
         front = self.front
         x = np.asarray(data.frames, np.float64)
         moved = front.location_and_scale(data.frames, data.offsets)
-        location, scale = (None, None) if moved is None else (front.back(a, at_given=np.nan) for a in moved)
+        location, scale = (None, None) if moved is None else (front.back(a, at_given=1.0) for a in moved)
         e, jacobian = self.encode(data)
         if jacobian is not None:
             shape = len(x), jacobian.shape[-1]
@@ -262,7 +263,7 @@ class Density(Fitted):
                     values + of_all[rows] for values, of_all in zip((log_density, dims), jacobian, strict=True)
                 )
             check_finite("the log-density", log_density, lambda i, rows=rows: data.place(rows.start + i), below=True)
-            family = self.head.distribution.of_outputs(front.back(scores.parameters, at_given=np.nan))
+            family = self.head.distribution.of_outputs(front.back(scores.parameters, at_given=1.0))
             at = (x[rows], 0.0, 1.0)
             if moved is not None:
                 at = ((x[rows] - location[rows]) / scale[rows], location[rows], scale[rows])

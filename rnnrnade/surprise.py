@@ -50,8 +50,11 @@ def explain(density, data, names, top, n_dims, n_threads):
         found.append((part.rows.start + at, part.log_density[at], part.dims[at], np.log(scale), expected, pit))
     rows, log_density, dims, unit, expected, pit = map(np.concatenate, zip(*found, strict=True))
 
+    given = density.front.given_in(data.n_features)
     with np.errstate(invalid="ignore"):  # of an absurd number, after which the others are absurd, too
-        blamed = np.argsort(dims + unit, axis=1, kind="stable")[:, :n_dims]
+        surprise = dims + unit
+    surprise[:, given] = np.inf  # says nothing
+    blamed = np.argsort(surprise, axis=1, kind="stable")[:, : min(n_dims, data.n_features - len(given))]
     table = Table()
     for i in np.argsort(log_density, kind="stable")[:top].tolist():
         row, where = rows[i], data.frame_of(rows[i])

@@ -505,6 +505,7 @@ WRONG = {
     "mean_gradient": ["yes", None, 2],
     "anneal": ["yes", None, 2],
     "refit": ["yes", None, 2, True],
+    "columns": [5, "given", ["given"], {0: "rounded"}, {9: "given"}, {"a": "given"}, {0.5: "given"}],
     "order": [[0, 0, 1], [0, 1], "sorted", 5],
     "n_orders": [0, -1, 1.5, None],
     "dtype": ["float16", None, np.float32],
