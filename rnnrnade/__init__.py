@@ -34,6 +34,7 @@ _WHERE = {
     "Volatility": "transforms",
     "Chain": "transforms",
     "SequenceBatch": "tables",
+    "calendar_columns": "calendar",
     "read_sequences": "datafiles",
     "OutlierDetector": "surprise",
     "ModelFileError": "io",

@@ -95,8 +95,9 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
             raise ValueError(f"context={options['context']!r} contradicts the parameters, whose names say {context}.")
         D = n_given + frame.n_features(arrays)
         fixed = {name: value for name, value in fixed.items() if name in cls._parameter_constraints} | implied
+        for_given = head.binary and isinstance(transform, Linear) and transform.covariance == "none"
         if transform is not None:
-            if "transform" not in fixed:
+            if "transform" not in fixed and not for_given:
                 raise TypeError(f"{owner} takes no transform.")
             if not isinstance(transform, Linear | Chain):
                 raise TypeError(
@@ -109,7 +110,8 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
                 raise ValueError(f"transform is for {len(first.mean_)} dimensions, the parameters for {D}.")
             if first.given != n_given:
                 raise ValueError(f"transform has {first.given} given columns, columns= says {n_given}.")
-            fixed["transform"] = clone(transform)
+            if not for_given:
+                fixed["transform"] = clone(transform)
         if options.get("n_orders", 1) != 1 or isinstance(options.get("order"), str):
             raise ValueError(
                 f"{owner}.from_parameters makes one model: n_orders must be 1, and order a permutation or None."
