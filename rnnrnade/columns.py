@@ -11,7 +11,7 @@ import numpy as np
 
 from .checks import as_numbers
 
-__all__ = ["check_columns", "check_inputs", "given_columns"]
+__all__ = ["check_columns", "check_fixed", "check_inputs", "given_columns"]
 
 GIVEN = "given"
 
@@ -48,24 +48,25 @@ def given_columns(columns, names, D):
     ValueError
         For a column that X has not, and where none is left to be scored.
     """
-    found = []
     names = None if names is None else list(names)
-    for column, kind in (columns or {}).items():
-        if isinstance(column, str):
-            if names is None:
-                raise ValueError(f"columns names {column!r}, but X has no names: use the numbers 0 ... {D - 1}.")
-            if column not in names:
-                raise ValueError(f"columns names {column!r}, but X has the columns {', '.join(map(str, names[:20]))}.")
-            at = names.index(column)
-        elif not isinstance(column, bool) and isinstance(column, int | np.integer) and 0 <= column < D:
-            at = int(column)
-        else:
-            raise ValueError(f"columns names {column!r}, but the columns of X are 0 ... {D - 1}.")
-        if kind == GIVEN:
-            found.append(at)
-    if len(set(found)) == D:
+    found = {_number(column, names, D, "columns"): kind for column, kind in (columns or {}).items()}
+    given = sorted(d for d, kind in found.items() if kind == GIVEN)
+    if len(given) == D:
         raise ValueError("columns: all columns of X are given; at least one must be left to be scored.")
-    return np.array(sorted(set(found)), np.intp)
+    return np.array(given, np.intp)
+
+
+def _number(column, names, D, argument):
+    """The number of a column that is named by its name or number; names: of all columns, or None."""
+    if isinstance(column, str):
+        if names is None:
+            raise ValueError(f"{argument} names {column!r}, but X has no names: use the numbers 0 ... {D - 1}.")
+        if column not in names:
+            raise ValueError(f"{argument} names {column!r}, but X has the columns {', '.join(map(str, names[:20]))}.")
+        return names.index(column)
+    if isinstance(column, bool) or not isinstance(column, int | np.integer) or not 0 <= column < D:
+        raise ValueError(f"{argument} names {column!r}, but the columns of X are 0 ... {D - 1}.")
+    return int(column)
 
 
 def check_inputs(inputs, given, names, n_samples, n_frames):
@@ -115,6 +116,60 @@ def check_inputs(inputs, given, names, n_samples, n_frames):
         *at, d = np.argwhere(~np.isfinite(values))[0].tolist()
         raise ValueError(f"inputs holds NaN or infinity, the first at {at} in the column {wanted[d]!r}.")
     return values.reshape(-1, n_frames or 1, len(given))
+
+
+def check_fixed(fixed, order, names, n_samples, n_frames, *, binary=False):
+    """Check `fixed`, columns whose values are held in all frames to be drawn.
+
+    Parameters
+    ----------
+    fixed : mapping of column to number, (n_frames,) or (n_samples, n_frames)
+        Of vectors to number or (n_samples,).
+    order : ndarray of int
+        The columns that are scored, in the order of the model.
+    names : list of str
+        Of all columns of X.
+    n_samples : int
+    n_frames : int or None
+        None: vectors.
+    binary : bool, default=False
+        Whether values must be 0 or 1.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_frames, j), float64
+        Of the first j columns of the order.
+
+    Raises
+    ------
+    ValueError
+        For columns that do not lead in the order, or values of another shape or kind.
+    """
+    if not hasattr(fixed, "items"):
+        raise ValueError(f"fixed must be a mapping of columns to their values. Got {fixed!r:.60} instead.")
+    values = {_number(column, names, len(names), "fixed"): value for column, value in fixed.items()}
+    leading = order[: len(values)].tolist()
+    if set(values) != set(leading):
+        first = ", ".join(repr(names[d]) for d in values)
+        raise ValueError(
+            f"fixed: the columns {first} must lead in the order of conditioning, which begins with "
+            f"{', '.join(repr(names[d]) for d in leading)}. Fit a model whose `order` begins with them."
+        )
+    shape = (n_samples,) if n_frames is None else (n_samples, n_frames)
+    found = np.empty((n_samples, n_frames or 1, len(leading)))
+    for j, d in enumerate(leading):
+        value = as_numbers("fixed", values[d])
+        try:
+            found[..., j] = np.broadcast_to(value, shape).reshape(found.shape[:2])
+        except ValueError:
+            raise ValueError(
+                f"fixed: the values of {names[d]!r} must be a number or of shape {shape}. Got the shape {value.shape}."
+            ) from None
+        if not np.isfinite(value).all():
+            raise ValueError(f"fixed: the values of {names[d]!r} hold NaN or infinity.")
+        if binary and not np.isin(value, (0, 1)).all():
+            raise ValueError(f"fixed: the values of {names[d]!r} must be 0 or 1: this is a model of binary data.")
+    return found
 
 
 def _by_name(table, wanted):

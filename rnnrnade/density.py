@@ -326,7 +326,7 @@ class Density(Fitted):
             return self.model.initial_state(n)
         return np.tile(self.scores(data, last=True, n_threads=n_threads).last, (n, 1))
 
-    def draw(self, n_samples, n_frames, generator, given=None, leading=None, inputs=None, n_threads=1):
+    def draw(self, n_samples, n_frames, generator, given=None, leading=None, fixed=None, inputs=None, n_threads=1):
         """Draw sequences, exactly.
 
         Parameters
@@ -337,6 +337,8 @@ class Density(Fitted):
             One sequence, which the draws continue.
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions, in the order of the model, of the first frame that is drawn.
+        fixed : ndarray of shape (n_samples, n_frames, j), optional
+            The same of all frames.
         inputs : ndarray of shape (1 or n_samples, n_frames, given), optional
             The given columns of the frames to be drawn.
         n_threads : int
@@ -353,9 +355,11 @@ class Density(Fitted):
         past = None if given is None else given.frames
         at_once = max(1, DRAWS // (n_samples * D))
         if leading is not None:
-            leading = check_leading(leading, n_samples, D, binary=self.head.binary)
-            e[:, 0], state = self._complete(leading, e[:, 0, :n_given], past, state, generator, n_threads)
-        for begin in range(0 if leading is None else 1, n_frames, at_once):
+            fixed = check_leading(leading, n_samples, D, binary=self.head.binary)[:, None]
+        n_fixed, reader = 0 if fixed is None else fixed.shape[1], Reader(self.front, n_samples, past)
+        for t in range(n_fixed):
+            e[:, t], state = self._complete(reader, fixed[:, t], e[:, t, :n_given], state, generator, n_threads)
+        for begin in range(n_fixed, n_frames, at_once):
             end = min(begin + at_once, n_frames)
             random_numbers = self.noise((n_samples, end - begin, D), generator)
             given_now = e[:, begin:end, :n_given]
@@ -363,15 +367,15 @@ class Density(Fitted):
         with np.errstate(over="ignore", invalid="ignore"):
             x = self.front.decode(e, past)
         check_finite("a draw", x, lambda i, t, d: f"sample {i}, frame {t}, dimension {d}")
-        if leading is not None:  # not what the transform and its inverse round it to
-            x[:, 0, self.front.scored(n_given + D)[: leading.shape[1]]] = leading
+        if n_fixed:  # not what the transform and its inverse round it to
+            x[:, :n_fixed, self.front.scored(n_given + D)[: fixed.shape[2]]] = fixed
         if n_given:
             x[..., self.front.given_in(n_given + D)] = inputs
         return x
 
-    def _complete(self, leading, u, past, state, generator, n_threads):
-        """The first rows of e of samples whose leading dimensions are given, (n_samples, j), and what is given with
-        their frame, u; and the state after it.
+    def _complete(self, reader, leading, u, state, generator, n_threads):
+        """The next rows of e, whose leading dimensions are known, (n_samples, j), and u, what is given with the frame,
+        and the state after them; the reader goes on past them.
 
         Each dimension takes one call of the core, which computes the conditionals of the whole frame: that of dimension
         d is the same bits whatever stands in dimensions d ... D - 1."""
@@ -381,7 +385,6 @@ class Density(Fitted):
         z[:, n_given : n_given + j] = leading
         z = np.array(self.front.map.standardized(z))
         z[:, :n_given] = u
-        reader = Reader(self.front, N, past)
         reader.start(z)
         e = np.array(reader.residuals())
         try:
@@ -397,6 +400,8 @@ class Density(Fitted):
             rounded[:, n_given + d] = e[:, n_given + d]
         if state is not None:
             state = model.log_density(rounded, offsets, initial=initial, last=True, n_threads=n_threads).last
+        reader.put_all(e)
+        reader.finish()
         return e, state
 
 

@@ -11,7 +11,7 @@ from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
 from .checks import mean_of, names_of_features, naming
-from .columns import check_inputs
+from .columns import check_fixed, check_inputs
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
@@ -233,15 +233,18 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     # ---- draws --------------------------------------------------------------------------------------------------
 
-    def _draw(self, n_samples, n_frames, generator, given=None, leading=None, inputs=None):
+    def _draw(self, n_samples, n_frames, generator, given=None, leading=None, fixed=None, inputs=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
-        names = names_of_features(self, self.n_features_in_)
-        n_frames_of_inputs = n_frames if self._recurrent else None
-        inputs = check_inputs(inputs, self._given(self.n_features_in_), names, n_samples, n_frames_of_inputs)
-        how = {"given": given, "inputs": inputs, "n_threads": self._n_threads()}
-        if leading is None:
+        D = self.n_features_in_
+        checked = names_of_features(self, D), n_samples, n_frames if self._recurrent else None
+        how = {"given": given, "inputs": check_inputs(inputs, self._given(D), *checked), "n_threads": self._n_threads()}
+        if leading is None and fixed is None:
             return self._density.draw(n_samples, n_frames, generator, **how)
+        if leading is not None and fixed is not None:
+            raise ValueError("leading and fixed both hold columns of the first frame: pass fixed alone.")
         density = self._one_density("the dimensions that lead are those of one order. Ask one of members_ for them.")
+        if fixed is not None:
+            how["fixed"] = check_fixed(fixed, density.front.scored(D), *checked, binary=self._head.binary)
         return density.draw(n_samples, n_frames, generator, leading=leading, **how)
 
 
@@ -251,7 +254,7 @@ class Futures:
     _recurrent = True
 
     @reading
-    def forecast(self, X, horizon, n_samples=100, random_state=None, *, inputs=None, lengths=None):
+    def forecast(self, X, horizon, n_samples=100, random_state=None, *, fixed=None, inputs=None, lengths=None):
         """Draw what follows each sequence: `sample` with `given`.
 
         Parameters
@@ -259,6 +262,9 @@ class Futures:
         X : list of (T_i, D) arrays, or another form
         horizon, n_samples : int
         random_state : None, int, RandomState or Generator, default=None
+        fixed : mapping of column to number, (horizon,) or (n_samples, horizon), optional
+            Columns that are held at these values in every frame that is drawn, exactly: those that lead in the order of
+            conditioning (`order`).
         inputs : array-like of shape (horizon, n_given), DataFrame, or a list of such, optional
             The given columns (`columns`) of the frames to come, in the order of X, or of a DataFrame by name; for
             several sequences a list of one for each, or one for all.
@@ -280,7 +286,7 @@ class Futures:
             )
         each = ((i, data.subset([i]), of_i) for i, of_i in enumerate(inputs))
         return data.each(
-            [data.future(i, self._draw(n_samples, horizon, generator, x, inputs=of_i)) for i, x, of_i in each]
+            [data.future(i, self._draw(n_samples, horizon, generator, x, fixed=fixed, inputs=of_i)) for i, x, of_i in each]
         )
 
     def _one_sequence(self, given):
@@ -295,7 +301,7 @@ class SequenceEstimator(Futures, ExactDensity):
     """Calls of estimators of sequences."""
 
     @reading
-    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None, inputs=None):
+    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None, fixed=None, inputs=None):
         """Draw sequences from the model, exactly.
 
         Parameters
@@ -308,6 +314,8 @@ class SequenceEstimator(Futures, ExactDensity):
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions of the first drawn frame, in the model's order (`order`; by default that of X),
             on which the samples are conditioned, exactly.
+        fixed : mapping of column to number, (n_frames,) or (n_samples, n_frames), optional
+            Columns that are held at these values in every frame that is drawn, exactly: those that lead in that order.
         inputs : array-like of shape (n_frames, n_given) or (n_samples, n_frames, n_given), or DataFrame, optional
             The given columns (`columns`) of the frames to be drawn, in the order of X, or of a DataFrame by name.
 
@@ -322,7 +330,7 @@ class SequenceEstimator(Futures, ExactDensity):
         """
         generator, n_samples, n_frames = self._draws(random_state, n_samples=n_samples, n_frames=n_frames)
         data = None if given is None else self._one_sequence(given)
-        draws = self._draw(n_samples, n_frames, generator, data, leading, inputs)
+        draws = self._draw(n_samples, n_frames, generator, data, leading, fixed, inputs)
         return self._named(draws) if data is None else data.future(0, draws)
 
     @reading
@@ -503,7 +511,7 @@ class VectorEstimator(FitVectors, ExactDensity):
         return self.score_samples(X)
 
     @reading
-    def sample(self, n_samples=1, random_state=None, *, leading=None, inputs=None):
+    def sample(self, n_samples=1, random_state=None, *, leading=None, fixed=None, inputs=None):
         """Draw vectors from the model, exactly.
 
         Parameters
@@ -514,6 +522,8 @@ class VectorEstimator(FitVectors, ExactDensity):
         leading : array-like of shape (j,) or (n_samples, j), optional
             The first j dimensions of each vector, in the model's order (`order`; by default that of X), on which the
             samples are conditioned, exactly.
+        fixed : mapping of column to number or (n_samples,), optional
+            The same by name or number of the column.
         inputs : array-like of shape (n_given,) or (n_samples, n_given), or DataFrame, optional
             The given columns (`columns`) of the vectors to be drawn, in the order of X, or of a DataFrame by name.
 
@@ -527,4 +537,4 @@ class VectorEstimator(FitVectors, ExactDensity):
             For leading dimensions of an ensemble of orders: ask one of its `members_`.
         """
         generator, n_samples = self._draws(random_state, n_samples=n_samples)
-        return self._named(self._draw(n_samples, 1, generator, leading=leading, inputs=inputs)[:, 0])
+        return self._named(self._draw(n_samples, 1, generator, leading=leading, fixed=fixed, inputs=inputs)[:, 0])

@@ -399,7 +399,12 @@ class LatentVariables(Estimator):
 
     # ---- draws -------------------------------------------------------------------------------------------------
 
-    def _draw(self, n_samples, n_frames, generator, given=None, inputs=None):
+    def _draw(self, n_samples, n_frames, generator, given=None, fixed=None, inputs=None):
+        if fixed is not None:
+            raise ValueError(
+                f"fixed: the conditionals of a {type(self).__name__} are given a latent vector, whose distribution "
+                "what is fixed would change. A model without one draws exactly."
+            )
         check_inputs(inputs, (), (), n_samples, n_frames)
         return self._density.draw(
             n_samples, n_frames, generator, given, self._option("n_particles"), n_threads=self._n_threads()

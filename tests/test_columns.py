@@ -207,6 +207,56 @@ def test_what_drives_the_others_is_worth_its_nats():
     assert found[0] > found[1] + 1.5, found
 
 
+# ---- columns that are held in draws ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m.n_orders == 1 and m._recurrent], ids=lambda m: repr(m)[:60])
+@pytest.mark.parametrize("columns", [None, GIVEN])
+def test_fixed_columns_are_held_in_every_frame(model, columns):
+    X = data()
+    if is_binary(model):
+        X = (X > [0, 100, 0, 0]).astype(float)
+    model = clone(model).set_params(columns=columns).fit(X)
+    first, *others = model.order_[len(columns or ()) :] if model.order_ is not None else range(4)
+    how = {"random_state": 0} | ({"inputs": X[:300, [1, 3]] if columns else None})
+    values = X[:30, first]
+    for value, expected in ((1.0, np.ones(30)), (values, values), (np.stack([values, 1 - values]), None)):
+        draws = model.sample(2, 30, fixed={first: value}, **(how | {"inputs": X[:30, [1, 3]] if columns else None}))
+        assert (draws[..., first] == (value if expected is None else expected)).all()
+        assert np.isfinite(draws).all()
+    one = how | {"inputs": X[:1, [1, 3]] if columns else None}
+    assert_same_bits(model.sample(5, 1, fixed={first: 1.0}, **one), model.sample(5, 1, leading=[1.0], **one))
+    if not is_binary(model) and (columns is None or model.get_params()["transform"] is not None):
+        # The others have the conditionals of the model, given what is held.
+        inputs = np.tile(X[:, [1, 3]], (4, 1)) if columns else None
+        (draws,) = model.sample(1, 480, random_state=1, fixed={first: np.tile(X[:, first], 4)}, inputs=inputs)
+        pit = model.cdf(draws)[:, [d for d in others if d not in (columns or ())]]
+        assert kstest(pit.ravel(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        ({1: 0.0}, "the columns 'x1' must lead in the order of conditioning, which begins with 'x2'"),
+        ({2: 0.0, 1: 0.0}, "which begins with 'x2', 'x0'"),
+        ({2: np.zeros(4)}, r"must be a number or of shape \(2, 3\). Got the shape \(4,\)"),
+        ({2: np.nan}, "hold NaN or infinity"),
+        ({"a": 0.0}, "fixed names 'a', but X has the columns x0, x1, x2, x3"),
+        ([2], "fixed must be a mapping"),
+    ],
+)
+def test_what_cannot_be_fixed(fixed, message):
+    model = RNNRNADE(**SMALL, n_recurrent=3, order=[2, 0, 1, 3]).fit(data())
+    with pytest.raises(ValueError, match=message):
+        model.sample(2, 3, fixed=fixed)
+    with pytest.raises(ValueError, match="both hold columns of the first frame"):
+        model.sample(2, 3, fixed={2: 0.0}, leading=[0.0])
+    with pytest.raises(ValueError, match="those of one order"):
+        RNNRNADE(**SMALL, n_recurrent=3, n_orders=2).fit(data()).forecast(data(), 3, fixed={2: 0.0})
+    with pytest.raises(ValueError, match="given a latent vector"):
+        VRNN(max_epochs=1, n_hidden=0).fit(data()).forecast(data(), 3, fixed={2: 0.0})
+
+
 # ---- the transform -----------------------------------------------------------------------------------------------
 
 
