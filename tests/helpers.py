@@ -35,7 +35,7 @@ MIXTURES = tuple(name for name, head in reference.HEADS.items() if head.mixture)
 # ---- cases -------------------------------------------------------------------------------------------------
 
 
-CHOICES = ("head", "activation", "cell", "min_scale", "conditioner", "given")  # of a case, for the functions of the reference
+CHOICES = ("head", "activation", "cell", "min_scale", "conditioner")  # of a case, for the functions of the reference
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Case:
     @property
     def choices(self):
         """The keyword arguments of the reference's functions."""
-        return {name: getattr(self, name) for name in CHOICES}
+        return {name: getattr(self, name) for name in CHOICES} | ({"given": self.given} if self.given else {})
 
     @property
     def options(self):

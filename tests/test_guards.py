@@ -45,7 +45,8 @@ def test_nothing_is_written_beside_the_outputs(case, dtype, row):
     for n in (1, 2, 5, 40):
         uniform, normal = HEADS[case.head].numbers(generator, (n, 3, case.D), dtype)
         with Guarded(model.theta, uniform, normal) as guard:
-            draws = guard.array("draws", (n, 3, case.D), dtype)
+            draws = guard.array("draws", (n, 3, layout.X), dtype)
+            draws[..., : case.given] = 1
             state = guard.array("state", (n, layout.Sp), dtype) if case.R else None
             if case.R:
                 state[...] = model.initial_state(n)
