@@ -417,6 +417,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _fit(self, X, y, lengths, sample_weight, validation_data, checkpoint):
         self._validate_params()
+        vars(self).pop("_file_columns", None)
         before = self._density.members if self.warm_start and self.__sklearn_is_fitted__() else ()
         if checkpoint.about is not None and checkpoint.about.get("first parameters") is None:
             before = ()  # the interrupted fit was the first
@@ -825,6 +826,8 @@ class Estimator(DensityMixin, BaseEstimator):
         state["ensemble"] = isinstance(self._density, Ensemble)
         state["feature_names_in"] = [str(name) for name in getattr(self, "feature_names_in_", ())]
         state["transform_option"] = transform
+        if columns := getattr(self, "_file_columns", None):  # else the file is as it was before there were any
+            state["file_columns"] = columns
         arrays = {}
         for k, density in enumerate(self._density.members):
             of_member, own = density.to_file()
@@ -854,6 +857,10 @@ class Estimator(DensityMixin, BaseEstimator):
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
         self._order(D)
+        if columns := state.get("file_columns"):
+            if set(columns) - {"key", "time"} or not all(isinstance(column, str) for column in columns.values()):
+                raise ValueError("the columns of its training data have no names")
+            self._file_columns = dict(columns)
         densities = []
         for k, of_member in enumerate(state["members"]):
             own = {name.removeprefix(f"{k}."): a for name, a in arrays.items() if name.startswith(f"{k}.")}

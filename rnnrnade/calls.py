@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["fitting", "reading"]
 
-FITTED = ("n_features_in_", "feature_names_in_", "_density", "_trainers")  # what a fit leaves in an estimator
+# What a fit leaves in an estimator; `_file_columns` are those of the file that the command line fitted it to.
+FITTED = ("n_features_in_", "feature_names_in_", "_file_columns", "_density", "_trainers")
 
 
 def reading(call):

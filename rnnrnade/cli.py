@@ -5,7 +5,8 @@ Exit codes: 0; 2 when the input cannot be used or the output not be written, wit
 after Ctrl-C; 141 when the reader of a pipe has left (``| head``).
 
 Frames are counted from 0, as everywhere in the library. Numbers are written with all digits that tell them
-apart. Names and labels of a file reach a terminal with their control characters escaped, and a file as they are.
+apart; only what `explain` shows on standard output has six. Names and labels of a file reach a terminal with their
+control characters escaped, and a file as they are.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ OF_MODEL = (
     ("--masks", "n_masks", int, "made, rnnmade: masks whose mean is the density"),
     ("--recurrent", "n_recurrent", int, "recurrent units in a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
-    ("--cell", "cell", str, "recurrent cell: sigmoid, tanh, gru or lstm"),
+    ("--cell", "cell", str, "recurrent cell, such as sigmoid, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, such as alpha,mu,sigma,hidden"),
     ("--latent", "n_latent", int, "vrnn, srnn, vae: numbers of the latent vector of a frame"),
     ("--units", "n_units", int, "vrnn, srnn, vae: units of a dense layer"),
@@ -175,7 +176,7 @@ OF_MODEL = (
     ("--prior", "prior", str, "vrnn: recurrent or standard"),
     ("--encoder", "encoder", str, "srnn: smooth or filter"),
     ("--particles", "n_particles", int, "vrnn, srnn, vae: particles of an estimate of the log-density"),
-    ("--activation", "activation", str, "activation of the hidden units: sigmoid or relu"),
+    ("--activation", "activation", str, "activation of the hidden units, such as sigmoid or relu"),
     ("--conditional", "conditional", str, "family of the components, such as gaussian or laplace"),
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
     ("--transform", "transform", _transform, "auto (the default), auto:SEASON, none, standardize, whiten or var:LAGS"),
@@ -188,7 +189,7 @@ OF_TRAINING = (
     ("--max-updates", "max_updates", int, "maximum number of updates"),
     ("--batch-size", "batch_size", int, "sequences in a mini-batch (static models: rows)"),
     ("--window", "window", int, "frames in a training window, for long recordings"),
-    ("--optimizer", "optimizer", str, "adam or sgd"),
+    ("--optimizer", "optimizer", str, "optimiser, such as adam or sgd"),
     ("--learning-rate", "learning_rate", float, "initial learning rate"),
     ("--schedule", "schedule", str, "how the learning rate falls: constant, linear or cosine"),
     ("--warmup", "warmup", int, "updates over which the learning rate rises"),
@@ -252,11 +253,11 @@ def _parser():
         sub.set_defaults(run=run)
         return sub
 
-    def data_options(sub):
-        text = "column that tells the sequences apart (default: sequence)"
+    def data_options(sub, key="that of the fit, or sequence", time="that of the fit; '' for none"):
+        text = f"column that tells the sequences apart (default: {key})"
         sub.add_argument("--sequence-column", metavar="NAME", help=text)
         text = "column that sorts the frames of each sequence: numbers, or dates such as 2020-12-31 23:59"
-        sub.add_argument("--time-column", metavar="NAME", help=text)
+        sub.add_argument("--time-column", metavar="NAME", help=f"{text} (default: {time})")
         text = "column to leave out; may be given several times"
         sub.add_argument("--ignore", metavar="NAME", action="append", default=[], help=text)
         text = "what separates the fields of a .csv file: a character, or tab (default: detected)"
@@ -289,7 +290,7 @@ def _parser():
     sub.add_argument("--quiet", action="store_true", help="show no progress bar")
     group = sub.add_argument_group("data")
     group.add_argument("--validation-data", metavar="FILE", help="data to validate on, instead of a part of DATA")
-    data_options(group)
+    data_options(group, key="sequence", time="none; the model file remembers both columns")
     group = sub.add_argument_group("model")
     group.add_argument(
         "--model", choices=MODELS, default="rnnrnade",
@@ -406,6 +407,9 @@ def _fit(args):
         _say(f"warning: {report}")
     if data.sequences.feature_names:  # which a static model has not seen
         estimator.feature_names_in_ = np.array(data.sequences.feature_names, dtype=object)
+    columns = {"key": args.sequence_column, "time": args.time_column}
+    if columns := {name: column for name, column in columns.items() if column}:
+        estimator._file_columns = columns
     with _refused(args.output):
         estimator.save(args.output)
     if interrupted:
@@ -430,7 +434,7 @@ def _score(args):
     if args.dims:
         _needs_dimensions(estimator, "--dims", args.model)
     gaps = getattr(estimator, "missing", None) is not None
-    data = _matched(_frames(args, args.data, gaps), *_features(estimator), args.model)
+    data = _matched(_frames(args, args.data, gaps, estimator), *_features(estimator), args.model)
     with _refused(data.name, data):
         if args.per == "sequence":
             log_densities = _by_sequence(estimator, "score_samples", data.sequences)
@@ -461,7 +465,7 @@ def _explain(args):
         raise Refusal("--top and --features must be at least 1.")
     estimator = _load(args.model, args.jobs)
     _needs_dimensions(estimator, "explain", args.model)
-    data = _matched(_frames(args, args.data), *_features(estimator), args.model)
+    data = _matched(_frames(args, args.data, fitted=estimator), *_features(estimator), args.model)
     numbered = SequenceBatch(data.sequences, feature_names=data.sequences.feature_names)  # not called by their keys
     with _refused(data.name, data):
         table = estimator.explain(_input_of(estimator, numbered), args.top, n_dims=args.features)
@@ -471,7 +475,10 @@ def _explain(args):
         for row in table:
             # A static model takes the frames of all sequences.
             i, t = data.frame(row["row"]) if "row" in row else (row["sequence"], row["frame"])
-            write([data.sequences.keys[i], t, *data.moment(i, t), *[row[name] for name in names]])
+            values = [row[name] for name in names]
+            if args.output is None:  # for a reader
+                values = [f"{value:.6g}" if isinstance(value, float) else value for value in values]
+            write([data.sequences.keys[i], t, *data.moment(i, t), *values])
 
 
 def _sample(args):
@@ -484,7 +491,7 @@ def _sample(args):
     if args.given:
         if not _is_recurrent(estimator):
             raise Refusal(f"--given needs a model of sequences; {args.model} is one of single frames.")
-        data = _matched(_frames(args, args.given), *_features(estimator), args.model)
+        data = _matched(_frames(args, args.given, fitted=estimator), *_features(estimator), args.model)
         names = [key if n == 1 else f"{key}-{i}" for key in data.sequences.keys for i in range(n)]
     with _refused(data.name, data) if args.given else _refused(args.model):
         if args.given:
@@ -513,6 +520,7 @@ def _info(args):
         rows = {
             "class": type(estimator).__name__,
             "features": n_features if names is None else f"{n_features}: {', '.join(names)}",
+            **{f"{WORDS[name][2:].replace('-', ' ')}": column for name, column in _file_columns(estimator).items()},
             "parameters": sum(np.size(value) for p in parameters for value in p.values()),
             **{name: f"{np.shape(value)}" for name, value in parameters[0].items()},
             **estimator.get_params(deep=False),
@@ -594,6 +602,11 @@ def _by_sequence(estimator, call, data):
 def _features(estimator):
     names = getattr(estimator, "feature_names_in_", None)
     return estimator.n_features_in_, None if names is None else list(names)
+
+
+def _file_columns(estimator):
+    """The columns "key" and "time" of the file that it was fitted to, where the command named them."""
+    return getattr(estimator, "_file_columns", {})
 
 
 def _feature_names(estimator):
@@ -745,10 +758,13 @@ def _check_folder(path):
         raise Refusal(f"{path} is a file; give a folder for the pictures.")
 
 
-def _frames(args, path, gaps=False):
-    """The data of a file of the command."""
+def _frames(args, path, gaps=False, fitted=None):
+    """The data of a file of the command; of columns that it does not speak of, a model may know."""
     options = {name: getattr(args, name) for name in ("ignore", "delimiter", "decimal", "encoding")}
-    return read_data(path, key=args.sequence_column, time=args.time_column, gaps=gaps, **options)
+    told = {"key": args.sequence_column, "time": args.time_column}
+    known = {name: column for name, column in _file_columns(fitted).items() if told[name] is None}
+    known = {name: column for name, column in known.items() if column not in args.ignore}
+    return read_data(path, **{name: column or None for name, column in told.items()}, known=known, gaps=gaps, **options)
 
 
 def read_data(path, **options):

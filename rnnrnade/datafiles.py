@@ -92,6 +92,7 @@ class Options(NamedTuple):
     decimal: str | None
     encoding: str | None
     words: dict
+    known: dict
 
     def word(self, option, value):
         """An option with its value, as it is given."""
@@ -182,7 +183,7 @@ def read_sequences(
 
 def read_file(
     source, *, name=None, key=None, time=None, ignore=(), gaps=False, delimiter=None, decimal=None, encoding=None,
-    words=WORDS,
+    words=WORDS, known=None,
 ):  # fmt: skip
     """`read_sequences` for those who want the rows and times, too.
 
@@ -193,13 +194,16 @@ def read_file(
         What sentences call the source.
     words : dict, default=WORDS
         What sentences call the options.
+    known : dict or None, default=None
+        The columns "key" and "time" of the data that a model was fitted to, for a table where they are not given: the
+        first if there is such a column, the second must be there.
 
     Returns
     -------
     DataFile
     """
     ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    options = Options(key, time, ignore, gaps, delimiter, decimal, encoding, words)
+    options = Options(key, time, ignore, gaps, delimiter, decimal, encoding, words, known or {})
     for option, value in (("key", key), ("time", time), *(("ignore", column) for column in ignore)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{option} must name a column of the file, a str. Got {value!r:.60} instead.")
@@ -508,7 +512,8 @@ def _refuse_ambiguous(name, layout, options):
     names = layout.names
     if layout.delimiter != "," or options.decimal == "." or len(names) < 2 or not layout.body:
         return
-    if {column.strip() for column in names} & {"sequence", options.key, options.time, *options.ignore}:
+    known = {"sequence", options.key, options.time, *options.ignore, *options.known.values()}
+    if {column.strip() for column in names} & known:
         return
     spaced = any(column.startswith(" ") for column in names[1:])
     whole = all(len(row) == len(names) and all(map(_WHOLE.fullmatch, row)) for row in layout.body)
@@ -608,8 +613,14 @@ def _columns(name, names, options):
     for option, column in (("key", key), ("time", time), *(("ignore", column) for column in ignore)):
         if column is not None and column not in names:
             raise ValueError(f"{name} has no column {column!r} for {words[option]}; its columns are {quoted(names)}.")
-    if key is None and "sequence" in names and "sequence" not in (time, *ignore):
-        key = "sequence"
+    if time is None and (time := options.known.get("time")) not in (None, *names):
+        raise ValueError(
+            f"{name} has no column {time!r}, by which the model's training data were sorted; its columns are "
+            f"{quoted(names)}. {words['time']} names another, or with '' none."
+        )
+    for column in (options.known.get("key"), "sequence"):
+        if key is None and column in names and column not in (time, *ignore):
+            key = column
     used = [column for column in (key, time, *ignore) if column is not None]
     if len(set(used)) < len(used):
         raise ValueError(f"{name}: {quoted(used)}: a column has one use, as sequence, as time, or to be ignored.")

@@ -1,5 +1,6 @@
 """Options of the estimators: what each may be, and what their documentation says of it."""
 
+import inspect
 import re
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from .heads import CONDITIONALS, HEADS
 from .latents import DEEPEST
 from .layout import ACTIVATIONS, CELLS, MOST_LAYERS, MOST_MASKS
 from .optim import OPTIMIZERS, SCHEDULES
-from .transforms import Chain, Linear, Volatility
+from .transforms import LINKS, Chain, Linear
 
 TRANSFORMS = {
     "auto": Auto(),
@@ -31,8 +32,8 @@ def as_transform(option):
     if isinstance(option, str):
         return TRANSFORMS[option]
     option = Chain(list(option)) if isinstance(option, list | tuple) else option
-    if isinstance(option, Chain) and not all(isinstance(link, Linear | Volatility) for link in option.links):
-        raise ValueError(f"transform must be a list of Linear and Volatility. Got {option.links!r:.60} instead.")
+    if isinstance(option, Chain) and not all(isinstance(link, tuple(LINKS.values())) for link in option.links):
+        raise ValueError(f"transform must be a list of {' and '.join(LINKS)}. Got {option.links!r:.60} instead.")
     return option
 
 
@@ -145,180 +146,175 @@ OPTIONS = {
     "masks": "n_masks",
 }
 
-# Parameters that several estimators document; `documented` puts them where a class says {name}.
+# Parameters that several estimators document; `documented` puts them where a class says {name}, with its own defaults.
 DOCUMENTED = {
     "mixture": """
-n_components : int, default=10
+n_components : int
     Mixture components of each one-dimensional conditional; >= 1.
 n_hidden : int
-    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 50 for vectors, 100 for
-    sequences.
-components : {"dimension", "frame"}, default="dimension"
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.
+components : {"dimension", "frame"}
     "frame": one mixture over the whole frame, whose dimensions share the component and are independent within it; it
     has no hidden units (n_hidden=0).  Its marginals of any subset of a frame are exact.
 {family}
 {density}""",
     "family": """
-conditional : {CONDITIONALS}, default="gaussian"
+conditional : {CONDITIONALS}
     Family of the components.  sigma is its scale as in scipy.stats: for Gaussians, the standard deviation.  Those of
-    "student" have degrees of freedom nu = 1 + exp(b_nu), b_nu (D, K) learned, the same for all frames.""".replace(
-        "CONDITIONALS", ", ".join(f'"{name}"' for name in CONDITIONALS)
-    ),
+    "student" have degrees of freedom nu = 1 + exp(b_nu), b_nu (D, K) learned, the same for all frames.""",
     "density": """
-min_scale : float, default=1e-3
+min_scale : float
     Smallest scale, sigma, of a component, in the unit of the transform's output; >= 0.  Rounded or repeated values
     invite narrow spikes, so state it with every log-density.
-transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None
     Put in front of the model and fitted with it; log-densities are those of X as given.  "auto" is Auto(), which
     chooses by held-out likelihood: for vectors whitening with a shrunk covariance or standardisation, for sequences how
     many frames predict the next one, and a level, scale and correlation that follow the recent past (`rnnrnade.auto`;
     with `partial_fit`: "standardize").  Auto(season=24) also considers a season.  "var" is a vector autoregression,
     Linear(lags=2, covariance="full").  A list is a chain: [Linear(...), Volatility(...)].  In `fit`, a number
     that would decide the fit of the transform by itself counts as the largest of the others, and a warning names it.
-mean_gradient : bool, default=False
+mean_gradient : bool
     Training heuristic: the gradient with respect to V_mu, b_mu and W_mu is multiplied by the scale of its component,
     min_scale + exp(b_sigma) (Uria, Murray and Larochelle, 2013, take that of each frame).  "adam" undoes most of it,
     because its steps do not depend on the scale of a gradient.""",
     "refit": """
-refit : {"all", "auto", False}, default="all"
+refit : {"all", "auto", False}
     What is fitted again to all of X if the ends of the sequences were held out.  "auto": the coefficients of the
     transform, but not its structure.  "all": the net too, from the same first parameters, for as many updates as were
     best (`best_update_`).  `history_` is that of the first training.""",
     "units": """
 n_hidden : int
-    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.  Default: 200 for vectors, 50 for
-    sequences.""",
+    Hidden units; >= 0, where 0 makes the dimensions of a frame independent.""",
     "masked": """
-n_hidden : int or tuple of int, default=500
+n_hidden : int or tuple of int
     Hidden units, of one layer or of each; >= 1.
-n_components : int, default=10
+n_components : int
     Components of each one-dimensional conditional; >= 1.  Not read where data are binary.
-conditional : {HEADS}, default="bernoulli"
+conditional : {HEADS}
     "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components, as for `RNADE`.
-direct : bool, default=True
+direct : bool
     Weights from each dimension straight to the raw outputs of those after it, V_x, beside those through the units.
-degrees : {"even", "drawn"}, default="even"
+degrees : {"even", "drawn"}
     The degree of a unit is the number of dimensions that it depends on: "even", floor(i D / H) of unit i of H, or drawn
     from 0 to D - 1, each as likely.  What is drawn does not depend on `random_state`.
-n_masks : int, default=1
+n_masks : int
     Masks of the same parameters, in 1 ... 1000.  With more than one, their degrees are drawn, each update trains under
     one of them at random, and the density of a frame is the mean of its densities under all, which take n_masks times
     as long to compute.
-min_scale : float, default=1e-3
+min_scale : float
     Smallest scale of a component, in the unit of the transform's output; >= 0.  Not read where data are binary.
-transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None
     Put in front of the model and fitted with it, as for `RNADE`.  Binary data have none: "auto" or None.
-mean_gradient : bool, default=False
-    As for `RNADE`; False where data are binary.""".replace("HEADS", ", ".join(f'"{name}"' for name in HEADS)),
+mean_gradient : bool
+    As for `RNADE`; False where data are binary.""",
     "latent": """
 n_latent : int
     Numbers of the latent vector of a frame; >= 0, where 0 makes the model the deterministic net, whose density is
-    exact.  Default: 8 for vectors, 16 for sequences.
-n_units : int, default=100
+    exact.
+n_units : int
     Units of each dense layer (features of frame and latent vector, prior, encoder, context); >= 1.  Rectified.
-n_dense : int, default=1
+n_dense : int
     Dense layers of each of these nets, 1 to 8.
-n_components : int, default=1
+n_components : int
     Mixture components of each conditional of a frame; >= 1.  Not read where data are binary.
-n_hidden : int or tuple of int, default=0
+n_hidden : int or tuple of int
     How a frame goes on from its context: 0, its dimensions are independent given the latent vector; more, by the
     hidden units of an RNADE or NADE; a tuple, by the layers of a MADE.
-conditional : {"gaussian", "laplace", "logistic", "student", "bernoulli"}, default="gaussian"
+conditional : {HEADS}
     "bernoulli": X holds zeros and ones.  Else X is real, and this is the family of the components.
-components : {"dimension", "frame"}, default="dimension"
+components : {"dimension", "frame"}
     "frame": one mixture over the whole frame, as for `RNNGMM`.
-min_scale : float, default=1e-3
+min_scale : float
     Smallest scale of a component, in the unit of the transform's output; >= 0.  State it with every log-density.
-min_latent_scale : float, default=1e-3
+min_latent_scale : float
     Smallest scale of prior and encoder; >= 0.
-transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None, default="auto"
+transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None
     Put in front of the model and fitted with it, as for `RNADE` and `RNNRNADE`.  Binary data have none.
-n_particles : int, default=64
+n_particles : int
     Particles, or draws, of an estimate of the log-density; >= 1.
-kl_start : float, default=0.2
+kl_start : float
     How the divergence of the encoder from the prior weighs in the first update, in [0, 1].
-kl_warmup : int or None, default=None
+kl_warmup : int or None
     Updates over which that weight rises to 1, at most half of all; >= 0.  Until then no validation counts but that of
     the net as it starts.  None: those of 20 epochs, but at most 1000.
-free_nats : float, default=0.0
+free_nats : float
     Mean divergence of a latent number per frame below which training does not press it down; >= 0.
-n_importance : int, default=1
+n_importance : int
     Draws of each sequence or row in training and validation; > 1: the importance-weighted bound of Burda, Grosse and
     Salakhutdinov (2016), which is tighter and takes as many times as long.""",
     "recurrence": """
-n_recurrent : int, default=100
+n_recurrent : int
     Recurrent units in each layer; >= 1.
-n_layers : int, default=1
+n_layers : int
     Recurrent layers, 1 to 100.
-cell : {"sigmoid", "tanh", "gru", "lstm"}, default="gru"
+cell : {CELLS}
     Kind of recurrent unit, as for `RNNRNADE`.
-window : int or None, default=None
+window : int or None
     Frames in a training window.  Longer sequences are cut, at different places in each epoch, and what goes on in time
     is carried from window to window.  None: sequences of more than 200 frames are cut into windows of 100.""",
     "recurrent": """
-n_recurrent : int, default=100
+n_recurrent : int
     Recurrent units in each layer; >= 1.
-n_layers : int, default=1
+n_layers : int
     Recurrent layers, 1 to 100, all with the same cell and size, each with its own parameters (the second: W_in_2,
     W_rec_2, b_r_2, r0_2).  The first layer reads the frames, every other one the new state of the layer below, as in
     torch.nn.RNN, GRU and LSTM; the top layer drives the frame.
-cell : {"sigmoid", "tanh", "gru", "lstm"}, default="sigmoid"
+cell : {CELLS}
     Kind of recurrent unit: simple, or with gates, which are stacked in the first axis of W_in, W_rec and b_r ("gru":
     reset, update, candidate; "lstm": input, forget, cell, output, and a second first state c0), in the form of cuDNN
     and PyTorch with one bias.  Sources: K. Cho and others, EMNLP 2014; S. Hochreiter, J. Schmidhuber, Neural
     Computation 9 (8), 1997.
 context : tuple of str
     What the recurrent state drives: any of "alpha", "mu", "sigma" (binary models: "bias") and "hidden" (the hidden
-    units' first input).  Default: all but "hidden" for real values, all for binary ones; None, of `RNNMADE`: all.
-window : int or None, default=None
+    units' first input).  For `RNNMADE`, None: all of these.
+window : int or None
     Frames in a training window.  Longer sequences are cut, at different places in each epoch, and the state before a
     window is carried into it.  None: sequences of more than 200 frames are cut into windows of 100.
-input_noise : float, default=0.0
+input_noise : float
     Standard deviation of Gaussian noise on what the recurrence reads in training, in the unit of the transform's
     output; >= 0.  The frames whose density is fitted stay as they are.
-input_dropout : float, default=0.0
+input_dropout : float
     Fraction of the recurrence's inputs, the frames, set to zero in training, the others scaled up; in [0, 1).
-context_dropout : float, default=0.0
+context_dropout : float
     The same for the recurrent state where it drives the outputs of a frame, but not where it continues in time or
     to the next layer.""",
     "common": """
-activation : {"sigmoid", "relu"}, default="sigmoid"
+activation : {ACTIVATIONS}
     Activation of the hidden units.
-columns : mapping or None, default=None
+columns : mapping or None
     Columns of X that are given, such as ``{"hour": "given"}``, by name or number: known for each frame beforehand, they
     are read by all that predicts it and are not scored, so that log-densities are those of the other columns given
     them.  `score_dims` has 0 there, parameters of conditionals, quantiles and the like NaN; draws take their values as
     `inputs`.  None: there are none.
-order : array-like of shape (D,), "random" or None, default=None
+order : array-like of shape (D,), "random" or None
     Order in which the dimensions of a frame are conditioned on each other, a permutation of 0 ... D - 1; "random":
     drawn from random_state.  Given columns come before all others.
-n_orders : int, default=1
+n_orders : int
     Models in the ensemble; >= 1.  The first has `order`, the others random orders, and each is trained by itself on
     the same data.  The density is the mean of theirs, frame by frame (Uria, Murray and Larochelle, A deep and
     tractable density estimator, 2014).  It takes n_orders times as long.  What belongs to a single order
     (`score_dims`, `predict_params`, the gradient, `parameters_`) is asked of one of `members_`.
-dtype : {"float32", "float64"}, default="float32"
+dtype : {"float32", "float64"}
     Type of parameters and arithmetic; log-densities are always float64.
-max_epochs : int, default=500
+max_epochs : int
     Maximum number of passes over the training data; >= 1.
-max_updates : int or None, default=None
+max_updates : int or None
     Maximum number of updates, if reached before max_epochs; >= 1.  `partial_fit` ignores it.
 batch_size : int
-    Sequences or windows (vectors: rows) in an update; >= 1.  Default: 32 rows, 16 sequences.
-optimizer : {"adam", "sgd"}, default="adam"
+    Sequences or windows (vectors: rows) in an update; >= 1.
+optimizer : {OPTIMIZERS}
     "sgd" has momentum 0.9.
-learning_rate : float, default=1e-2 (sequences of real values: 5e-3)
+learning_rate : float
     Initial step size; > 0.
-schedule : {"constant", "linear", "cosine"} or None, default=None
+schedule : {SCHEDULES} or None
     How the learning rate falls over the run, which is max_epochs or max_updates, whichever comes first: not at all, or
     to 0.  None: that of the optimizer, "constant" for "adam", "linear" for "sgd".  `partial_fit` keeps the rate
     constant.
-warmup : int, default=0
+warmup : int
     Updates over which the learning rate rises linearly; >= 0.
 weight_decay : float or dict
     Decoupled decay of weight matrices towards zero; >= 0.  A dict gives it by parameter name, such as {"W": 0.1}.
-    Default: 0.1 for vectors, 0.01 for sequences.
-clip_norm : float or None, default=5.0
+clip_norm : float or None
     Gradients of the mean log-density per frame with a larger norm are scaled down to it; > 0.
 anneal : bool or "auto"
     After early stopping, `fit` returns to the best parameters and continues from there for as many updates as led to
@@ -326,35 +322,34 @@ anneal : bool or "auto"
     max_updates.  Without held-out data this does nothing, nor for a net that is far behind one trained before it (see
     patience).  "auto": only behind a transform chosen by
     `transform="auto"` that sets columns apart, because these often take one value, and the narrow components there need
-    small steps.  Default: "auto" for sequences of real values, otherwise False.
+    small steps.
 averaging : float or None
     Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
-    parameters themselves, which `partial_fit` always keeps, because it cannot know which update is the last.  Default:
-    0.95 for sequences of real values, otherwise 0.99.
-validation_fraction : float or None, default=0.1
+    parameters themselves, which `partial_fit` always keeps, because it cannot know which update is the last.
+validation_fraction : float or None
     Sequences or rows held out for early stopping, in [0, 1); with fewer than ten sequences the last frames of each,
     scored with their past as context.  0 or None: train for max_epochs.  A held-out frame that would decide alone, as
     one bad value can, counts with a limited weight and is named in a warning.
-validate_every : int or None, default=None
+validate_every : int or None
     Updates from one validation, and entry of the history, to the next; >= 1.  None: an epoch or 20 updates, whichever
     takes longer.
-patience : int, default=10 (vectors: 20)
+patience : int
     Validations without a better score before training ends; >= 1.  It ends sooner, after 0.4 of them but four at least,
     if the score fell in each and is now two standard errors below the best, of all nets in a race (several candidates
     for the transform, n_restarts).
-n_restarts : int, default=1
+n_restarts : int
     Initialisations that are trained, of which `fit` keeps the one with the best validation score (without validation:
     with the lowest last loss); >= 1.  With warm_start this applies to the first `fit` only.
-missing : {None, "marginalize"}, default=None
+missing : {None, "marginalize"}
     What NaN means in data to be scored.  None: it is refused, with its position.  "marginalize": a missing value,
     which scores integrate out and `impute` draws (`rnnrnade.missing` says when that is exact).  `fit` refuses NaN.
-warm_start : bool, default=False
+warm_start : bool
     `fit` continues from the parameters of the last fit.
-n_jobs : int or None, default=None
+n_jobs : int or None
     OpenMP threads.  None and -1: all that the process may use.  Results are the same bits for any number.
-random_state : int, RandomState, Generator or None, default=None
+random_state : int, RandomState, Generator or None
     Seed or generator for initialisation, held-out data, batches and draws.  None: that of np.random.seed.
-verbose : int, default=0
+verbose : int
     Show a progress bar if it is not 0.""",
     "attributes": """
 members_ : list of estimators
@@ -392,6 +387,20 @@ resume : bool, default=False
 }
 
 
+# {CELLS} and the like are the names in these tables.
+TABLES = {
+    "ACTIVATIONS": ACTIVATIONS,
+    "CELLS": CELLS,
+    "CONDITIONALS": CONDITIONALS,
+    "HEADS": HEADS,
+    "OPTIMIZERS": OPTIMIZERS,
+    "SCHEDULES": SCHEDULES,
+}
+for table, names in TABLES.items():
+    listed = "{" + ", ".join(f'"{name}"' for name in names) + "}"
+    DOCUMENTED = {name: text.replace(f"{{{table}}}", listed) for name, text in DOCUMENTED.items()}
+
+
 def _without(text, *names):
     """Entries of a documentation but for some."""
     for name in names:
@@ -404,13 +413,24 @@ DOCUMENTED["of one"] = _without(DOCUMENTED["attributes"], "members_").replace(" 
 
 
 def documented(thing):
-    """Fill the shared entries into the docstring of a class or function."""
+    """Fill the shared entries into the docstring of a class or function; those of a class get its defaults."""
+    if not thing.__doc__:  # python -OO has none
+        return thing
     for name, text in DOCUMENTED.items():
-        if thing.__doc__:  # python -OO has none; from 3.13 on it has no indentation
-            thing.__doc__ = re.sub(
-                rf"^( *)\{{{name}\}}",
-                lambda found, text=text: textwrap.indent(text.strip("\n"), found[1]),
-                thing.__doc__,
-                flags=re.MULTILINE,
-            )
+        thing.__doc__ = re.sub(  # from 3.13 on it has no indentation
+            rf"^( *)\{{{name}\}}",
+            lambda found, text=text: textwrap.indent(text.strip("\n"), found[1]),
+            thing.__doc__,
+            flags=re.MULTILINE,
+        )
+    if isinstance(thing, type):
+        for name, parameter in inspect.signature(thing).parameters.items():
+            entry = re.compile(rf"^( *{name} : (?:(?!, default=).)*)$", flags=re.MULTILINE)
+            default = as_text(parameter.default)
+            thing.__doc__ = entry.sub(lambda found, default=default: f"{found[1]}, default={default}", thing.__doc__, 1)
     return thing
+
+
+def as_text(default):
+    """A default as documentation writes it."""
+    return repr(default).replace("'", '"')

@@ -114,7 +114,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : RNADE, RNNRNADE, NADE or RNNNADE
+    model : estimator with exact log-densities, such as RNADE or RNNRNADE
         Cloned and fitted by `fit`.  sklearn.frozen.FrozenEstimator(model) stays as it is.
     contamination : float, default=0.01
         Share of outliers among the frames of `fit`, in (0, 0.5].

@@ -292,10 +292,13 @@ def test_explain_writes_the_table_of_the_estimator(model, run, folder, sequences
     expected = estimator.explain(X if model != "rnade" else np.concatenate(X), 4, n_dims=2)
     assert len(rows) == len(expected) == 8 and set(rows[0]) == {"sequence", "frame"} | set(expected[0]) - {"row"}
     frames = dict(zip(NAMES, X, strict=True))
-    for row, known in zip(rows, expected, strict=True):
+    output = tmp_path / "table.csv"
+    assert run("explain", path, data, "--top", 4, "--features", 2, "-o", output) == (0, "", "")
+    for shown, row, known in zip(rows, table(output.read_text()), expected, strict=True):
         for name in set(known) - {"sequence", "frame", "row", "dimension"}:
-            assert float(row[name]) == known[name]
-        assert row["dimension"] == known["dimension"]
+            assert float(row[name]) == known[name]  # all digits in a file, as many as one reads on the screen
+            assert shown[name] == f"{known[name]:.6g}"
+        assert row["dimension"] == shown["dimension"] == known["dimension"]
         place = FEATURES.index(row["dimension"])
         assert frames[row["sequence"]][int(row["frame"]), place] == known["observed"]
     code, out, err = run("explain", path, data, "--top", 0)
@@ -370,6 +373,61 @@ def test_columns_and_times_are_named(run, folder, sequences, tmp_path):
     two = write_csv(tmp_path / "two.csv", ["sequence", "w", *FEATURES], [["a", 0, *x] for x in sequences[0]])
     code, _, err = run("score", folder / "model.safetensors", two)
     assert code == 2 and "has a column 'w' that" in err and "--ignore NAME leaves one out" in err
+
+
+def test_a_model_file_remembers_the_columns_of_its_fit(run, folder, sequences, tmp_path):
+    """Rows out of order are scored in the order of the remembered column, as if it had been named again."""
+    rows = [[name, t, *x] for name, *x, t in numbered(sequences)]
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    path = write_csv(tmp_path / "data.csv", ["who", "day", *FEATURES], rows)
+    named, output = ["--sequence-column", "who", "--time-column", "day"], tmp_path / "m.safetensors"
+    assert run("fit", path, "-o", output, *named, *TINY)[0] == 0
+    for command in (["score", output, path], ["score", output, path, "--per", "frame"], ["explain", output, path]):
+        code, out, err = run(*command)
+        assert (code, err) == (0, "") and (code, out, err) == run(*command, *named)
+    sample = ["sample", output, "--given", path, "--seed", 0, "--frames", 2]
+    assert run(*sample) == run(*sample, *named) and run(*sample)[0] == 0
+    assert "sequence column who time column day" in " ".join(run("info", output)[1].split())
+    by_key = {row["sequence"]: row for row in table(run("score", output, path)[1])}
+    # Another form has no columns, another table perhaps other ones: told so, it is read as it is.
+    rows = table(run("score", output, folder / "named.npz")[1])
+    assert {row["sequence"]: row for row in rows} == by_key
+    rows = [[name, t, *x] for name, *x, t in numbered(sequences)]
+    other = write_csv(tmp_path / "other.csv", ["who", "date", *FEATURES], rows)
+    code, _, err = run("score", output, other)
+    assert code == 2 and "has no column 'day', by which the model's training data were sorted" in err
+    assert "'who', 'date', 'x', 'y', 'z'" in err and "--time-column names another, or with '' none." in err
+    rows = table(run("score", output, other, "--time-column", "date")[1])
+    assert {row["sequence"]: row for row in rows} == by_key
+    in_order = write_csv(tmp_path / "order.csv", ["who", *FEATURES], rows_of(sequences))
+    rows = table(run("score", output, in_order, "--time-column", "")[1])
+    assert len(rows) == len(by_key) and all(by_key[row["sequence"]] == row for row in rows)
+    code, out, _ = run("score", output, path, "--ignore", "day")
+    assert code == 0 and out != run("score", output, path)[1]
+    # A single sequence needs no column that tells it apart.
+    one = write_csv(tmp_path / "one.csv", ["day", *FEATURES], [[t, *x] for t, x in enumerate(sequences[0].tolist())])
+    (row,) = table(run("score", output, one)[1])
+    assert row | {"sequence": "a"} == by_key["a"]
+
+
+def test_what_names_no_columns_remembers_none(run, folder, sequences, tmp_path):
+    from rnnrnade.io import read_file, write_file
+
+    kind, state, arrays, _ = read_file(folder / "model.safetensors")
+    assert "file_columns" not in state
+    path = tmp_path / "m.safetensors"
+    write_file(path, kind, state | {"file_columns": {"time": "day"}}, arrays)
+    model = rnnrnade.load(path)
+    model.save(path)
+    assert read_file(path).state["file_columns"] == {"time": "day"}
+    model.set_params(max_epochs=1).partial_fit(sequences).save(path)
+    assert read_file(path).state["file_columns"] == {"time": "day"}
+    model.fit(sequences).save(path)  # of arrays, which have no columns
+    assert "file_columns" not in read_file(path).state
+    for columns in (["time"], {"time": 3}, {"times": "day"}, "time"):
+        write_file(path, kind, state | {"file_columns": columns}, arrays)
+        with pytest.raises(ModelFileError):
+            rnnrnade.load(path)
 
 
 def numbered(sequences):

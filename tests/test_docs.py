@@ -1,5 +1,6 @@
 """The reference lists every public name, the guide's examples run, and (full) so does the gallery."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -62,6 +63,17 @@ def test_what_the_reference_lists_is_public_and_documented():
         value = resolved(name)
         assert id(value) in known or name.startswith("rnnrnade.estimators."), f"{name} is not in an __all__"
         assert isinstance(value, dict) or value.__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", [name for name in rnnrnade.__all__ if isinstance(getattr(rnnrnade, name), type)])
+def test_documented_defaults_are_those_of_the_signature(name):
+    cls = getattr(rnnrnade, name)
+    if issubclass(cls, Exception):
+        return
+    documented = dict(re.findall(r"^ *(\w+) : .*, default=(.*)$", cls.__doc__, flags=re.MULTILINE))
+    parameters = inspect.signature(cls).parameters.values()
+    optional = {p.name: p.default for p in parameters if p.default is not p.empty and p.kind is not p.VAR_KEYWORD}
+    assert {key: ast.literal_eval(value) for key, value in documented.items()} == optional
 
 
 @pytest.mark.parametrize("name", ["RNADE", "NADE"])
