@@ -152,6 +152,17 @@ def _context(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _columns(text):
+    """NAME=KIND,NAME=KIND as the estimators take it."""
+    found = {}
+    for part in text.split(","):
+        name, _, kind = part.rpartition("=")
+        if not name:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=given, or several such with commas between them")
+        found[name] = kind
+    return found
+
+
 def _delimiter(text):
     return "\t" if text in ("tab", "\\t") else text
 
@@ -181,6 +192,7 @@ OF_MODEL = (
     ("--min-scale", "min_scale", float, "smallest scale of a component, in units of the transform's output"),
     ("--transform", "transform", _transform, "auto (the default), auto:SEASON, none, standardize, whiten or var:LAGS"),
     ("--orders", "n_orders", int, "models in the ensemble, each with its own order of the features"),
+    ("--columns", "columns", _columns, "columns that are given and not scored, such as hour=given,load=given"),
     ("--missing", "missing", str, "marginalize: the model can score data with gaps; by default these are refused"),
     ("--dtype", "dtype", str, "type of parameters and arithmetic: float32 or float64"),
 )
@@ -335,6 +347,8 @@ def _parser():
     sub.add_argument("--frames", type=int, default=100, help="frames in each sequence (default: %(default)s)")
     sub.add_argument("--seed", type=_seed, help="seed: the same seed gives the same samples")
     sub.add_argument("--given", metavar="DATA", help="continue each sequence of this file, --sequences times")
+    text = "of a model with given columns (fit --columns): their values in the frames drawn, a row for each"
+    sub.add_argument("--inputs", metavar="DATA", help=text)
     sub.add_argument("--jobs", type=int, help="threads (default: all that the process may use)")
     data_options(sub)
 
@@ -389,6 +403,8 @@ def _fit(args):
         width, names = data.sequences[0].shape[1], data.sequences.feature_names
         held_out = _matched(_frames(args, args.validation_data), width, names, data.name)
         options["validation_data"] = _input_of(estimator, held_out.sequences)
+    if not _is_recurrent(estimator) and getattr(estimator, "columns", None) and data.sequences.feature_names:
+        estimator.columns = _numbered(estimator.columns, data)  # a static model does not see names
     # Ctrl-C ends the training, which warns and keeps the best parameters so far: they are saved all the same.
     with _refused(data.name, data, held_out), warnings.catch_warnings(record=True) as caught:
         estimator.fit(_input_of(estimator, data.sequences), **options)
@@ -493,13 +509,15 @@ def _sample(args):
             raise Refusal(f"--given needs a model of sequences; {args.model} is one of single frames.")
         data = _matched(_frames(args, args.given, fitted=estimator), *_features(estimator), args.model)
         names = [key if n == 1 else f"{key}-{i}" for key in data.sequences.keys for i in range(n)]
+    how = {"random_state": args.seed} | _inputs(args, estimator, n_frames)
     with _refused(data.name, data) if args.given else _refused(args.model):
         if args.given:
-            drawn = np.concatenate(estimator.forecast(data.sequences, n_frames, n, random_state=args.seed))
+            drawn = np.concatenate(estimator.forecast(data.sequences, n_frames, n, **how))
         elif _is_recurrent(estimator):
-            drawn = estimator.sample(n, n_frames, random_state=args.seed)
+            drawn = estimator.sample(n, n_frames, **how)
         else:
-            drawn = estimator.sample(n * n_frames, random_state=args.seed).reshape(n, n_frames, n_features)
+            how |= {name: np.tile(values, (n, 1)) for name, values in how.items() if name == "inputs"}
+            drawn = estimator.sample(n * n_frames, **how).reshape(n, n_frames, n_features)
 
     if args.output and form_of(args.output)[0] == "npz":
         with _refused(args.output), open(args.output, "wb") as file:
@@ -602,6 +620,33 @@ def _by_sequence(estimator, call, data):
 def _features(estimator):
     names = getattr(estimator, "feature_names_in_", None)
     return estimator.n_features_in_, None if names is None else list(names)
+
+
+def _numbered(columns, data):
+    """A mapping of columns by their numbers in a file."""
+    names = data.sequences.feature_names
+    if missing := [name for name in columns if name not in names]:
+        raise Refusal(f"{data.name} has no column {quoted(missing)}, which --columns names.")
+    return {names.index(name): kind for name, kind in columns.items()}
+
+
+def _inputs(args, estimator, n_frames):
+    """{"inputs": the given columns of the frames to be drawn} where the model has such; else nothing."""
+    all_names = _feature_names(estimator)
+    given = [all_names[d] for d in estimator._given(len(all_names))] if getattr(estimator, "columns", None) else []
+    if given and not args.inputs:
+        raise Refusal(f"the columns {quoted(given)} of {args.model} are given: --inputs FILE has them, a row a frame.")
+    if not args.inputs:
+        return {}
+    if not given:
+        raise Refusal(f"--inputs: {args.model} has no given columns.")
+    data = read_data(args.inputs, delimiter=args.delimiter, decimal=args.decimal, encoding=args.encoding)
+    names, rows = data.sequences.feature_names or (), np.concatenate(list(data.sequences))
+    if missing := [name for name in given if name not in names]:
+        raise Refusal(f"{data.name} has no column {quoted(missing)}, which is given in {args.model}.")
+    if len(rows) != n_frames:
+        raise Refusal(f"{data.name} has {len(rows)} rows; --frames {n_frames} needs as many.")
+    return {"inputs": rows[:, [names.index(name) for name in given]]}
 
 
 def _file_columns(estimator):

@@ -1083,3 +1083,32 @@ def test_of_latent_variable_models_the_numbers_are_called_estimates_and_bounds(m
         assert code == 2 and "estimates those of frames" in err
     code, out, _ = run("sample", output, "--sequences", "2", "--frames", "3", "--seed", "0")
     assert (code, len(table(out))) == (0, 6)
+
+
+@pytest.mark.parametrize("kind", ["rnnrnade", "rnade"])
+def test_given_columns(tmp_path, capsys, kind):
+    generator = np.random.default_rng(0)
+    valve = generator.standard_normal(80)
+    rows = np.column_stack([valve + 0.1 * generator.standard_normal(80), valve]).tolist()
+    data, model = write_csv(tmp_path / "data.csv", ["level", "valve"], rows), str(tmp_path / "m.safetensors")
+    to_come = write_csv(tmp_path / "to come.csv", ["other", "valve"], [[0, 0.5], [0, -0.5], [0, 1.0]])
+    assert main(["fit", data, "-o", model, "--model", kind, "--columns", "valve=given", *TINY]) == 0
+    capsys.readouterr()
+    assert main(["sample", model, "--frames", "3", "--sequences", "2", "--inputs", to_come, "--seed", "0"]) == 0
+    drawn = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert drawn[0] == ["sequence", "level", "valve"] and len(drawn) == 7
+    assert [float(row[2]) for row in drawn[1:]] == pytest.approx([0.5, -0.5, 1.0] * 2)
+    assert main(["explain", model, data, "--top", "2", "--features", "2"]) == 0
+    assert "valve" not in capsys.readouterr().out
+    for arguments, why in (
+        (["sample", model], "the columns 'valve' of "),
+        (["sample", model, "--frames", "2", "--inputs", to_come], "has 3 rows; --frames 2 needs as many"),
+        (["sample", model, "--frames", "2", "--inputs", str(tmp_path / "none.csv")], "none.csv"),
+        (["fit", data, "-o", model, "--model", kind, "--columns", "pump=given", *TINY], "pump"),
+        (["fit", data, "-o", model, "--model", kind, "--columns", "valve=known", *TINY], "must be 'given' or 'real'"),
+    ):
+        assert main(arguments) == 2
+        assert why in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["fit", data, "-o", model, "--columns", "valve", *TINY])
+    assert "'valve' is not NAME=given" in capsys.readouterr().err
