@@ -244,6 +244,11 @@ class Made(Nade):
             sizes.append(arrays[name].shape[0])
         return {"n_hidden": tuple(sizes), "direct": any(name.startswith("V_x") for name in arrays)}
 
+    def readers(self, layout):
+        """Names of the blocks whose last axis reads x, and of those that read the units of each layer."""
+        layers = [[self.named("W", layer)] for layer in range(1, len(layout.units))]
+        return [["W", "A"] if layout.direct else ["W"], *layers, ["V"]]
+
     def masks(self, layout):
         if len(layout.masks) < 2:
             return self.mask(layout, self.degrees(layout))

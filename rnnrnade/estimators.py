@@ -698,6 +698,8 @@ class MADE(VectorEstimator):
     Parameters
     ----------
     {masked}
+    input_dropout : float, default=0.0
+        The same for the dimensions that the first layer, or a direct weight, reads; in [0, 1).
     {common}
 
     Attributes
@@ -731,6 +733,8 @@ class MADE(VectorEstimator):
         direct=True,
         degrees="even",
         n_masks=1,
+        unit_dropout=0.0,
+        input_dropout=0.0,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -766,6 +770,8 @@ class MADE(VectorEstimator):
         self.direct = direct
         self.degrees = degrees
         self.n_masks = n_masks
+        self.unit_dropout = unit_dropout
+        self.input_dropout = input_dropout
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient
@@ -846,6 +852,7 @@ class RNNMADE(SequenceEstimator):
         direct=True,
         degrees="even",
         n_masks=1,
+        unit_dropout=0.0,
         min_scale=1e-3,
         transform="auto",
         mean_gradient=False,
@@ -889,6 +896,7 @@ class RNNMADE(SequenceEstimator):
         self.direct = direct
         self.degrees = degrees
         self.n_masks = n_masks
+        self.unit_dropout = unit_dropout
         self.min_scale = min_scale
         self.transform = transform
         self.mean_gradient = mean_gradient

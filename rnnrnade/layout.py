@@ -425,6 +425,20 @@ class Layout:
                 found |= {name: self.block(theta, name)[:R] for name in first}
         return found
 
+    def dropped(self, units, inputs, kept):
+        """(size,): factors of the parameters where units, and of x what the frame reads, are dropped with these
+        probabilities; kept(probability, shape) draws them."""
+        read_x, *read_units = self.frame.readers(self)
+        widths, factors = (self.D, *self.units), None
+        for names, n, dropout in zip((read_x, *read_units), widths, (inputs, *[units] * len(read_units)), strict=True):
+            if not dropout or (names is read_x and self.R):  # where the recurrence drops what it reads
+                continue
+            own = kept(dropout, n)
+            factors = np.ones(self.size, own.dtype) if factors is None else factors
+            for name in names:
+                self.block(factors, name)[..., :n] *= own
+        return factors
+
     def flat(self, parameters, dtype):
         """A flat vector from a mapping of users' names to arrays; what is missing, or not read, is zero."""
         theta = np.zeros(self.size, dtype)

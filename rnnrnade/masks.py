@@ -127,6 +127,11 @@ class Masks(Model):
     def gradient(self, x, offsets, weight, *, turn=None, out=None, initial=None, n_threads=1, **noise):
         """As `Model.gradient`: each mask has its share in the density of a frame.  With `turn`, the number of a mask,
         of its density alone; after that theta may change in place."""
+        if (factors := noise.pop("factors", None)) is not None:
+            dropped, options = self.with_theta(self.theta * factors), {"initial": initial, "n_threads": n_threads}
+            gradient, frames = dropped.gradient(x, offsets, weight, turn=turn, out=out, **options, **noise)
+            gradient *= factors
+            return gradient, frames
         gradient = np.empty_like(self.theta) if out is None else out
         options = {"initial": initial, "n_threads": n_threads, **noise}
         if turn is not None:

@@ -174,7 +174,7 @@ class Model(Network):
         dims = np.empty(self.layout.D)
         return _core.score_frame(self.network, dims, self.theta, x, state), dims
 
-    def gradient(self, x, offsets, weight, *, initial=None, inputs=None, mask=None, out=None, n_threads=1):
+    def gradient(self, x, offsets, weight, *, initial=None, inputs=None, mask=None, factors=None, out=None, n_threads=1):
         """Gradient of sum_i weight_i log p(x_i | past) by the flat parameters, and log p of each frame.
 
         Parameters
@@ -187,6 +187,8 @@ class Model(Network):
         mask : ndarray of shape (M, Rp), C-contiguous, of the model's type, optional
             Factors of the recurrent state, of the top layer, where it conditions each frame (dropout); the recurrence
             goes on with the state itself.
+        factors : ndarray of shape (layout.size,), optional
+            Of the parameters (dropout of units); the gradient is by the parameters before them.
         out : ndarray of shape (layout.size,), optional
             Where the gradient goes.
 
@@ -196,6 +198,11 @@ class Model(Network):
         frames : ndarray of shape (M,)
             The same bits as `log_density` gives, where there are neither inputs nor mask.
         """
+        if factors is not None:
+            dropped, options = self.with_theta(self.theta * factors), {"initial": initial, "n_threads": n_threads}
+            gradient, frames = dropped.gradient(x, offsets, weight, inputs=inputs, mask=mask, out=out, **options)
+            gradient *= factors
+            return gradient, frames
         gradient = np.empty_like(self.theta) if out is None else out
         frames = np.empty(len(x))
         if self.layout.R == 0:
@@ -223,6 +230,10 @@ class Model(Network):
         def kept(dropout, shape):
             return (generator.random(shape, dtype) >= dropout) * dtype.type(1 / (1 - dropout))
 
+        if options.unit_dropout or (options.input_dropout and not self.layout.R):
+            found["factors"] = self.layout.dropped(options.unit_dropout, options.input_dropout, kept)
+        if not self.layout.R:
+            return found
         if options.input_noise or options.input_dropout:
             found["inputs"] = frames.copy()
         if options.input_noise:

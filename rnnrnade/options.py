@@ -110,6 +110,8 @@ MASKED = MIXTURE | {
     "direct": ["boolean"],
     "degrees": [StrOptions({"even", "drawn"})],
     "n_masks": [Interval(Integral, 1, MOST_MASKS, closed="both")],
+    "unit_dropout": [Interval(Real, 0, 1, closed="left")],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
 }
 RECURRENT = {
     "n_recurrent": [_positive(Integral)],
@@ -201,6 +203,9 @@ n_masks : int
     Masks of the same parameters, in 1 ... 1000.  With more than one, their degrees are drawn, each update trains under
     one of them at random, and the density of a frame is the mean of its densities under all, which take n_masks times
     as long to compute.
+unit_dropout : float
+    Fraction of the hidden units that an update does without, the same for all rows of its mini-batch, the others scaled
+    up; in [0, 1).
 min_scale : float
     Smallest scale of a component, in the unit of the transform's output; >= 0.  Not read where data are binary.
 transform : {"auto", "standardize", "whiten", "var"}, Auto, Linear, list of links or None

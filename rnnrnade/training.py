@@ -128,6 +128,7 @@ class Training:
     input_noise: float = 0.0
     input_dropout: float = 0.0
     context_dropout: float = 0.0
+    unit_dropout: float = 0.0
     kl_start: float = 1.0
     kl_warmup: int | None = 0
     free_nats: float = 0.0

@@ -539,6 +539,7 @@ WRONG = {
     "direct": ["yes", None, 2],
     "degrees": ["random", None, 1],
     "n_masks": [0, -1, 1.5, None, 1001, 10**30],
+    "unit_dropout": [1.0, -0.1, NAN, None],
     "missing": ["drop", True, 1],
 }
 # What is wrong for all other classes.

@@ -1,6 +1,7 @@
 """MADE with drawn degrees, and the mean of its densities under several masks."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ import reference
 from helpers import DTYPES, FLOAT64, TOLERANCE, Case, assert_near, assert_same_bits, ids, small_model
 
 import rnnrnade
+from rnnrnade import MADE
 from rnnrnade.conditioners import CONDITIONERS
 from rnnrnade.heads import HEADS
+from rnnrnade.masks import model_of
+from rnnrnade.training import Training
 
 CASES = [
     Case(
@@ -217,3 +221,74 @@ def test_masks_differ_and_their_numbers_decide_them():
     case = CASES[0]
     scores = [made(case, n)[0].score_samples(made(case, n)[1]) for n in (1, 2, 3)]
     assert not np.allclose(scores[0], scores[1]) and not np.allclose(scores[1], scores[2])
+
+
+@pytest.mark.parametrize("n_masks", [1, 3])
+@pytest.mark.parametrize("R", [0, 4])
+def test_dropped_units_and_inputs_are_not_read_and_the_gradient_is_the_derivative(R, n_masks):
+    case = Case(D=4, H=(6, 5), K=2, R=R, lengths=(7, 3), conditioner="made", direct=True)
+    model, x, offsets = case.core("float64")
+    layout = replace(model.layout, masks=tuple(range(n_masks)) if n_masks > 1 else ())
+    model = model_of(layout, layout.flat(dict(model.layout.views(model.theta)), np.float64))
+    options = Training(1, None, 1, "adam", 0.1, None, 0, 0.0, None, None, 1, 0, unit_dropout=0.4, input_dropout=0.3)
+    noise = model.noise(x, options, np.random.default_rng(3), 0)
+    factors = noise["factors"]
+    found = np.concatenate([np.unique(layout.block(factors, name)[..., :n]) for name, n in (("V", 5), ("W_2", 6))])
+    assert set(np.round(found, 12)) == {0.0, round(1 / 0.6, 12)}  # about two of five, the others scaled up
+    assert (np.unique(layout.block(factors, "W")[..., :4]).size == 1) == bool(R)  # there the recurrence drops
+    named = {name: view for name, view in layout.views(factors).items() if name[0] in "bcU"}
+    assert all((view == 1).all() for view in named.values())
+    weight, more = np.ones(len(x)), {name: value for name, value in noise.items() if name in ("factors", "turn")}
+    gradient, frames = model.gradient(x, offsets, weight, **more)
+    turn = {"turn": noise["turn"]} if n_masks > 1 else {}
+    dropped, plain = model.with_theta(model.theta * factors), np.zeros(layout.size)
+    expected, of_dropped = dropped.gradient(x, offsets, weight, **turn)
+    assert_same_bits(frames, of_dropped)
+    assert_same_bits(gradient, expected * factors)
+    direction = np.random.default_rng(0).standard_normal(layout.size) * (gradient != 0)
+    step = 1e-6
+
+    def total(shift):
+        moved = model.with_theta((model.theta + shift * direction) * factors)
+        return moved.gradient(x, offsets, weight, **turn)[1].sum()
+
+    assert_near((total(step) - total(-step)) / (2 * step), gradient @ direction, 1e-6)
+    assert (plain == 0).all()
+
+
+def test_a_fit_with_dropout_learns_and_goes_on_to_the_same_bits(tmp_path):
+    X = (np.random.default_rng(0).random((300, 1)) < [[0.5, 0.5, 0.5]]) * np.array([1, 1, 1])
+    X = np.column_stack([X, X[:, 0] ^ 1])
+    options = {"n_hidden": (9, 7), "unit_dropout": 0.2, "input_dropout": 0.1, "learning_rate": 0.02}
+    options |= {"max_epochs": 20, "random_state": 0}
+    model = MADE(**options).fit(X)
+    assert model.score(X) > 4 * np.log(0.5) + 0.2
+    assert (model.score_samples(X) != MADE(**options | {"unit_dropout": 0.0}).fit(X).score_samples(X)).any()
+    path = tmp_path / "c"
+    MADE(**options).fit(X, checkpoint=path, every=0)
+    assert_same_bits(MADE(**options).fit(X, checkpoint=path, resume=True).score_samples(X), model.score_samples(X))
+
+
+def test_gaps_and_leading_dimensions_are_those_of_the_mean_of_the_masks():
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((200, 3)) @ [[1, 0.8, 0], [0, 1, 0.5], [0, 0, 1.0]]
+    options = {"n_hidden": 8, "n_components": 2, "conditional": "gaussian", "n_masks": 3, "max_epochs": 5}
+    model = MADE(**options, missing="marginalize", transform=None, random_state=0).fit(X)
+    rows = np.array([[X[0, 0], X[0, 1], np.nan], [np.nan, X[1, 1], X[1, 2]], [X[2, 0], np.nan, np.nan]])
+    grid = np.linspace(-12, 12, 3001)
+    step = grid[1] - grid[0]
+
+    def filled(row, d):
+        return np.where(np.arange(3) == d, grid[:, None], row)
+
+    expected = [np.log(np.exp(model.score_samples(filled(rows[i], d))).sum() * step) for i, d in ((0, 2), (1, 0))]
+    found, error = model.log_likelihood_missing(rows, random_state=0)
+    assert_near(found[0], expected[0], 1e-5)
+    assert error[0] == error[2] == 0 and abs(found[1] - expected[1]) < 5 * error[1] + 1e-5
+    assert_near(found[2], model.score_dims(np.nan_to_num(rows))[2, 0], 1e-6)
+    drawn = model.impute(rows, 4, random_state=0)
+    assert np.isfinite(drawn).all() and (drawn[:, 1, 1:] == rows[1, 1:]).all()
+    samples = model.sample(20_000, leading=[1.0], random_state=0)
+    density = np.exp(model.score_dims(np.column_stack([np.ones(3001), grid, np.zeros(3001)]))[:, 1])
+    mean = (density * grid).sum() / density.sum()
+    assert abs(samples[:, 1].mean() - mean) < 4 * samples[:, 1].std() / np.sqrt(len(samples))
