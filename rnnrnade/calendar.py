@@ -19,7 +19,7 @@ def _indicators(name, values, first, last):
 
 
 def _weekday(times):
-    return _indicators("weekday", times.weekday.to_numpy(), 0, 6)
+    return _indicators("weekday", times.day_of_week.to_numpy(), 0, 6)
 
 
 def _month(times):

@@ -381,7 +381,7 @@ def test_calendar_columns():
     times = pandas.date_range("2026-11-27", periods=48, freq="h")
     found = calendar_columns(times, ("hour", "weekday", "month"), elapsed=True)
     assert found.index.equals(times) and found.shape == (48, 8 + 7 + 12 + 1)
-    assert (found.filter(like="weekday").to_numpy().argmax(axis=1) == times.weekday).all()
+    assert (found.filter(like="weekday").to_numpy().argmax(axis=1) == times.day_of_week).all()
     assert (found.filter(like="month").to_numpy().argmax(axis=1) == 10).all()
     waves = found.filter(like="hour").to_numpy()
     assert_near(waves[:24], waves[24:], 1e-12)
