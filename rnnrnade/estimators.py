@@ -936,7 +936,7 @@ class VAE(LatentVectors):
     ((200,), (200, 2), (4, 3))
     """
 
-    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "n_orders", "missing", "mean_gradient")
+    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "n_orders", "mean_gradient")
     _preset = MappingProxyType({"n_orders": 1, "context": None})
 
     def __init__(
@@ -975,6 +975,7 @@ class VAE(LatentVectors):
         validate_every=None,
         patience=20,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1013,6 +1014,7 @@ class VAE(LatentVectors):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1060,7 +1062,7 @@ class VRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "mean_gradient", "context",
         "input_noise", "input_dropout", "context_dropout",
     ) | {"prior": [StrOptions(set(PRIORS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
@@ -1109,6 +1111,7 @@ class VRNN(LatentSequences):
         validate_every=None,
         patience=10,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1154,6 +1157,7 @@ class VRNN(LatentSequences):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1200,7 +1204,7 @@ class SRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "missing", "mean_gradient", "context",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "n_orders", "mean_gradient", "context",
         "input_noise", "input_dropout", "context_dropout",
     ) | {"encoder": [StrOptions(set(ENCODERS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
@@ -1249,6 +1253,7 @@ class SRNN(LatentSequences):
         validate_every=None,
         patience=10,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1294,6 +1299,7 @@ class SRNN(LatentSequences):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
