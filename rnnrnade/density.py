@@ -26,6 +26,7 @@ from .heads import HEADS
 from .layout import Layout, initial_parameters
 from .masks import model_of
 from .model import Scores
+from .particles import Walk
 from .sequences import check_leading
 from .training import Data
 
@@ -231,6 +232,8 @@ class Fitted:
 
 class Density(Fitted):
     """One exact density."""
+
+    exact, walk = True, Walk
 
     # ---- scores -------------------------------------------------------------------------------------------------
 

@@ -960,7 +960,7 @@ class VAE(LatentVectors):
     ((200,), (200, 2), (4, 3))
     """
 
-    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "columns", "n_orders", "missing", "mean_gradient")
+    _parameter_constraints = without(MIXTURE | SHARE | COMMON | LATENT, "columns", "n_orders", "mean_gradient")
     _preset = MappingProxyType({"n_orders": 1, "context": None})
 
     def __init__(
@@ -999,6 +999,7 @@ class VAE(LatentVectors):
         validate_every=None,
         patience=20,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1037,6 +1038,7 @@ class VAE(LatentVectors):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1084,7 +1086,7 @@ class VRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "missing", "mean_gradient",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "mean_gradient",
         "context", "input_noise", "input_dropout", "context_dropout",
     ) | {"prior": [StrOptions(set(PRIORS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
@@ -1133,6 +1135,7 @@ class VRNN(LatentSequences):
         validate_every=None,
         patience=10,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1178,6 +1181,7 @@ class VRNN(LatentSequences):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -1224,7 +1228,7 @@ class SRNN(LatentSequences):
     """
 
     _parameter_constraints = without(
-        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "missing", "mean_gradient",
+        MIXTURE | SHARE | RECURRENT | COMMON | REFIT | LATENT, "columns", "n_orders", "mean_gradient",
         "context", "input_noise", "input_dropout", "context_dropout",
     ) | {"encoder": [StrOptions(set(ENCODERS))], "residual": ["boolean"]}  # fmt: skip
     _preset = MappingProxyType({"n_orders": 1, "context": None})
@@ -1273,6 +1277,7 @@ class SRNN(LatentSequences):
         validate_every=None,
         patience=10,
         n_restarts=1,
+        missing=None,
         warm_start=False,
         n_jobs=None,
         random_state=None,
@@ -1318,6 +1323,7 @@ class SRNN(LatentSequences):
         self.validate_every = validate_every
         self.patience = patience
         self.n_restarts = n_restarts
+        self.missing = missing
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.random_state = random_state

@@ -20,19 +20,18 @@ from .heads import HEADS
 from .latent_density import BoundFrames, LatentDensity, Noise, Particles, hash_after
 from .latent_model import LatentModel
 from .latents import Latents, implied_latents
-from .missing import LikelihoodEstimate, MissingValues
+from .missing import REPEATS, LikelihoodEstimate, MissingValues, check_repeats
 from .networks import layout_of
 from .parameters import as_arrays, flat_parameters, implied_options
+from .particles import PARTICLES
 from .sequences import check_absence_of_lengths
 from .streaming import Stream
 from .transforms import Chain, Linear
-from .weights import log_mean, relative
 
 __all__ = ["LatentStream"]
 
-OF_EXACT = {name for kind in (Conditionals, MissingValues, ExactDensity) for name in vars(kind) if name[0] != "_"}
+OF_EXACT = {name for kind in (Conditionals, ExactDensity) for name in vars(kind) if name[0] != "_"}
 COLLAPSED = 0.01  # nats a frame
-REPEATS = 10
 DRAWS = 16  # of a bound
 
 
@@ -43,7 +42,7 @@ def _without_hidden_units(head, arrays):
     return {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D)} | {V: np.zeros((D, 0, *K)) for V in names}
 
 
-class LatentVariables(Estimator):
+class LatentVariables(MissingValues, Estimator):
     """An estimator whose density is an integral over latent vectors: it is estimated, and bounded from below."""
 
     _kind = LatentDensity
@@ -172,7 +171,7 @@ class LatentVariables(Estimator):
     # ---- estimates and bounds ----------------------------------------------------------------------------------
 
     def _scored(self, X, lengths=None, y=None):
-        data = self._check(X, lengths)
+        data = self._check(X, lengths, gaps=True)
         check_absence_of_lengths(y, data, type(self).__name__)
         return data, self._density.frames(data, self._n_threads(), self._option("n_particles"))
 
@@ -182,7 +181,8 @@ class LatentVariables(Estimator):
 
         Monte Carlo with `n_particles` particles (importance sampling for vectors and for an encoder that reads the
         future), whose noise comes from the stored seed and from the frames: the same X has the same estimate.  Its mean
-        is below the log-density; `log_likelihood` says how uncertain it is.  With n_latent=0 it is exact.
+        is below the log-density; `log_likelihood` says how uncertain it is.  With n_latent=0 it is exact.  Missing
+        values are integrated out (`log_likelihood_missing`), where the option `missing` says so.
 
         Parameters
         ----------
@@ -256,25 +256,111 @@ class LatentVariables(Estimator):
         LikelihoodEstimate
             log_likelihood and standard_error, each (N,): one of each for a sequence or row; 0 where exact.
         """
-        n_particles, n_repeats = check_counts(
-            n_particles=self._option("n_particles") if n_particles is None else n_particles, n_repeats=n_repeats
-        )
-        if n_repeats < 2:
-            raise ValueError("n_repeats must be at least 2: the spread of the repeats gives the standard error.")
-        data = self._check(X, lengths)
-        density, n_threads = self._density, self._n_threads()
-        totals = np.empty((n_repeats, data.n_sequences))
-        for repeat in range(1 if density.exact else n_repeats):
-            frames = density.frames(data, n_threads, n_particles, repeat)
-            totals[repeat] = [frames[a:b].sum() for a, b in data.slices]
-        if density.exact:
-            total, error = totals[0], np.zeros(data.n_sequences)
-        else:
-            total, share = log_mean(totals, 0), relative(totals, 0)[0]
-            error = share.std(axis=0, ddof=1) / np.maximum(share.mean(axis=0), 1 / n_repeats) / np.sqrt(n_repeats)
+        return self._likelihood(X, lengths, n_particles, n_repeats)
+
+    def _likelihood(self, X, lengths, n_particles, n_repeats, **gaps):
+        own = self._option("n_particles") if n_particles is None else n_particles
+        n_particles, n_repeats = check_counts(n_particles=own, n_repeats=n_repeats)
+        check_repeats(n_repeats)
+        data = self._check(X, lengths, gaps=bool(gaps))
+        total, error = self._density.likelihood(data, n_particles, n_repeats, n_threads=self._n_threads(), **gaps)
         return LikelihoodEstimate(
             data.per_sequence(total, "log_likelihood"), data.per_sequence(error, "standard_error")
         )
+
+    @reading
+    def log_likelihood_missing(self, X, n_particles=None, random_state=None, *, n_repeats=REPEATS, lengths=None):
+        """Log-likelihood of the observed part of X, with missing values (NaN) integrated out, as estimated, and its
+        standard error.
+
+        Complete sequences and rows have the numbers of `log_likelihood`.  Where something is missing, particles are
+        completed sequences (`rnnrnade.missing`).  A frame that holds a part of its dimensions draws its latent vector
+        from a mixture of the prior and the encoder, and one that holds nothing from the prior; an encoder that reads
+        the future reads as far as the next gap.  With n_latent=0 it is exact for those gaps for which the models
+        without latent vectors are.
+
+        The more is missing, the more particles it takes: as long as the estimate rises with `n_particles`, it is low.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        n_particles : int, optional
+            In each estimate.  Default: 1000 where something is missing, else those of the estimator.
+        random_state : None, int, RandomState or Generator, default=None
+            Of the draws where something is missing.  None: `noise_seed_`, the same in each call.
+        n_repeats : int, default=10
+            Number of estimates; >= 2, because their spread gives the standard error.
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        LikelihoodEstimate
+            log_likelihood and standard_error, each (N,): one of each for a sequence or row.
+
+        Raises
+        ------
+        ValueError
+            For NaN if the option `missing` is None.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnrnade import VAE
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> model = VAE(n_latent=2, n_units=8, max_epochs=5, missing="marginalize", random_state=0).fit(X)
+        >>> estimate, error = model.log_likelihood_missing([[0.3, np.nan, -0.1]])
+        >>> bool(-3 < estimate[0] < -1 and 0 < error[0] < 0.1)
+        True
+        """
+        gaps = {
+            "generator": None if random_state is None else self._generator(random_state),
+            "with_gaps": PARTICLES if n_particles is None else None,
+        }
+        return self._likelihood(X, lengths, n_particles, n_repeats, **gaps)
+
+    @reading
+    def impute(self, X, n_samples=1, random_state=None, *, n_particles=PARTICLES, lengths=None):
+        """Draw the missing values (NaN) of X given everything observed, before and after them.
+
+        From the particles of one filter, those of `log_likelihood_missing`: the distribution of the draws tends to the
+        exact one as the number of particles grows.  They are not quite independent of each other, because the further
+        back a gap lies, the fewer different values the particles still hold there.
+
+        Parameters
+        ----------
+        X : list of (T_i, D) arrays, or another form
+        n_samples : int, default=1
+        random_state : None, int, RandomState or Generator, default=None
+            None: that of the estimator.
+        n_particles : int, default=1000
+            At least `n_samples` are used.
+        lengths : array-like of shape (N,), optional
+
+        Returns
+        -------
+        list of ndarrays of shape (n_samples, T_i, D), or one of them for one 2-D X, or (n_samples, n, D) for vectors
+            The observed values of X are unchanged in each.
+
+        Raises
+        ------
+        ValueError
+            For NaN if the option `missing` is None.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnrnade import VRNN
+        >>> from rnnrnade.datasets import make_trajectories
+        >>> X = make_trajectories(20, 30, random_state=0)
+        >>> options = {"n_latent": 2, "n_units": 8, "n_recurrent": 8, "missing": "marginalize"}
+        >>> model = VRNN(**options, max_epochs=2, random_state=0).fit(X)
+        >>> x = X[0].copy()
+        >>> x[10:13], x[20, 0] = np.nan, np.nan
+        >>> filled = model.impute(x, 5)
+        >>> filled.shape, bool((filled[:, ~np.isnan(x)] == x[~np.isnan(x)]).all())
+        ((5, 30, 2), True)
+        """
+        return self._filled(X, lengths, random_state, n_samples, n_particles)
 
     def _bound(self, X, lengths, n_draws):
         (n_draws,) = check_counts(n_draws=n_draws)

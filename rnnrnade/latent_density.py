@@ -23,11 +23,13 @@ from .checks import allocated, check_finite, check_memory
 from .density import Fitted
 from .front import Reader
 from .latent_model import LatentModel, frame_shares, repeated
-from .weights import log_mean, systematic
+from .particles import Gaps, Walk
+from .weights import log_mean, relative_error, resampled, shares, systematic
 
 __all__ = ["BoundFrames"]
 
 HELD = 1 << 14  # draws of frames that are held at a time
+SHARE_OF_PRIOR = 0.5  # of particles at a frame of which something is missing
 
 
 class BoundFrames(NamedTuple):
@@ -102,10 +104,7 @@ class Particles:
         return increments
 
     def _resample_where_few(self, uniform):
-        weight = np.exp(self.log_weight)
-        weight /= weight.sum(axis=1, keepdims=True)
-        for i in np.flatnonzero(1 / (weight**2).sum(axis=1) < 0.5 * self.K):
-            index = systematic(weight[i], self.K, uniform[i])
+        for i, index in zip(*resampled(self.log_weight, uniform.__getitem__), strict=True):
             rows = slice(i * self.K, (i + 1) * self.K)
             self.state[rows] = self.state[rows][index]
             self.log_weight[i] = 0.0
@@ -119,15 +118,83 @@ class Particles:
         """States (n, Zp) of sequence i, drawn by its weights; None of a VAE."""
         if self.state is None:
             return None
-        weight = np.exp(self.log_weight[i])
-        index = generator.permutation(systematic(weight / weight.sum(), n, generator.random()))
+        index = generator.permutation(systematic(shares(self.log_weight[i]), n, generator.random()))
         return np.ascontiguousarray(self.state[i * self.K : (i + 1) * self.K][index])
+
+
+class LatentWalk(Walk):
+    """Particles of a network with latent vectors, side by side.
+
+    Frames that are known have their latent vectors drawn from the encoder, and one that reads the future reads as far
+    as they go.  A frame of which nothing is known has them from the prior.  For the others, half of the particles, by
+    lot, draw from the prior and half from the encoder that reads typical values in the place of what is missing; all
+    weigh by the density of that mixture, so that no weight is above twice that of a draw from the prior (T. Hesterberg,
+    Weighted average importance sampling and defensive mixture distributions, 1995).
+    """
+
+    starts_late = False
+
+    def __init__(self, density, state, n, n_threads):
+        super().__init__(density, state, n, n_threads)
+        self.latent = None  # (n, J), of the frame that was met
+
+    @property
+    def draws(self):
+        return not self.density.exact
+
+    def take(self, index):
+        super().take(index)
+        if self.latent is not None:
+            self.latent = np.ascontiguousarray(self.latent[index])
+
+    def frame(self, T=1):
+        return super().frame(T) | {"given": self.latent}
+
+    def at_once(self, n_frames):
+        return n_frames if self.density.smooths or self.density.exact else 1
+
+    def _noise(self, rows, generator):
+        return generator.standard_normal((rows, self.model.latent.J)).astype(self.model.dtype)
+
+    def read(self, e, T, generator):
+        scores = self.model.forward(e, noise=self._noise(len(e), generator), **super().frame(T), last=True)
+        self.state = scores.last
+        return scores.log_weight.reshape(self.n, T, 1)
+
+    def draw(self, given, generator):
+        self.latent, context = self.model.prior(self.state, self._noise(self.n, generator), n_threads=self.n_threads)
+        numbers = self.density.noise((self.n, 1, self.model.layout.D), generator)
+        e = self.model.sample_frame(context, *numbers, n_threads=self.n_threads)
+        self.finish(e)
+        return e.astype(np.float64)
+
+    def meet(self, e, generator):
+        noise, J = self._noise(self.n, generator), self.model.latent.J
+        if not J:
+            self.latent = noise
+            return None
+        of_frame = super().frame()
+        found = self.model.forward(e, noise=noise, **of_frame, normals=True).normals.astype(np.float64)
+        (mp, sp), (mq, sq) = found[:, :2].swapaxes(0, 1), found[:, 2:].swapaxes(0, 1)
+        from_prior = generator.random((self.n, 1)) < SHARE_OF_PRIOR
+        self.latent = np.where(from_prior, mp + sp * noise, mq + sq * noise).astype(self.model.dtype)
+        of_prior, of_encoder = (
+            (-0.5 * ((self.latent - m) / s) ** 2 - np.log(s)).sum(axis=1) for m, s in ((mp, sp), (mq, sq))
+        )
+        with np.errstate(divide="ignore"):
+            return of_prior - np.logaddexp(np.log(SHARE_OF_PRIOR) + of_prior, np.log1p(-SHARE_OF_PRIOR) + of_encoder)
+
+    def finish(self, e, T=1):
+        scores = self.model.forward(e, noise=None, **self.frame(T), dims=True, last=True)
+        self.state = scores.last
+        return scores.dims
 
 
 class LatentDensity(Fitted):
     """One density with latent vectors."""
 
     network = LatentModel
+    walk = LatentWalk
 
     @classmethod
     def untrained(cls, front, layout, generator, freedom=np.inf):
@@ -191,7 +258,9 @@ class LatentDensity(Fitted):
 
     def frames(self, data, n_threads=1, n_particles=64, repeat=0):
         """Log-density of each frame given its past, in nats, in the units of X, as estimated (exact where there is no
-        latent vector): (M,)"""
+        latent vector): (M,); with the gaps integrated out."""
+        if data.has_gaps:
+            return self._frames_with_gaps(data, n_threads, n_particles)
         K = 1 if self.exact else n_particles
         e, jacobian = self.encode(data)
         found = np.empty(data.n_frames)
@@ -207,6 +276,45 @@ class LatentDensity(Fitted):
         self.front.to_units_of_x(jacobian, found)
         check_finite("the estimated log-density", found, data.place, below=True)
         return found
+
+    def gaps(self, data, generator, n_threads):
+        """(the sequences that miss something, as `Gaps`, their indices, and those of the others)."""
+        gaps = Gaps(self, data, generator or np.random.default_rng(self.model.seed), n_threads)
+        incomplete = gaps.first < data.lengths
+        return gaps, np.flatnonzero(incomplete), np.flatnonzero(~incomplete)
+
+    def _frames_with_gaps(self, data, n_threads, n_particles):
+        gaps, incomplete, complete = self.gaps(data, None, n_threads)
+        found = np.zeros(data.n_frames)
+        if len(complete):
+            found[data.rows(complete)] = self.frames(data.subset(complete), n_threads, n_particles)
+        for s in incomplete:
+            rows = slice(data.offsets[s] + gaps.begin[s], data.offsets[s] + gaps.end[s])
+            found[rows] = gaps.estimate(s, n_particles, 1)[0].sum(axis=1)
+        check_finite("the estimated log-density", found, data.place, below=True)
+        return found
+
+    def likelihood(self, data, n_particles, n_repeats, generator=None, n_threads=1, with_gaps=None):
+        """(log-likelihood, standard error) of what each sequence holds, each (N,), from n_repeats estimates, with other
+        numbers of particles where something is missing."""
+        total, error = np.zeros(data.n_sequences), np.zeros(data.n_sequences)
+        if data.has_gaps:
+            gaps, incomplete, complete = self.gaps(data, generator, n_threads)
+            if len(complete):
+                whole = data.subset(complete), n_particles, n_repeats
+                total[complete], error[complete] = self.likelihood(*whole, n_threads=n_threads)
+            for s in incomplete:
+                found, error[s] = gaps.estimate(s, with_gaps or n_particles, n_repeats)
+                total[s] = found.sum()
+            check_finite("the estimated log-likelihood", total, lambda s: data.place(data.offsets[s]), below=True)
+            return total, error
+        totals = np.empty((data.n_sequences, 1 if self.exact else n_repeats))  # a sum of a row has the bits of its own
+        for repeat in range(totals.shape[1]):
+            frames = self.frames(data, n_threads, n_particles, repeat)
+            totals[:, repeat] = [frames[a:b].sum() for a, b in data.slices]
+        if self.exact:
+            return totals[:, 0], error
+        return log_mean(totals, -1), relative_error(totals)
 
     def _filter(self, found, e, data, first, end, noise, uniform, K, n_threads):
         """The particle estimate for sequences first ... end - 1, side by side."""
@@ -242,8 +350,8 @@ class LatentDensity(Fitted):
             rows = slice(int(data.offsets[first]), int(data.offsets[end]))
             copies = self._copies(e, data, first, end, self._of_frames(data, K, rows=rows)[0])
             scores = self.model.forward(*copies, n_threads=n_threads)
-            reconstruction[rows] = scores.reconstruction.reshape(K, -1).mean(axis=0)
-            divergence[rows] = scores.divergence.reshape(K, -1).mean(axis=0)
+            for found, of_draws in ((reconstruction, scores.reconstruction), (divergence, scores.divergence)):
+                found[rows] = np.ascontiguousarray(of_draws.reshape(K, -1).T).mean(axis=1)  # alone the same bits
         self.front.to_units_of_x(jacobian, reconstruction)
         check_finite("the bound", reconstruction - divergence, data.place, below=True)
         return reconstruction, divergence

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core
-from .model import SLICE_BYTES, Network, slices
+from .model import SLICE, SLICE_BYTES, Network, slices
 from .training import WARM_UPDATES
-from .weights import log_mean, relative
+from .weights import increments, log_mean, relative
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ def frame_shares(log_w, offsets):
     """(M,): what each frame adds to the logarithm of the mean weight of its sequence, from the log-weights (K, M)."""
     found = np.empty(log_w.shape[1])
     for a, b in pairwise(offsets):
-        total = log_mean(np.cumsum(log_w[:, a:b], axis=1), 0)
-        with np.errstate(invalid="ignore"):
-            found[a:b] = np.where(np.isneginf(total), -np.inf, np.diff(total, prepend=0.0))
+        found[a:b] = increments(log_mean(np.cumsum(log_w[:, a:b], axis=1), 0))
     return found
 
 
@@ -213,6 +211,27 @@ class LatentModel(Network):
             if ends is not None:
                 ends[i:j][steps.sequences] = after
         return LatentScores(**found, last=ends if last else None)
+
+    def outputs(self, x, offsets, *, given, initial=None, n_threads=1):
+        """Scores given latent vectors (M, J) with the parameters of all conditionals, as `Model.outputs` has them; no
+        sequence is cut."""
+        lay = self.layout
+        for i, j, begin, end in slices(offsets, max(1, SLICE // (lay.D * lay.P)), whole=True):
+            start = None if initial is None else (initial[0][i:j], initial[1][i:j])
+            inside, rows = offsets[i : j + 1] - begin, slice(begin, end)
+            yield (
+                rows,
+                self.forward(
+                    x[rows],
+                    inside,
+                    None,
+                    initial=start,
+                    given=given[rows],
+                    dims=True,
+                    parameters=True,
+                    n_threads=n_threads,
+                ),
+            )
 
     def log_density(self, x, offsets, *, dims=False, n_samples=1, n_threads=1):
         """With the fixed noise: `frames` are the bound's, or those of the importance-weighted one of n_samples > 1."""

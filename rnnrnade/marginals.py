@@ -32,16 +32,21 @@ def first_parameters(model, e, **sequences):
     return tuple(np.concatenate(parts) for parts in (alpha, mu, sigma))
 
 
-def affine(reader, n, D):
-    """(p (n, D), L (n, D, D)) with z = p + L e for the frame that a reader of n sequences has started; L is None where
-    it is the identity and p 0."""
+def affine(reader, u, D):
+    """(p (n, D), L (n, D, D)) with z = p + L e for the frame that a reader of n sequences has started and with which u
+    (n, given) is given; L is None where it is the identity and p 0."""
+    n, given = u.shape
     if reader.front.map.is_diagonal:
         return np.zeros((n, D)), None
-    p, L = reader.unscaled(np.zeros((n, D))), np.empty((n, D, D))
+
+    def z(e):
+        return reader.unscaled(np.concatenate([u, e], axis=1))[:, given:]
+
+    p, L = z(np.zeros((n, D))), np.empty((n, D, D))
     for d in range(D):
         unit = np.zeros((n, D))
         unit[:, d] = 1.0
-        L[:, :, d] = reader.unscaled(unit) - p
+        L[:, :, d] = z(unit) - p
     return p, L
 
 

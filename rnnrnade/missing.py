@@ -19,6 +19,12 @@ where the effective number of particles falls below half of them, they are resam
 draw.  The mean weight is an unbiased estimate of the likelihood for any number of particles; its logarithm is low by
 about half the squared standard error.  Frames before the first gap are computed once and exactly.
 
+*Latent vectors* (`VAE`, `VRNN`, `SRNN`).  Given the latent vector of a frame, its dimensions have exact conditionals
+as everywhere, so the particles are those above, and each draws a latent vector for each frame.  A frame that is known
+draws it from the encoder; one that reads the future reads as far as the next gap.  A frame of which nothing is known
+draws it from the prior, and one of which a part is known from either, by lot.  Nothing is exact then but what has no
+latent vector (n_latent=0) or holds nothing; a complete sequence has the estimate that it has without the option.
+
 *Bits.*  Random numbers come from the seed and the bytes of the sequence itself, so a sequence's score is the same
 alone, in any batch, and for any number of threads.  Where several sequences hold the same, how many came before counts
 too: the errors of all sequences, and what they are filled with, are independent.
@@ -36,6 +42,11 @@ __all__ = ["LikelihoodEstimate", "MissingValues"]
 
 REPEATS = 10
 GAPS = "gaps are integrated out in one order. Ask one of members_, or score complete data."
+
+
+def check_repeats(n_repeats):
+    if n_repeats < 2:
+        raise ValueError("n_repeats must be at least 2: the spread of the repeats gives the standard error.")
 
 
 class LikelihoodEstimate(NamedTuple):
@@ -85,8 +96,7 @@ class MissingValues:
         data, generator, n_particles, n_repeats = self._with_gaps(
             X, lengths, random_state, n_particles=n_particles, n_repeats=n_repeats
         )
-        if n_repeats < 2:
-            raise ValueError("n_repeats must be at least 2: the spread of the repeats gives the standard error.")
+        check_repeats(n_repeats)
         error = np.zeros(data.n_sequences)
         if data.has_gaps:
             frames = marginal_scores(
@@ -129,6 +139,9 @@ class MissingValues:
         ValueError
             For NaN in an ensemble of orders, or if the option `missing` is None.
         """
+        return self._filled(X, lengths, random_state, n_samples, n_particles)
+
+    def _filled(self, X, lengths, random_state, n_samples, n_particles):
         data, generator, n_samples, n_particles = self._with_gaps(
             X, lengths, random_state, n_samples=n_samples, n_particles=n_particles
         )

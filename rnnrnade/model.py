@@ -63,6 +63,14 @@ class Network:
             view.flags.writeable = False
         return MappingProxyType(views)
 
+    def outputs_of(self, d, x, offsets, **how):
+        """(dims (M, D), parameters (M, P) of the conditionals of dimension d); how: as `outputs` has it."""
+        lay = self.layout
+        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), self.K * lay.P // lay.K), self.dtype)
+        for rows, scores in self.outputs(x, offsets, **how):
+            dims[rows], parameters[rows] = scores.dims, scores.parameters[:, d]
+        return dims, parameters
+
 
 class Model(Network):
     """A network whose density is exact, on packed frames."""
@@ -149,14 +157,6 @@ class Model(Network):
             out = Scores(np.empty(m), np.empty((m, lay.D)), np.empty((m, lay.D, lay.P), self.dtype), state)
             self._forward(frames, out, n_threads)
             yield rows, out
-
-    def outputs_of(self, d, x, offsets, *, initial=None, n_threads=1):
-        """(dims (M, D), parameters (M, P) of the conditionals of dimension d)."""
-        lay = self.layout
-        dims, parameters = np.empty((len(x), lay.D)), np.empty((len(x), self.K * lay.P // lay.K), self.dtype)
-        for rows, scores in self.outputs(x, offsets, initial=initial, n_threads=n_threads):
-            dims[rows], parameters[rows] = scores.dims, scores.parameters[:, d]
-        return dims, parameters
 
     def states(self, x, offsets, rows, *, n_threads=1):
         """(len(rows), Sp): the recurrent states that condition frames `rows`, ascending; None where static."""

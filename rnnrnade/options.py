@@ -413,7 +413,7 @@ def _without(text, *names):
     return text
 
 
-DOCUMENTED["one"] = _without(DOCUMENTED["common"], "columns", "n_orders", "missing")
+DOCUMENTED["one"] = _without(DOCUMENTED["common"], "columns", "n_orders")
 DOCUMENTED["of one"] = _without(DOCUMENTED["attributes"], "members_").replace(" *\n", "\n")
 
 

@@ -401,6 +401,122 @@ def latent_draw(parameters, latent_noise, uniforms, noise, *, state=None, **choi
     return np.array([frame["x"] for frame in drawn]), np.array([frame["y"] for frame in drawn])
 
 
+# ---- gaps ----------------------------------------------------------------------------------------------------
+
+
+def _conditionals(p, x, k, choices):
+    """What gives each dimension of a frame (D,) given the context and those before it, and its log-density, lists."""
+    given, terms = [], []
+
+    def value(d, z):
+        given.append(z)
+        terms.append(reference.HEADS[choices.head].log_density(x[d], z, choices.min_scale))
+        return x[d]
+
+    CONDITIONERS[choices.conditioner][0](p, k, value, choices.head, choices.activation, choices.min_scale)
+    return given, np.array(terms)
+
+
+def latent_particles_with_gaps(parameters, x, n_particles, numbers, *, share_of_prior=0.5, **choices):
+    """Particles of x (T, D) with NaN for what is missing: the logarithm of the estimate of the likelihood of what is
+    observed after each frame, (T,), and the particles as complete sequences (n_particles, T, D).
+
+    Frames without a gap draw y from the encoder, one by one; an encoder that reads the future reads on to the next gap,
+    all those frames at once. A frame of which nothing is known draws y from the prior, then itself. Any other draws y
+    from the prior with probability share_of_prior, else from the encoder, which reads 0 for what is missing, and weighs
+    by the density of the mixture of both; then dimension after dimension weighs, or is drawn from its conditional.
+    Before each draw, particles whose effective number is below half of them are resampled.
+
+    `numbers` gives, for all particles, latent(n): standard normals (n_particles, n, J); lot(): uniforms
+    (n_particles,); dimension(): (uniforms, noise), each (n_particles,); frame(): the same (n_particles, D); and
+    position(): one uniform.
+    """
+    choices = Choices(**choices)
+    p, K, T = _prepared(parameters, choices), n_particles, len(x)
+    particles, log_weight, totals = [_start(p, choices, None)] * K, np.zeros(K), []
+    x, y, missing = np.repeat(np.asarray(x, np.float64)[None], K, axis=0), [None] * K, np.isnan(x)
+
+    def resample():
+        nonlocal particles, log_weight, x, y
+        weight = np.exp(log_weight - logsumexp(log_weight))
+        if 1.0 / np.sum(weight * weight) < K / 2:
+            index = systematic(weight, numbers.position())
+            particles, x, y = [particles[k] for k in index], x[index], [y[k] for k in index]
+            log_weight = np.full(K, logsumexp(log_weight) - np.log(K))
+
+    def total():
+        return logsumexp(log_weight) - np.log(K)
+
+    def frames_of(k, x_k, noise, y_k):
+        return _frames(p, x_k, noise, y_k, choices, particles[k])
+
+    t = 0
+    while t < T:
+        resample()
+        if not missing[t].any():
+            n = int(np.append(missing[t:].any(axis=1), True).argmax()) if choices.encoder == "smooth" else 1
+            n = n if choices.kind == "srnn" else 1
+            noise, added = numbers.latent(n), np.zeros((K, n))
+            for k in range(K):
+                frames, particles[k] = frames_of(k, x[k, t : t + n], noise[k], None)
+                for i, f in enumerate(frames):
+                    ratio = log_normal(f["y"], f["mu_p"], f["sigma_p"]) - log_normal(f["y"], f["mu_q"], f["sigma_q"])
+                    added[k, i] = f["log_p"] + ratio
+            for i in range(n):
+                log_weight = log_weight + added[:, i]
+                totals.append(total())
+            t += n
+            continue
+        noise = numbers.latent(1)
+        if missing[t].all():
+            of_frame = numbers.frame()
+            for k in range(K):
+                drawn = latent_draw(
+                    parameters, noise[k], *(one[k : k + 1] for one in of_frame), state=particles[k], **vars(choices)
+                )
+                x[k, t] = drawn[0][0]
+                particles[k] = frames_of(k, *drawn[:1], None, drawn[1])[1]
+        else:
+            lot = numbers.lot()
+            for k in range(K):
+                (f,), _ = frames_of(k, np.where(missing[t], 0.0, x[k, t : t + 1]), noise[k], None)
+                of_prior, of_encoder = (f["mu_p"], f["sigma_p"]), (f["mu_q"], f["sigma_q"])
+                mu, sigma = of_prior if lot[k] < share_of_prior else of_encoder
+                y[k] = mu + sigma * noise[k, 0]
+                log_p, log_q = log_normal(y[k], *of_prior), log_normal(y[k], *of_encoder)
+                mixed = share_of_prior * np.exp(log_p) + (1.0 - share_of_prior) * np.exp(log_q)
+                log_weight[k] += log_p - np.log(mixed)
+            for d in range(x.shape[2]):
+                if missing[t, d]:
+                    resample()
+                    uniforms, deviates = numbers.dimension()
+                for k in range(K):
+                    known = np.where(np.arange(x.shape[2]) < d + (not missing[t, d]), x[k, t], 0.0)
+                    (f,), _ = frames_of(k, known[None], None, y[k][None])
+                    given, terms = _conditionals(p, known, f["k"], choices)
+                    if missing[t, d]:
+                        head = reference.HEADS[choices.head]
+                        x[k, t, d] = head.draw(given[d], choices.min_scale, uniforms[k], deviates[k])
+                    else:
+                        log_weight[k] += terms[d]
+            for k in range(K):
+                particles[k] = frames_of(k, x[k, t : t + 1], None, y[k][None])[1]
+        totals.append(total())
+        t += 1
+    return np.array(totals), x
+
+
+def gaussian_with_gaps(x, mean, covariance):
+    """x with NaN for what is missing, jointly normal: the log-density of what is observed; mean and covariance of what
+    is missing given it."""
+    missing = np.isnan(x).ravel()
+    seen, d = ~missing, np.ravel(x)[~missing] - mean[~missing]
+    gain = covariance[np.ix_(missing, seen)] @ np.linalg.inv(covariance[np.ix_(seen, seen)])
+    log_density = _log_normal_full(d, 0.0, covariance[np.ix_(seen, seen)]) if seen.any() else 0.0
+    left = covariance[np.ix_(missing, missing)] - gain @ covariance[np.ix_(seen, missing)]
+    return log_density, mean[missing] + gain @ d, left
+
+
 # ---- the reverse sweep ---------------------------------------------------------------------------------------
 
 
@@ -564,6 +680,7 @@ class Known:
     log_density: callable  # of x (T, D): log p(x)
     gap: callable  # of x: log p(x) less the mean of the bound over the noise
     draw: callable  # of a generator and T: x (T, D)
+    joint: callable = None  # of T, where x is jointly normal: mean (T D,) and covariance
 
 
 # A net of relu units is linear where it has two for each number v: max(v, 0) and max(-v, 0).
@@ -685,7 +802,8 @@ def linear_gaussian_frames(
     def log_density(x):
         states, total = start, 0.0
         for x_t in x:
-            total += _log_normal_full(x_t, mean(states), covariance)
+            seen = ~np.isnan(x_t)  # rows may have gaps; the state of a recurrence reads all
+            total += _log_normal_full(x_t[seen], mean(states)[seen], covariance[np.ix_(seen, seen)])
             states = step(states, x_t)
         return total
 
@@ -703,8 +821,13 @@ def linear_gaussian_frames(
 
     if R:
         p["W_in"] = np.concatenate([p["W_in"], np.zeros_like(p["W_in"])], axis=1)
+
+    def joint(T):
+        return np.tile(mean(start), T), np.kron(np.eye(T), covariance)  # of rows
+
     choices = {"kind": "vrnn" if R else "vae", "min_latent_scale": floor, "residual": residual}
-    return Known(p, choices | ({"cell": cell} if R else {}), log_density, gap, draw)
+    joint = None if R else joint
+    return Known(p, choices | ({"cell": cell} if R else {}), log_density, gap, draw, joint)
 
 
 def linear_gaussian_states(D=3, *, encoder="filter", residual=False, cell="tanh", n_dense=1, small=1e-6):
@@ -751,10 +874,14 @@ def linear_gaussian_states(D=3, *, encoder="filter", residual=False, cell="tanh"
         mean, P, total = np.zeros(J), np.zeros((J, J)), 0.0
         for x_t in x:
             mean, P = A @ mean, A @ P @ A.T + np.diag(q**2)
-            S = C @ P @ C.T + np.diag(psi**2)
-            total += _log_normal_full(x_t, C @ mean, S)
-            gain = P @ C.T @ np.linalg.inv(S)
-            mean, P = mean + gain @ (x_t - C @ mean), P - gain @ S @ gain.T
+            seen = ~np.isnan(x_t)  # what is missing says nothing
+            if not seen.any():
+                continue
+            C_t, x_t = C[seen], x_t[seen]
+            S = C_t @ P @ C_t.T + np.diag(psi[seen] ** 2)
+            total += _log_normal_full(x_t, C_t @ mean, S)
+            gain = P @ C_t.T @ np.linalg.inv(S)
+            mean, P = mean + gain @ (x_t - C_t @ mean), P - gain @ S @ gain.T
         return total
 
     def gap(x):
@@ -778,8 +905,13 @@ def linear_gaussian_states(D=3, *, encoder="filter", residual=False, cell="tanh"
             x.append(C @ y + psi * generator.standard_normal(D))
         return np.array(x)
 
+    def joint(T):
+        path = np.linalg.inv(np.eye(T * J) - np.kron(np.eye(T, k=-1), A)) @ np.kron(np.eye(T), np.diag(q))
+        seen_of = np.kron(np.eye(T), C) @ path
+        return np.zeros(T * D), seen_of @ seen_of.T + np.kron(np.eye(T), np.diag(psi**2))
+
     choices = {"kind": "srnn", "encoder": encoder, "residual": residual, "cell": cell, "min_latent_scale": floor}
-    return Known(p, choices, log_density, gap, draw)
+    return Known(p, choices, log_density, gap, draw, joint)
 
 
 def idle_latents(generator, parameters, kind, J, *, encoder="filter", residual=False, n_dense=1, **choices):

@@ -1083,6 +1083,15 @@ def test_of_latent_variable_models_the_numbers_are_called_estimates_and_bounds(m
         assert code == 2 and "estimates those of frames" in err
     code, out, _ = run("sample", output, "--sequences", "2", "--frames", "3", "--seed", "0")
     assert (code, len(table(out))) == (0, 6)
+    run("fit", tmp_path / "data.npz", "-o", output, "--model", model, *options, "--missing", "marginalize")
+    (tmp_path / "gaps.csv").write_text("x0,x1,x2\n0.5,1,\n1,2,3\n,,\n")
+    code, out, _ = run("score", output, tmp_path / "gaps.csv", "--per", "frame")
+    X = np.array([[0.5, 1, np.nan], [1, 2, 3], 3 * [np.nan]])
+    assert code == 0
+    assert np.array_equal(
+        column(table(out), "estimated_log_density"),
+        rnnrnade.load(output).score_frames(X) if model != "vae" else rnnrnade.load(output).score_samples(X),
+    )
 
 
 @pytest.mark.parametrize("kind", ["rnnrnade", "rnade"])

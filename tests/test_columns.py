@@ -207,6 +207,63 @@ def test_what_drives_the_others_is_worth_its_nats():
     assert found[0] > found[1] + 1.5, found
 
 
+# ---- gaps ----------------------------------------------------------------------------------------------------------
+
+
+GAPPY = [
+    RNADE(**SMALL, missing="marginalize"),
+    RNADE(**SMALL, missing="marginalize", transform="whiten", components="frame").set_params(n_hidden=0),
+    RNADE(**SMALL, missing="marginalize", transform=None),
+]
+
+
+@pytest.mark.parametrize("model", GAPPY, ids=lambda m: repr(m)[:60])
+def test_gaps_of_rows_are_integrated_out_given_the_inputs(model):
+    model, X = fitted(model)
+    grid = np.linspace(-12, 12, 4001)
+    rows = X[:3].copy()
+    rows[0, 0] = rows[1, 2] = np.nan  # the first and the last dimension that is scored
+    rows[2, [0, 2]] = np.nan
+    found, error = model.log_likelihood_missing(rows, n_particles=3000, random_state=0)
+    for i, d in ((0, 0), (1, 2)):
+        filled = np.where(np.arange(4) == d, grid[:, None], X[i])
+        expected = np.log(np.exp(model.score_samples(filled)).sum() * (grid[1] - grid[0]))
+        assert abs(found[i] - expected) < 5 * error[i] + 1e-4
+    assert error[1] == 0 and found[2] == error[2] == 0
+    drawn = model.impute(rows, 400, random_state=0)
+    assert (drawn[..., [1, 3]] == rows[:, [1, 3]]).all() and np.isfinite(drawn).all()
+    assert kstest(model.cdf(drawn[:, 2])[:, [0, 2]].ravel(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RNNRNADE(**SMALL, n_recurrent=3, missing="marginalize"),
+        RNNRNADE(**SMALL, n_recurrent=3, missing="marginalize", transform=[Linear(lags=1), Volatility()]),
+        RNNGMM(n_components=2, n_recurrent=3, max_epochs=2, random_state=0, missing="marginalize"),
+        RNNGMM(n_components=2, n_recurrent=3, max_epochs=2, random_state=0, missing="marginalize", transform="whiten"),
+    ],
+    ids=lambda m: repr(m)[:60],
+)
+def test_gaps_of_sequences_are_integrated_out_given_the_inputs(model):
+    """The log-likelihood of a sequence of four frames with a gap in the second, by a grid."""
+    model, X = fitted(model)
+    x = X[:4].copy()
+    x[1, 0] = np.nan
+    found, error = model.log_likelihood_missing(x, n_particles=2000, random_state=0)
+    grid = np.linspace(-8, 8, 401)
+    filled = np.tile(X[:4], (401, 1, 1))
+    filled[:, 1, 0] = grid
+    expected = np.log(np.exp(model.score_samples(list(filled))).sum() * (grid[1] - grid[0]))
+    assert abs(found[0] - expected) < 5 * error[0] + 1e-3
+    assert_near(model.score_samples(list(filled[:1]))[0], model.score_frames(filled[0]).sum(), 1e-9)
+    whole = X[:4].copy()
+    whole[1, [0, 2]] = whole[3, [0, 2]] = np.nan  # frames of which only what is given is known
+    assert np.isfinite(model.score_frames(whole)).all()
+    drawn = model.impute(whole, 3, random_state=0)
+    assert (drawn[..., [1, 3]] == whole[:, [1, 3]]).all() and (drawn[:, 0] == whole[0]).all()
+
+
 # ---- columns that are held in draws ------------------------------------------------------------------------------
 
 

@@ -319,10 +319,15 @@ def test_threads_that_work_for_long_side_by_side_give_the_same_bits(case, all_th
 @small
 def test_a_sequence_scores_the_same_bits_alone_and_in_any_batch(case):
     model, X = bits_of(case)
-    scores, codes = model.score_samples(X), model.encode(X)
+    scores, codes, bounds, estimates = (
+        model.score_samples(X), model.encode(X), model.lower_bound(X, n_draws=19), model.log_likelihood(X, n_repeats=13)
+    )  # fmt: skip
     for i in (0, len(X) // 2, len(X) - 1):
         one = X[i : i + 1]
         assert_same_bits(model.score_samples(one), scores[i : i + 1])
+        assert_same_bits(model.lower_bound(one, n_draws=19), bounds[i : i + 1])
+        for found, expected in zip(model.log_likelihood(one, n_repeats=13), estimates, strict=True):
+            assert_same_bits(found, expected[i : i + 1])
         assert_same_bits(np.concatenate(listed(model.encode(one))), np.concatenate(listed(codes[i : i + 1])))
     order = np.random.default_rng(2).permutation(len(X))
     shuffled = X[order] if case.kind == "vae" else [X[i] for i in order]

@@ -301,6 +301,18 @@ def test_nan_is_refused_where_it_is_not_told_to_be_missing():
         bits.score_samples([np.where(np.arange(3) == 1, NAN, 2.0)[None]])
 
 
+def test_a_frame_without_density_is_minus_infinity_with_gaps_too():
+    case = replace(SEQUENCES, context=("alpha", "mu"), H=0)  # else its scale is as large as the frame
+    model, X = model_of(case)
+    x = with_gaps(X[0], (0, 0), 2)
+    x[1] = 1e200
+    frames = model.score_frames([x])[0]
+    assert np.isfinite(frames[0]) and frames[1] == frames[3] == -np.inf
+    found, error = model.log_likelihood_missing([x, X[1]])
+    assert (found[0], error[0]) == (-np.inf, 0.0)
+    assert_same_bits(found[1:], model.score_samples(X[1:]))
+
+
 def test_bad_counts_are_refused():
     model, X = model_of(SEQUENCES)
     for name, call in (("n_samples", model.impute), ("n_particles", model.log_likelihood_missing)):
