@@ -61,7 +61,7 @@ html_theme_options = {
 ALONE = ["tasks", "experiments", "speed", "notation", "errata", "sources", "internals", "changelog", "contributing"]
 html_sidebars = {page: [] for page in ALONE}  # pages without neighbours need no navigation among them
 html_static_path = ["_static"]
-html_css_files = ["phone.css"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 
