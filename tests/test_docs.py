@@ -102,6 +102,19 @@ def test_examples_of_the_guide(page, tmp_path, monkeypatch):
     assert attempted > 0 or ">>> " not in text
 
 
+def test_the_inside_page_names_every_file_of_the_package():
+    """And the pieces of the core in the order in which they are included."""
+    package = Path(rnnrnade.__file__).parent
+    if not (package / "_core.pyx").exists():
+        pytest.skip("no sources")
+    text = (DOCS / "internals.md").read_text(encoding="utf-8")
+    table = text[text.index("| file in `core/` |") : text.index("They are included in")]
+    pieces = re.findall(r'^include "core/(\w+)\.pxi"', (package / "_core.pyx").read_text(), flags=re.MULTILINE)
+    assert re.findall(r"`(\w+)`", re.sub(r"^(\|[^|]*\|).*", r"\1", table, flags=re.MULTILINE)) == pieces
+    for path in package.glob("*.py"):
+        assert path.stem.startswith("__") or f"`{path.name}`" in text, path.name
+
+
 def anchors(page):
     """The anchors of a page's headings, as MyST and GitHub make them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
