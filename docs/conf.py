@@ -11,6 +11,8 @@ project = "rnnrnade"
 author = copyright = "the rnnrnade developers"
 version = release = rnnrnade.__version__
 language = "en"
+smartquotes = False  # "gaussian" is to be copied
+toc_object_entries_show_parents = "hide"
 
 extensions = [
     "myst_parser",
