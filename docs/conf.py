@@ -11,6 +11,8 @@ project = "rnnrnade"
 author = copyright = "the rnnrnade developers"
 version = release = rnnrnade.__version__
 language = "en"
+smartquotes = False  # "gaussian" is to be copied
+toc_object_entries_show_parents = "hide"
 
 extensions = [
     "myst_parser",
@@ -61,7 +63,7 @@ html_theme_options = {
 ALONE = ["tasks", "experiments", "speed", "notation", "errata", "sources", "internals", "changelog", "contributing"]
 html_sidebars = {page: [] for page in ALONE}  # pages without neighbours need no navigation among them
 html_static_path = ["_static"]
-html_css_files = ["phone.css"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 

@@ -172,16 +172,16 @@ def _delimiter(text):
 # refused by name.
 OF_MODEL = (
     ("--components", "n_components", int, "mixture components of each conditional density"),
-    ("--components-of", "components", str, "what has the components: dimension (each one, the default) or frame"),
+    ("--components-of", "components", str, "what a mixture is over: dimension (the default, each its own) or frame"),
     ("--hidden", "n_hidden", _sizes, "hidden units of a frame; made, rnnmade: one number a layer, such as 500,500"),
     ("--direct", "direct", _switch, "made, rnnmade: weights from x past the hidden units, on (the default) or off"),
     ("--degrees", "degrees", str, "made, rnnmade: degrees of the hidden units, even or drawn"),
-    ("--masks", "n_masks", int, "made, rnnmade: masks whose mean is the density"),
+    ("--masks", "n_masks", int, "made, rnnmade: number of masks; the density is the mean of those under each"),
     ("--recurrent", "n_recurrent", int, "recurrent units in a layer"),
     ("--layers", "n_layers", int, "recurrent layers"),
     ("--cell", "cell", str, "recurrent cell, such as sigmoid, gru or lstm"),
     ("--context", "context", _context, "what the recurrent state drives, such as alpha,mu,sigma,hidden"),
-    ("--latent", "n_latent", int, "vrnn, srnn, vae: numbers of the latent vector of a frame"),
+    ("--latent", "n_latent", int, "vrnn, srnn, vae: size of the latent vector of a frame"),
     ("--units", "n_units", int, "vrnn, srnn, vae: units of a dense layer"),
     ("--dense", "n_dense", int, "vrnn, srnn, vae: dense layers of each net"),
     ("--prior", "prior", str, "vrnn: recurrent or standard"),
@@ -212,9 +212,9 @@ OF_TRAINING = (
     ("--input-dropout", "input_dropout", float, "fraction of what the recurrence reads set to zero in training; made: of x"),
     ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
     ("--unit-dropout", "unit_dropout", float, "made, rnnmade: fraction of the hidden units dropped in training"),
-    ("--kl-start", "kl_start", float, "vrnn, srnn, vae: first weight of the divergence from the prior"),
+    ("--kl-start", "kl_start", float, "vrnn, srnn, vae: initial weight of the divergence from the prior"),
     ("--kl-warmup", "kl_warmup", int, "vrnn, srnn, vae: updates until that weight is 1"),
-    ("--free-nats", "free_nats", float, "vrnn, srnn, vae: divergence of a latent number that costs nothing"),
+    ("--free-nats", "free_nats", float, "vrnn, srnn, vae: divergence of each latent number that goes unpenalised"),
     ("--importance", "n_importance", int, "vrnn, srnn, vae: draws of each sequence in training"),
     ("--validation-fraction", "validation_fraction", float, "fraction of the data held out for early stopping"),
     ("--validate-every", "validate_every", int, "updates between validations (default: an epoch, at least 20)"),
@@ -298,6 +298,7 @@ def _parser():
     sub.add_argument("--quiet", action="store_true", help="show no progress bar")
 
     sub = command("fit", _fit, "train a model on a file of frames")
+    sub.usage = "%(prog)s [options] data"
     sub.add_argument("data", help=DATA_HELP)
     sub.add_argument("-o", "--output", default="model.safetensors", help="model file (default: %(default)s)")
     sub.add_argument("--quiet", action="store_true", help="show no progress bar")
@@ -836,11 +837,10 @@ def _matched(data, n_features, names, wanted_by):
     sequences = data.sequences
     if names and sequences.feature_names and names != sequences.feature_names:
         if missing := [name for name in names if name not in sequences.feature_names]:
-            raise Refusal(f"{data.name} has no column {quoted(missing)}, as {wanted_by} has.")
+            raise Refusal(f"{data.name} has no column {quoted(missing)}, which {wanted_by} has.")
         if spare := [name for name in sequences.feature_names if name not in names]:
-            raise Refusal(
-                f"{data.name} has a column {quoted(spare)} that {wanted_by} has not. --ignore NAME leaves one out."
-            )
+            what = f"a column {quoted(spare)} that {wanted_by} does not have"
+            raise Refusal(f"{data.name} has {what}. --ignore NAME leaves one out.")
         sequences = sequences.select(names)
     if sequences[0].shape[1] != n_features:
         raise Refusal(f"{data.name} has {sequences[0].shape[1]} features; {wanted_by} has {n_features}.")

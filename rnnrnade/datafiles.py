@@ -616,7 +616,7 @@ def _columns(name, names, options):
     if time is None and (time := options.known.get("time")) not in (None, *names):
         raise ValueError(
             f"{name} has no column {time!r}, by which the model's training data were sorted; its columns are "
-            f"{quoted(names)}. {words['time']} names another, or with '' none."
+            f"{quoted(names)}. {words['time']} names another; with '', rows are taken as they stand."
         )
     for column in (options.known.get("key"), "sequence"):
         if key is None and column in names and column not in (time, *ignore):

@@ -197,7 +197,7 @@ class Fitted:
             raise ValueError("the parameters hold NaN or infinity")
         if order is not None:
             if len(order) != D or sorted(order) != list(range(D)):
-                raise ValueError("the order of dimensions is no permutation")
+                raise ValueError("the order of the dimensions is not a permutation")
             order = np.array(order, np.intp)
         if state["transform"] is not None:
             begin = "transform."

@@ -214,7 +214,7 @@ mean_gradient : bool
     As for `RNADE`; False where data are binary.""",
     "latent": """
 n_latent : int
-    Numbers of the latent vector of a frame; >= 0, where 0 makes the model the deterministic net, whose density is
+    Size of the latent vector of a frame; >= 0, where 0 makes the model the deterministic net, whose density is
     exact.
 n_units : int
     Units of each dense layer (features of frame and latent vector, prior, encoder, context); >= 1.  Rectified.

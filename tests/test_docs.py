@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import inspect
+import json
 import re
 import runpy
 from pathlib import Path
@@ -100,6 +101,70 @@ def test_examples_of_the_guide(page, tmp_path, monkeypatch):
     )
     assert failed == 0
     assert attempted > 0 or ">>> " not in text
+
+
+OURS = "RNNRNADE(), defaults"
+FIGURES = (  # in README: the words, the experiment, its table and its row
+    ("{:+.2f} on motion capture", "mocap", "motion capture, split (a)", OURS),
+    ("{:+.2f} for the best vector autoregression", "mocap", "motion capture, split (a)", "VAR(3), full noise"),
+    ("{:+.2f} on a bicycle ride", "recordings", "cycling", OURS),
+    ("{:+.2f} for a VAR with changing variance", "recordings", "cycling", "EWMA-t"),
+    ("{:.2f} on red wine", "vectors", "red wine", "RNADE(), defaults"),
+    ("(8 orders: {:.2f})", "vectors", "red wine", "RNADE, 8 orders"),
+    ("{:.2f} for a neural spline flow", "vectors", "red wine", "neural spline flow (zuko)"),
+    ("{:.2f} on white wine", "vectors", "white wine", "RNADE(), defaults"),
+    ("{:.2f} for a kernel density estimate", "vectors", "white wine", "kernel density estimate"),
+    ("{:.2f} on parkinsons", "vectors", "parkinsons", "RNADE(), defaults"),
+    ("{:.2f} for a mixture of Gaussians", "vectors", "parkinsons", "mixture of Gaussians"),
+    ("{:+.2f} on Japanese vowels", "speech", "Japanese vowels", OURS),
+    ("{:+.2f} for a vector autoregression", "speech", "Japanese vowels", "VAR(p), full noise"),
+    ("{:+.2f} for a hidden Markov model", "speech", "Japanese vowels", "HMM, 20 states, full covariance"),
+    ("{:.2f} a time step on JSB chorales", "pianoroll", "JSB chorales", "RNNNADE(), defaults"),
+    ("chosen settings: {:.2f}", "pianoroll", "JSB chorales", "RNN-NADE, 4 orders"),
+    ("{:.2f} on Nottingham", "pianoroll", "Nottingham", "RNNNADE(), defaults"),
+    ("{:.2f} on Piano-midi", "pianoroll", "Piano-midi", "RNNNADE(), defaults"),
+    ("on Piano-midi ({:.2f})", "pianoroll", "Piano-midi", "RNN-NADE, 4 orders"),
+    ("{:.2f} a row on dna", "binary", "dna", "NADE(), defaults"),
+    ("{:.2f} for a Chow-Liu tree", "binary", "dna", "Chow-Liu tree"),
+)
+RESULTS = DOCS.parent / "benchmarks" / "results"
+
+
+def measured(experiment):
+    """The figures of an experiment: {table: {row: {name: mean}}}."""
+    found = json.loads((RESULTS / f"published-quality-{experiment}.json").read_text())
+    return {
+        table["title"]: {
+            row["row"]: {name: value["mean"] for name, value in row["figures"].items() if isinstance(value, dict)}
+            for row in table["rows"]
+        }
+        for table in found["tables"]
+    }
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="no results beside the tests")
+def test_figures_of_readme_are_those_of_the_experiments():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    for words, experiment, table, row in FIGURES:
+        figures = measured(experiment)[table][row]
+        assert words.format(next(iter(figures.values()))) in text
+    recordings = [rows[OURS] for rows in measured("recordings").values() if "in 90 %" in rows.get(OURS, ())]
+    inside = [100 * figures["in 90 %"] for figures in recordings]
+    assert f"{min(inside):.0f} to {max(inside):.0f} % of the values" in text and f"of {len(inside)} recordings" in text
+    assert f"CRPS {measured('recordings')['nox'][OURS]['CRPS']:.2f} on air quality" in text
+
+
+def test_the_inside_page_names_every_file_of_the_package():
+    """And the pieces of the core in the order in which they are included."""
+    package = Path(rnnrnade.__file__).parent
+    if not (package / "_core.pyx").exists():
+        pytest.skip("no sources")
+    text = (DOCS / "internals.md").read_text(encoding="utf-8")
+    table = text[text.index("| file in `core/` |") : text.index("They are included in")]
+    pieces = re.findall(r'^include "core/(\w+)\.pxi"', (package / "_core.pyx").read_text(), flags=re.MULTILINE)
+    assert re.findall(r"`(\w+)`", re.sub(r"^(\|[^|]*\|).*", r"\1", table, flags=re.MULTILINE)) == pieces
+    for path in package.glob("*.py"):
+        assert path.stem.startswith("__") or f"`{path.name}`" in text, path.name
 
 
 def anchors(page):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -54,7 +55,8 @@ def autoregression(n, T, seed, D=3):
 
 
 def options(**changed):
-    return argparse.Namespace(**({"quick": False, "tune": False, "threads": 1, "rows": "", "seed": 0} | changed))
+    usual = {"quick": False, "tune": False, "threads": 1, "processes": 1, "rows": "", "seed": 0}
+    return argparse.Namespace(**(usual | changed))
 
 
 class Level:
@@ -106,6 +108,20 @@ def test_every_fold_may_choose_for_itself():
     assert record["chosen"] == [1, 2]
     assert [model.level for model in models] == [1.0, 3.0]
     assert record["figures"]["nats"] == {"mean": 0.0, "standard_error": 0.0, "folds": [0.0, 0.0]}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("each_fold", [True, False])
+def test_processes_change_no_figure(each_fold):
+    parts = [autoregression(1, 60, seed)[0] for seed in range(6)]
+    folds = [
+        common.Fold(a, common.Part(b), common.Part(c), np.concatenate([a, b])) for a, b, c in (parts[:3], parts[3:])
+    ]
+    row = common.Row("RNADE", RNADE, common.grid(n_hidden=[0, 4], n_components=[2], max_epochs=[3]))
+    table = common.Table("rows", lambda: folds, [row], "2 folds", each_fold=each_fold)
+    alone, shared = (common.run_row(row, table, folds, threads=1, processes=n)[0] for n in (1, 3))
+    assert {**alone, "seconds": 0} == {**shared, "seconds": 0}
 
 
 def test_refit_sees_all_training_data_and_tuning_no_test_data():

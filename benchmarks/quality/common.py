@@ -14,11 +14,13 @@ of baselines.py alike.
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
 from inspect import signature
+from itertools import product, starmap
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -216,7 +218,22 @@ def again(row, settings, fold, model):
     return fit(row.kind, changed, fold, everything=True)[0]
 
 
-def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=None):
+def each_fit(try_one, cases, processes):
+    """The values of a function for cases, in their order; with several processes, forks of this one that share them."""
+    if processes == 1:
+        yield from starmap(try_one, cases)
+        return
+    global _try_one  # a fork has it; it need not be pickled
+    _try_one = try_one
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(_in_a_fork, cases)
+
+
+def _in_a_fork(case):
+    return _try_one(*case)
+
+
+def run_row(row, table, folds, *, quick=False, tune=False, threads=None, processes=1, bar=None):
     """Fit, choose and score one row; returns (its record for the report, the chosen model of each fold)."""
     began = time.perf_counter()
     candidates = row.candidates(quick)
@@ -226,18 +243,21 @@ def run_row(row, table, folds, *, quick=False, tune=False, threads=None, bar=Non
     judging = own | ({"refit": False} if sees else {})
     judged = np.full((len(folds), len(candidates)), -np.inf)
     kept, said = {}, []
-    for f, fold in enumerate(folds):
-        for c, settings in enumerate(candidates):
-            model, messages = fit(row.kind, judging | settings, fold)
-            value = table.judge(model, fold.valid)
-            judged[f, c] = value if np.isfinite(value) else -np.inf
-            said += messages
-            if not table.each_fold:
-                kept[f, c] = model
-            elif f not in kept or judged[f, c] > judged[f, :c].max():
-                kept[f] = model
-            if bar is not None:
-                bar.update()
+
+    def try_one(f, c):
+        model, messages = fit(row.kind, judging | candidates[c], folds[f])
+        return model, table.judge(model, folds[f].valid), messages
+
+    cases = list(product(range(len(folds)), range(len(candidates))))
+    for (f, c), (model, value, messages) in zip(cases, each_fit(try_one, cases, processes), strict=True):
+        judged[f, c] = value if np.isfinite(value) else -np.inf
+        said += messages
+        if not table.each_fold:
+            kept[f, c] = model
+        elif f not in kept or judged[f, c] > judged[f, :c].max():
+            kept[f] = model
+        if bar is not None:
+            bar.update()
     chosen = judged.argmax(axis=1) if table.each_fold else np.full(len(folds), judged.mean(axis=0).argmax())
     models = [kept[f] if table.each_fold else kept[f, c] for f, c in enumerate(chosen)]
     record = {
@@ -326,6 +346,7 @@ def run_tables(tables, options, *, after=None):
                         quick=options.quick,
                         tune=options.tune,
                         threads=options.threads,
+                        processes=options.processes,
                         bar=bar,
                     )
                 except ImportError as error:  # a peer's library
@@ -414,6 +435,8 @@ def parser(doc, name):
     size.add_argument("--full", dest="quick", action="store_false", help="the sizes that are published")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=None, help="of the library; default: all")
+    text = "that fit folds and settings side by side, each on one thread (default: %(default)s)"
+    made.add_argument("--processes", type=int, default=1, help=text)
     made.add_argument("--rows", default="", help="parts of names of rows to run, separated by commas; default: all")
     made.add_argument("--keep", action="store_true", help="the other rows of the result stay: see merged()")
     made.add_argument("--tune", action="store_true", help="validation only: no test data, no file")
