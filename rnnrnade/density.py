@@ -159,7 +159,7 @@ class Fitted:
 
         With `left_out`, frames with a shorter past than the lags of the transform do not count if they begin fewer than
         FEW sequences.  The first of a bicycle ride, standing, is 20 standard deviations out.  Nets that learned from it
-        drew first frames of up to 60 and 400 (two seeds), nets that did not, of up to 5, 6 and 19 (three), and gave what
+        drew first frames of up to 60 and 400 (two seeds), nets that did not, up to 5, 6 and 19 (three), and gave what
         begins at six other places of the ride -12 nats instead of -19.  Held-out scores were the same."""
         if left_out is not None and data.n_sequences < FEW:
             counts = data.position >= self.front.map.lags
