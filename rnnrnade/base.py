@@ -465,8 +465,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """Train a net of each start, each restart; pairs (trainer, start) up to the first that is interrupted."""
         runs = []
         for start, restart in product(starts, range(n_restarts or self._option("n_restarts"))):
-            own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
-            trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
+            trainer = Trainer(start.model(restart, generator), start.training(options), generator, n_threads)
             checkpoint.restore(trainer)
             if runs:
                 trainer.floor = runs[0][0].floor  # all are judged alike
@@ -522,8 +521,7 @@ class Estimator(DensityMixin, BaseEstimator):
             last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
             last = np.where(data.lengths > 1, last, 0)
             kept = data.lengths - last
-            position = np.arange(data.n_frames) - np.repeat(data.offsets[:-1], data.lengths)
-            is_train = position < np.repeat(kept, data.lengths)
+            is_train = data.position < np.repeat(kept, data.lengths)
             offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
             origin = (data, lambda: np.flatnonzero(is_train))
             train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list", origin=origin)
