@@ -25,6 +25,7 @@ from rnnrnade import (
     Volatility,
     calendar_columns,
 )
+from rnnrnade.auto import FREEDOM, choose, log_student
 from rnnrnade.front import Front
 from rnnrnade.transforms import placed
 
@@ -366,6 +367,37 @@ def test_log_jacobian_is_that_of_the_scored_columns(transform):
             slopes[:, j] = (front.encode(up, offsets)[0] - front.encode(down, offsets)[0])[t, 2:] / (2 * step)
         assert_near(np.log(abs(np.linalg.det(slopes))), jacobian[t].sum(), 1e-6)
         assert abs(slopes[0, 1]) < 1e-9  # triangular, in the order of the model
+
+
+@pytest.mark.parametrize("freedom", [5.0, np.inf])
+def test_the_choice_scores_the_scored_columns_given_the_others(freedom):
+    """Its log-likelihood of the held-out frames, of the winner without and with what moves: that of a Student t of the
+    scored residuals, with the log-Jacobian of the scored columns, in the units of X."""
+    X = np.ascontiguousarray(data(400)[:, [1, 3, 0, 2]])
+    offsets, weight, held = np.array([0, 400]), np.ones(400), np.arange(400) >= 340
+    generator = np.random.default_rng(0)
+    if np.isfinite(freedom):
+        X[:, 2:] += 0.5 * generator.standard_t(3, (400, 2))
+    for candidate in choose(X, offsets, weight, held, True, Auto(), 2):
+        link = clone(candidate.transform)
+        first = getattr(link, "links", [link])[0]
+        assert first.given == 2
+        link.fit(X, offsets, np.where(held, 0.0, weight))
+        e, jacobian = link.encode(X, offsets)
+        jacobian = np.broadcast_to(jacobian, X.shape)[held, 2:].sum(axis=1)
+        squares = (e[held, 2:] ** 2).sum(axis=1)
+        scores = [np.mean(log_student(squares, 2, nu) + jacobian) for nu in FREEDOM]
+        moving = isinstance(link, Chain)
+        assert abs(candidate.score - max(scores)) < (0.15 if moving else 0.05), (candidate, max(scores))
+
+
+def test_noise_and_dropout_leave_what_is_given_as_it_is():
+    X = data()
+    model = RNNRNADE(**SMALL, n_recurrent=3, columns=GIVEN, input_noise=0.5, input_dropout=0.3).fit(X)
+    frames = model._density.encode(model._check(X))[0]
+    read = model._density.model.noise(frames, model._training(), np.random.default_rng(0), 0)["inputs"]
+    assert_same_bits(read[:, :2], frames[:, :2])
+    assert (read[:, 2:] != frames[:, 2:]).all()
 
 
 @pytest.mark.parametrize("transform", [Linear(covariance="full", apart=(0,)), Auto(apart=(0,))], ids=repr)
