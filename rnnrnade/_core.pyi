@@ -140,9 +140,9 @@ def latent_forward(
     network: Network,
     theta: NDArray[Real],  # (size,)
     frames: LatentFrames,
-    log_density: NDArray[np.float64],  # (M,)
-    divergence: NDArray[np.float64],  # (M,)
-    ratio: NDArray[np.float64],  # (M,)
+    log_density: NDArray[np.float64] | None,  # (M,)
+    divergence: NDArray[np.float64] | None,  # (M,)
+    ratio: NDArray[np.float64] | None,  # (M,)
     dims: NDArray[np.float64] | None = None,  # (M, D)
     normals: NDArray[Real] | None = None,  # (M, 4, n_latent)
     latent: NDArray[Real] | None = None,  # (M, n_latent)

@@ -449,13 +449,14 @@ cdef const real* numbers_of(const real[:, ::1] x) noexcept:
 
 
 def latent_forward(Network network not None, const real[::1] theta not None, LatentFrames frames not None,
-                   double[::1] log_density not None, double[::1] divergence not None, double[::1] ratio not None,
+                   double[::1] log_density, double[::1] divergence, double[::1] ratio,
                    double[:, ::1] dims=None, real[:, :, ::1] normals=None, real[:, ::1] latent=None,
                    real[:, ::1] context=None, real[:, :, ::1] parameters=None, real[:, ::1] last=None,
                    int n_threads=1):
     """Of each frame (M,): log p(x | y, past), the divergence of the encoder from the prior, and log p(y) - log q(y).
 
-    Where an array is given: dims (M, D), of each dimension given those before it; normals (M, 4, n_latent), means and scales of prior and encoder; latent (M, n_latent);
+    Of latent vectors that are given, divergence and ratio may be None, both, and log_density, too: what only they need is
+    not computed.  Where an array is given: dims (M, D), of each dimension given those before it; normals (M, 4, n_latent), means and scales of prior and encoder; latent (M, n_latent);
     context (M, C); parameters (M, D, P) of the frames' conditionals; last (N, Zp), what goes on after each sequence."""
     cdef Net net = network.bound_latent()
     cdef Workspace space = workspace()
@@ -468,10 +469,20 @@ def latent_forward(Network network not None, const real[::1] theta not None, Lat
     cdef real* block
     cdef const real* noise_
     cdef const real* given_
+    cdef bint infers = divergence is not None, scores = log_density is not None
     check_latent(&net, theta, frames, x, noise, given, initial)
-    check_shape("log_density", &log_density.shape[0], 1, M)
-    check_shape("divergence", &divergence.shape[0], 1, M)
-    check_shape("ratio", &ratio.shape[0], 1, M)
+    if infers:
+        check_shape("divergence", &divergence.shape[0], 1, M)
+    if ratio is not None:
+        check_shape("ratio", &ratio.shape[0], 1, M)
+    if infers != (ratio is not None) or (not infers and (given is None or normals is not None)):
+        raise ValueError("divergence and ratio must be arrays, or both None for latent vectors that are given, without "
+                         "normals.")
+    if scores:
+        check_shape("log_density", &log_density.shape[0], 1, M)
+    elif given is None or not (dims is None and context is None and parameters is None):
+        raise ValueError("log_density must be an array, or None for latent vectors that are given, without dims, context "
+                         "and parameters.")
     if dims is not None:
         check_shape("dims", &dims.shape[0], 2, M, net.D)
     if normals is not None:
@@ -494,8 +505,9 @@ def latent_forward(Network network not None, const real[::1] theta not None, Lat
     block = <real*>space.take(at.size * sizeof(real))
     noise_, given_ = numbers_of(noise), numbers_of(given)
     latent_forward_rows(&net, space, &at, &frames.steps, block, &last[0, 0] if last is not None and net.Zp else <real*>NULL,
-                        &theta[0], &x[0, 0], noise_, given_, numbers_of(initial), W, n_threads)
-    divergences(&net, &at, block, &divergence[0], <double*>NULL, &ratio[0], noise_, given_, M)
+                        &theta[0], &x[0, 0], noise_, given_, numbers_of(initial), infers, scores, W, n_threads)
+    if infers:
+        divergences(&net, &at, block, &divergence[0], <double*>NULL, &ratio[0], noise_, given_, M)
     top = (net.latents.n_dense - 1) * net.latents.Ep
     for i in range(M):
         if normals is not None:
@@ -506,9 +518,10 @@ def latent_forward(Network network not None, const real[::1] theta not None, Lat
             memcpy(&latent[i, 0], block + at.y + i * Yp, Y * sizeof(real))
         if context is not None:
             memcpy(&context[i, 0], block + at.k + i * net.Cs + top, net.C * sizeof(real))
-    frames_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
-                   <real*>NULL if parameters is None else &parameters[0, 0, 0], &theta[0], &x[0, 0], block + at.k + top, M,
-                   n_threads)
+    if scores:
+        frames_forward(&net, space, &log_density[0], NULL if dims is None else &dims[0, 0],
+                       <real*>NULL if parameters is None else &parameters[0, 0, 0], &theta[0], &x[0, 0],
+                       block + at.k + top, M, n_threads)
 
 
 def latent_gradient(Network network not None, real[::1] grad not None, double[::1] log_density not None,
@@ -557,7 +570,7 @@ def latent_gradient(Network network not None, real[::1] grad not None, double[::
     by = turn_weights(block, &size, &net, &theta[0])
     noise_ = numbers_of(noise)
     latent_forward_rows(&net, space, &at, &frames.steps, block, <real*>NULL, &theta[0], &x[0, 0], noise_,
-                        <const real*>NULL, numbers_of(initial), W, n_threads)
+                        <const real*>NULL, numbers_of(initial), True, True, W, n_threads)
     of_numbers = <real*>space.take((Y + 1) * sizeof(real))
     if free_nats > 0 and Y:
         of_each = <double*>space.take(M * Y * sizeof(double))

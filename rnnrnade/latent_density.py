@@ -165,7 +165,7 @@ class LatentWalk(Walk):
         self.latent, context = self.model.prior(self.state, self._noise(self.n, generator), n_threads=self.n_threads)
         numbers = self.density.noise((self.n, 1, self.model.layout.D), generator)
         e = self.model.sample_frame(context, *numbers, n_threads=self.n_threads)
-        self.finish(e)
+        self.state = self.model.forward(e, noise=None, **self.frame(), alone=True, last=True).last
         return e.astype(np.float64)
 
     def meet(self, e, generator):
@@ -185,7 +185,7 @@ class LatentWalk(Walk):
             return of_prior - np.logaddexp(np.log(SHARE_OF_PRIOR) + of_prior, np.log1p(-SHARE_OF_PRIOR) + of_encoder)
 
     def finish(self, e, T=1):
-        scores = self.model.forward(e, noise=None, **self.frame(T), dims=True, last=True)
+        scores = self.model.forward(e, noise=None, **self.frame(T), alone=True, dims=True, last=True)
         self.state = scores.last
         return scores.dims
 
@@ -419,6 +419,6 @@ class LatentDensity(Fitted):
                     e = np.ascontiguousarray(reader.read(x[:, t])[0])
                     initial = None if state is None else (state, np.zeros(n_samples, np.uint8))
                     state = model.forward(
-                        e, offsets, None, initial=initial, given=latent, last=True, n_threads=n_threads
+                        e, offsets, None, initial=initial, given=latent, alone=True, last=True, n_threads=n_threads
                     ).last
         return x

@@ -15,17 +15,19 @@ from .model import SLICE, SLICE_BYTES, Network, slices
 from .training import WARM_UPDATES
 from .weights import increments, log_mean, relative
 
+TERMS = ("reconstruction", "divergence", "ratio", "dims", "normals", "latent", "context", "parameters")
+
 
 @dataclass(frozen=True)
 class LatentScores:
-    """What one pass with one latent vector a frame gives, in nats, each (M,): log p(x | y, past), the divergence of the
-    encoder from the prior, and log p(y) - log q(y); and where they are asked for dims (M, D), the terms of the first,
+    """What one pass with one latent vector a frame gives, in nats, each (M,), if asked for: log p(x | y, past), the
+    divergence of the encoder from the prior, and log p(y) - log q(y); dims (M, D), the terms of the first,
     normals (M, 4, J), means and scales of prior and encoder, latent (M, J), context (M, C), parameters
     (M, D, P) and last (N, Zp)."""
 
-    reconstruction: np.ndarray
-    divergence: np.ndarray
-    ratio: np.ndarray
+    reconstruction: np.ndarray | None = None
+    divergence: np.ndarray | None = None
+    ratio: np.ndarray | None = None
     dims: np.ndarray | None = None
     normals: np.ndarray | None = None
     latent: np.ndarray | None = None
@@ -159,8 +161,8 @@ class LatentModel(Network):
         return np.random.default_rng(self.seed).standard_normal((M, self.latent.J), self.dtype)
 
     def forward(
-        self, x, offsets, noise, *, initial=None, given=None, dims=False, normals=False, latent=False, context=False,
-        parameters=False, last=False, n_threads=1,
+        self, x, offsets, noise, *, initial=None, given=None, alone=False, dims=False, normals=False, latent=False,
+        context=False, parameters=False, last=False, n_threads=1,
     ):  # fmt: skip
         """One latent vector a frame, and what it says.
 
@@ -173,6 +175,9 @@ class LatentModel(Network):
             As in `Model.log_density`, with states (N, Zp).
         given : ndarray of shape (M, J), optional
             The latent vectors, in the place of those of `noise`.
+        alone : bool
+            Of given latent vectors, neither the terms of the encoder nor, unless `dims` or `parameters` are asked for,
+            log p(x | y, past).
         dims, normals, latent, context, parameters, last : bool
             What to return beside.
 
@@ -187,7 +192,10 @@ class LatentModel(Network):
             "parameters": (parameters, (M, lay.D, lay.P)),
         }  # fmt: skip
         found = {name: np.empty(shape, dtype) for name, (is_wanted, shape) in wanted.items() if is_wanted}
-        found |= {name: np.empty(M) for name in ("reconstruction", "divergence", "ratio")}
+        if not alone or dims or parameters:
+            found["reconstruction"] = np.empty(M)
+        if not alone:
+            found |= {name: np.empty(M) for name in ("divergence", "ratio")}
         if dims:
             found["dims"] = np.empty((M, lay.D))
         ends = np.zeros((N, lay.Zp), dtype) if lay.Zp else None
@@ -202,10 +210,7 @@ class LatentModel(Network):
             batch = self._frames(x[rows], steps, of_rows[0], start, of_rows[1])
             part = {name: np.empty_like(array[rows]) for name, array in found.items()}
             after = np.zeros((j - i, lay.Zp), dtype) if lay.Zp else None
-            _core.latent_forward(
-                self.network, self.theta, batch, part["reconstruction"], part["divergence"], part["ratio"],
-                *(part.get(name) for name in ("dims", "normals", "latent", "context", "parameters")), after, n_threads,
-            )  # fmt: skip
+            _core.latent_forward(self.network, self.theta, batch, *(part.get(name) for name in TERMS), after, n_threads)
             for name, array in part.items():
                 found[name][rows] = steps.back(array)
             if ends is not None:
@@ -219,19 +224,8 @@ class LatentModel(Network):
         for i, j, begin, end in slices(offsets, max(1, SLICE // (lay.D * lay.P)), whole=True):
             start = None if initial is None else (initial[0][i:j], initial[1][i:j])
             inside, rows = offsets[i : j + 1] - begin, slice(begin, end)
-            yield (
-                rows,
-                self.forward(
-                    x[rows],
-                    inside,
-                    None,
-                    initial=start,
-                    given=given[rows],
-                    dims=True,
-                    parameters=True,
-                    n_threads=n_threads,
-                ),
-            )
+            own = {"initial": start, "given": given[rows], "alone": True, "n_threads": n_threads}
+            yield rows, self.forward(x[rows], inside, None, **own, dims=True, parameters=True)
 
     def log_density(self, x, offsets, *, dims=False, n_samples=1, n_threads=1):
         """With the fixed noise: `frames` are the bound's, or those of the importance-weighted one of n_samples > 1."""

@@ -229,6 +229,8 @@ def test_none_is_refused_where_something_is_needed(name):
             continue  # each call says what it needs
         if (name, key) == ("latent_prior", "state"):
             refused(name, changed(arguments, (key,), None), "state must have the shape")
+        elif name == "latent_forward" and key in ("log_density", "divergence", "ratio"):
+            refused(name, changed(arguments, (key,), None), "must be (an array|arrays), or")
         elif name == "causal" and key in ("location", "scale"):
             refused(name, changed(arguments, (key,), None), "location and scale must come together")
         elif key not in OPTIONAL or name == "causal" or (name, key) in NEEDED:
@@ -366,6 +368,19 @@ def test_a_latent_call_asks_for_noise_or_latents_and_the_gradient_for_noise():
     found = calls("float64")
     without = changed(changed(found["latent_forward"], ("frames", "noise"), None), ("frames", "given"), None)
     refused("latent_forward", without, "noise must have the shape")
+    drawn = changed(found["latent_forward"], ("frames", "given"), None)
+    for names in (("divergence",), ("ratio",), ("divergence", "ratio")):  # the last with normals
+        refused("latent_forward", found["latent_forward"] | dict.fromkeys(names), "divergence and ratio must be arrays")
+    refused("latent_forward", drawn | dict.fromkeys(("divergence", "ratio", "normals")), "divergence and ratio must be")
+    for name in ("dims", "context", "parameters"):
+        some = dict.fromkeys({"log_density", "dims", "context", "parameters"} - {name})
+        refused("latent_forward", found["latent_forward"] | some, "log_density must be an array")
+    refused(
+        "latent_forward", drawn | dict.fromkeys(("log_density", "dims", "context", "parameters")), "log_density must"
+    )
+    call("latent_forward", found["latent_forward"] | dict.fromkeys(
+        ("log_density", "divergence", "ratio", "dims", "normals", "context", "parameters")
+    ))  # fmt: skip
     given = changed(found["latent_gradient"], ("frames", "given"), np.zeros((8, 3)))
     refused("latent_gradient", given, "given must be None")
     call("latent_forward", changed(found["latent_forward"], ("frames", "noise"), None))

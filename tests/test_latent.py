@@ -118,6 +118,23 @@ def test_terms_equal_the_definition(case, dtype, row):
 
 @dtypes
 @every
+def test_given_latents_alone_give_the_same_bits(case, dtype):
+    """Without what only the encoder, or the frame's density, needs."""
+    model, X, noise = model_of(case, dtype)
+    given = {"given": terms(model, X, noise, latent=True).latent}
+    whole = terms(model, X, None, **given, dims=True, parameters=True, context=True, last=True)
+    alone = terms(model, X, None, **given, alone=True, dims=True, parameters=True, context=True, last=True)
+    for name in ("reconstruction", "dims", "parameters", "context", *(["last"] if case.R else [])):
+        assert_same_bits(getattr(alone, name), getattr(whole, name))
+    assert alone.divergence is alone.ratio is None
+    least = terms(model, X, None, **given, alone=True, last=True)
+    assert least.reconstruction is None
+    if case.R:
+        assert_same_bits(least.last, whole.last)
+
+
+@dtypes
+@every
 def test_gradient_of_the_bound_equals_the_definition(case, dtype, row):
     model, X, noise = model_of(case, dtype)
     value, gradient = model.lower_bound_and_gradient(X, noise)

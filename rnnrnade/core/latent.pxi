@@ -329,9 +329,9 @@ cdef void latent_rows_of(const Net* net, const Rows* at, real* block, const real
 
 
 cdef void infer(const Net* net, const Rows* at, const Steps* steps, real* block, const real* theta, const real* noise,
-                const real* given, Py_ssize_t m, Py_ssize_t n, real* spare) noexcept nogil:
-    """Prior, encoder and latent of n rows from m on."""
-    if net.latents.Y:
+                const real* given, bint infers, Py_ssize_t m, Py_ssize_t n, real* spare) noexcept nogil:
+    """Prior and encoder, if `infers`, and latent of n rows from m on."""
+    if infers and net.latents.Y:
         prior_rows(net, at, steps, block, theta, m, n, spare)
         encoder_rows(net, at, steps, block, theta, m, n, spare)
     latent_rows_of(net, at, block, theta, block + at.nq + m * 3 * net.latents.Yp, noise, given, m, n)
@@ -392,7 +392,7 @@ cdef void group_smooth(const Net* net, const Rows* at, const Steps* steps, real*
 
 
 cdef void group_infer(const Net* net, const Rows* at, const Steps* steps, real* block, real* last, real* space,
-                      const real* theta, const real* noise, const real* given, const Group* group,
+                      const real* theta, const real* noise, const real* given, bint infers, const Group* group,
                       Watch* watch) noexcept nogil:
     """The sequential phase of a group."""
     cdef const Latents* lat = net.latents
@@ -404,7 +404,7 @@ cdef void group_infer(const Net* net, const Rows* at, const Steps* steps, real* 
             break
         n_next = at_time(steps, t + 1, group)
         m = steps.starts[t] + group.first
-        infer(net, at, steps, block, theta, noise, given, m, n, spare)
+        infer(net, at, steps, block, theta, noise, given, infers, m, n, spare)
         if lat.reads:
             if net.R:
                 recur(net, at, steps, block, last, space, theta, t, group)
@@ -434,8 +434,8 @@ cdef void first_rows(const Net* net, const Rows* at, const Steps* steps, real* b
 
 cdef int latent_forward_rows(const Net* net, Workspace memory, const Rows* at, const Steps* steps, real* block, real* last,
                              const real* theta, const real* x, const real* noise, const real* given,
-                             const real* initial, Py_ssize_t W, int n_threads) except -1:
-    """All rows up to those of context."""
+                             const real* initial, bint infers, bint frames, Py_ssize_t W, int n_threads) except -1:
+    """All rows up to those of context: with `infers` of prior and encoder, with `frames` of context."""
     cdef const Latents* lat = net.latents
     cdef Py_ssize_t i, g, M = steps.M, n_groups
     cdef Watch* watch = &memory.watch
@@ -458,17 +458,17 @@ cdef int latent_forward_rows(const Net* net, Workspace memory, const Rows* at, c
         if not lat.reads:
             for g in prange(n_groups, schedule="dynamic", chunksize=1):
                 group_recur(net, at, steps, block, last, space + threadid() * of_thread, theta, groups + g, watch)
-            for i in prange(pieces(M, ROWS) if lat.Y else 0, schedule="static"):
+            for i in prange(pieces(M, ROWS) if infers and lat.Y else 0, schedule="static"):
                 gates_of_a(net, at, steps, block, theta, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
-            if lat.smooth and lat.Y:
+            if infers and lat.smooth and lat.Y:
                 for g in prange(n_groups, schedule="dynamic", chunksize=1):
                     group_smooth(net, at, steps, block, space + threadid() * of_thread, theta, groups + g, watch)
-            for i in prange(pieces(M, ROWS) if lat.Y else 0, schedule="static"):
+            for i in prange(pieces(M, ROWS) if infers and lat.Y else 0, schedule="static"):
                 sums_of_a(net, at, steps, block, theta, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
         for g in prange(n_groups, schedule="dynamic", chunksize=1):
-            group_infer(net, at, steps, block, last, space + threadid() * of_thread, theta, noise, given, groups + g,
-                        watch)
-        for i in prange(pieces(M, ROWS), schedule="static"):
+            group_infer(net, at, steps, block, last, space + threadid() * of_thread, theta, noise, given, infers,
+                        groups + g, watch)
+        for i in prange(pieces(M, ROWS) if frames else 0, schedule="static"):
             if not interrupted(watch):
                 contexts(net, at, steps, block, theta, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
         set_float_mode(mode)
