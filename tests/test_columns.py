@@ -355,7 +355,8 @@ def test_log_jacobian_is_that_of_the_scored_columns(transform):
     front = Front(order, placed(transform, np.argsort(order), 2), "float64", 2)
     front.map.fit(front.ordered(X), np.array([0, 40]))
     offsets = np.array([0, 40])
-    _, jacobian = front.encode(X, offsets)
+    e, jacobian = front.encode(X, offsets)
+    assert_same_bits(e[:, :2], front.inputs(X[:, [1, 3]]))  # what is given is standardised, and no more
     jacobian = np.broadcast_to(jacobian, (40, 2))
     for t in (0, 1, 20):
         slopes = np.empty((2, 2))
