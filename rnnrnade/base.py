@@ -521,7 +521,8 @@ class Estimator(DensityMixin, BaseEstimator):
             last = np.maximum(1, np.round(fraction * data.lengths)).astype(np.int64)
             last = np.where(data.lengths > 1, last, 0)
             kept = data.lengths - last
-            is_train = data.position < np.repeat(kept, data.lengths)
+            position = np.arange(data.n_frames) - np.repeat(data.offsets[:-1], data.lengths)
+            is_train = position < np.repeat(kept, data.lengths)
             offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
             origin = (data, lambda: np.flatnonzero(is_train))
             train = type(data)(np.ascontiguousarray(data.frames[is_train]), offsets, "list", origin=origin)

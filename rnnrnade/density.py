@@ -33,7 +33,6 @@ from .training import Data
 __all__ = ["BernoulliParameters", "MixtureParameters", "StudentParameters"]
 
 DRAWS = 1 << 22  # random numbers of each kind held at a time
-FEW = 10  # sequences: a net does not learn from the first frames of fewer
 
 
 class MixtureParameters(NamedTuple):
@@ -157,15 +156,7 @@ class Fitted:
 
     def training_data(self, data, weight, names=None, left_out=None):
         """What a trainer reads: e, or in its place `left_out`, and the log-Jacobian that brings its log-density into
-        the units of X.  names: of the dimensions of X.
-
-        With `left_out`, frames with a shorter past than the lags of the transform do not count if they begin fewer than
-        FEW sequences.  The first of a bicycle ride, standing, is 20 standard deviations out.  Nets that learned from it
-        drew first frames of up to 60 and 400 (two seeds), nets that did not, up to 5, 6 and 19 (three), and gave what
-        begins at six other places of the ride -12 nats instead of -19.  Held-out scores were the same."""
-        if left_out is not None and data.n_sequences < FEW:
-            counts = data.position >= self.front.map.lags
-            weight = np.where(counts, weight, 0.0) if weight[counts].any() else weight
+        the units of X.  names: of the dimensions of X."""
         e, jacobian = self.encode(data)
         jacobian = 0.0 if jacobian is None else jacobian.sum(axis=-1)
         order = self.front.scored(data.n_features)

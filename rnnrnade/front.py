@@ -28,7 +28,7 @@ from .transforms import NoTrack
 class Identity:
     """The calls of a transform, each of which gives back what it is given."""
 
-    lags, reach, is_diagonal = 0, 0, True
+    reach, is_diagonal = 0, True
 
     def fit(self, frames, offsets, weight=None):
         return self

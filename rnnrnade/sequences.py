@@ -104,11 +104,6 @@ class Sequences:
         return self.frames.shape[1]
 
     @property
-    def position(self):
-        """How many frames of its sequence are before each frame: (M,)"""
-        return np.arange(self.n_frames) - np.repeat(self.offsets[:-1], self.lengths)
-
-    @property
     def lengths(self):
         return np.diff(self.offsets)
 

@@ -602,11 +602,6 @@ class Chain(BaseEstimator):
         self.links = links
 
     @property
-    def lags(self):
-        """`lags` of the first link."""
-        return self.links[0].lags
-
-    @property
     def reach(self):
         """How many frames back e looks."""
         return min(LARGEST, sum(link.reach for link in self.links))

@@ -89,23 +89,6 @@ def test_behind_a_linear_map_the_loss_is_that_of_frames_that_were_left_out(name,
     assert abs(model.history_["loss"][0] + model.score(X)) > 1e-3
 
 
-@pytest.mark.parametrize("n", [2, 9, 10])
-def test_first_frames_of_few_recordings_are_not_trained_on(n):
-    """Those with a shorter past than the lags."""
-    linear, generator = Linear(2, covariance="full"), np.random.default_rng(0)
-    X = [generator.normal(size=(8, 3)).cumsum(axis=0) for _ in range(n)]
-    options = {"transform": linear, "validation_fraction": 0, "dtype": FLOAT64, "max_epochs": 1, "batch_size": 10}
-    model = small_rnnrnade(**options | STILL).fit(X)
-    frames, offsets = packed(X)
-    e = clone(linear).fit_left_out(frames, offsets)
-    behind = small_rnnrnade().from_parameters(dict(model.parameters_), min_scale=model.min_scale, dtype=FLOAT64)
-    scores = behind.score_frames([e[a:b] for a, b in pairwise(offsets)])
-    jacobian = model.transform_.log_jacobian(offsets).sum(axis=1).reshape(n, 8)
-    first = 2 if n < 10 else 0
-    counted = [score[first:] + shift[first:] for score, shift in zip(scores, jacobian, strict=True)]
-    assert_near(model.history_["loss"], [-np.mean(counted)], 1e-11)
-
-
 @every_estimator
 def test_the_best_epoch_is_restored(name):
     X = walks(40)
