@@ -11,7 +11,9 @@ recordings, a causal level, scale and correlation of the residuals.
 
 *No single winner.*  Which transform suits the net behind it is best judged by the held-out score of that net.  `choose`
 gives those that are worth a net: the linear one; the same with level, scale and correlation; and the same with columns
-that often take one value set apart.  For tables of rows: the linear one, and standardisation.
+apart that often take one value.  That is 3 nats better on irradiance, where 34 % to 65 % of four columns are zeros, and
+2 nats worse on a ride, where 13 % to 26 % of three columns are, so that it is tried from ATOM on, between the two; the
+likelihood without a net is the worse on both.  For tables of rows: the linear one, and standardisation.
 
 One eigendecomposition of a Gram matrix serves all ridges, and one of a correlation matrix all shrinkages.
 """
@@ -39,7 +41,7 @@ SCALES = tuple((decays, common, floor) for decays in DECAYS for common in (0.0, 
 CORRELATIONS = tuple((decay, floor) for decay in (0.95, 0.98, 0.99, 0.995) for floor in (0.05, 0.2))
 CORRELATED = 100  # columns; with more, no correlation is tried: it costs D^3 a frame
 MAX_RADIUS = 0.999
-ATOM = 0.1  # share of the frames that take one value
+ATOM = 0.3  # share of the frames that take one value
 WIDE = 1.5  # at most so many numbers of the past for each frame
 MOST = 20_000  # frames that the choice looks at
 FEWEST = 8  # frames that a candidate is fitted to
@@ -190,7 +192,7 @@ def _mean(trials, score):
 
 
 def _atoms(frames):
-    """The columns, other than constants, in which a tenth of the frames take the same value."""
+    """The columns, other than constants, in which ATOM of the frames take the same value."""
     most = np.array([np.unique(column, return_counts=True)[1].max() for column in frames.T])
     return (most >= ATOM * len(frames)) & (most < len(frames))
 

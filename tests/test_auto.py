@@ -225,6 +225,8 @@ def test_what_is_chosen():
     zeros = np.where(np.arange(400)[:, None] % 24 < 12, 0.0, noise[:, :1])
     roles = {one.role: one.transform for one in chosen(np.hstack([zeros, noise]))}
     assert roles["apart"].apart == (0,)
+    zeros[::2] = noise[::2, :1]  # a fourth
+    assert "apart" not in {one.role for one in chosen(np.hstack([zeros, noise]))}
 
 
 @pytest.mark.parametrize("n", [10, 25, 50, 100])
