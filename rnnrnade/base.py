@@ -431,8 +431,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """Train a net of each start, each restart; pairs (trainer, start) up to the first that is interrupted."""
         runs = []
         for start, restart in product(starts, range(n_restarts or self._option("n_restarts"))):
-            own = replace(options, anneal=start.apart) if options.anneal == "auto" else options
-            trainer = Trainer(start.model(restart, generator), own, generator, n_threads)
+            trainer = Trainer(start.model(restart, generator), start.training(options), generator, n_threads)
             checkpoint.restore(trainer)
             if runs:
                 trainer.floor = runs[0][0].floor  # all are judged alike

@@ -314,12 +314,13 @@ weight_decay : float or dict
 clip_norm : float or None, default=5.0
     Gradients of the mean log-density per frame with a larger norm are scaled down to it; > 0.
 anneal : bool or "auto"
-    After early stopping, `fit` returns to the best parameters and continues from there for as many updates as led to
-    them, at 0.3 of the learning rate, falling to 0; it keeps the best.  These updates come on top of max_epochs and
+    After early stopping, `fit` returns to the best parameters and continues from there for half as many updates as led
+    to them, at 0.3 of the learning rate, falling to 0; it keeps the best.  These updates come on top of max_epochs and
     max_updates.  Without held-out data this does nothing, nor for a net that is far behind one trained before it (see
-    patience).  "auto": only behind a transform chosen by
-    `transform="auto"` that sets columns apart, because these often take one value, and the narrow components there need
-    small steps.  Default: "auto" for sequences of real values, otherwise False.
+    patience).  "auto": only behind a transform chosen by `transform="auto"` that sets columns apart, because these
+    often take one value, and the narrow components there need small steps; there updates are of a quarter of
+    batch_size, too, averaging is at least 0.98 and patience twice as long.  Default: "auto" for sequences of real
+    values, otherwise False.
 averaging : float or None
     Decay per update of the moving average of the parameters that `fit` validates and keeps, in [0, 1).  0 or None: the
     parameters themselves, which `partial_fit` always keeps, because it cannot know which update is the last.  Default:

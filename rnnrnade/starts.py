@@ -1,6 +1,6 @@
 """Where training starts: a net behind a fitted transform, and what both sets of data are to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from .heads import HEADS
 from .training import Data, Trainer, gain, lowest
 
 NEARLY_NORMAL = 40.0  # degrees of freedom
+SMALLER, LONGER = 4, 0.98  # of columns apart: what batches are divided by; the decay of the average, at least
 
 
 def tails_of(transform, D):
@@ -81,6 +82,22 @@ class Start:
     def apart(self):
         """Whether columns that often take one value were found and set apart."""
         return self.candidate is not None and self.candidate.role == "apart"
+
+    def training(self, options):
+        """Its options of training: with anneal="auto", columns apart, which take narrow components, have smaller
+        updates and more, a longer average, and a second phase.
+
+        On irradiance, six seeds gained 1.3 +- 0.3 nats on a second phase alone, in 0.7 of the time; with the patience
+        of all others they lost 0.4, in 0.3 of it.  A ride, whose columns are not apart, loses 0.3 to 0.6 by such
+        updates (training.py)."""
+        if options.anneal != "auto":
+            return options
+        if not self.apart:
+            return replace(options, anneal=False)
+        return replace(
+            options, anneal=True, batch_size=-(-options.batch_size // SMALLER), patience=2 * options.patience,
+            averaging=options.averaging and max(options.averaging, LONGER),
+        )  # fmt: skip
 
     def model(self, restart, generator):
         """The net with its first parameters, which are new ones in each restart."""

@@ -526,7 +526,7 @@ def test_restarts_without_validation_keep_the_lowest_loss():
 
 
 @pytest.mark.parametrize("limits", [{"patience": 3}, {"max_epochs": 4}, {"max_updates": 17, "validate_every": 3}])
-def test_annealing_goes_on_from_the_best_for_as_many_updates(limits):
+def test_annealing_goes_on_from_the_best_for_half_as_many_updates(limits):
     X = walks()
     options = {"transform": "standardize", "learning_rate": 0.1, "batch_size": 5, "max_epochs": 2000} | limits
     first, both = small_rnnrnade(**options).fit(X), small_rnnrnade(**options, anneal=True).fit(X)
@@ -534,13 +534,29 @@ def test_annealing_goes_on_from_the_best_for_as_many_updates(limits):
     assert first.best_update_ > 0 and first.history_["update"][-1] == history["update"][n - 1]
     for name, column in without_seconds(first).items():
         assert_same_bits(np.array(history[name][:n]), np.array(column))
-    assert history["update"][-1] == history["update"][n - 1] + first.best_update_
+    more = -(-first.best_update_ // 2)
+    assert history["update"][-1] == history["update"][n - 1] + more
     assert history["epoch"] == sorted(history["epoch"])
     done = np.array(history["update"][n:]) - history["update"][n - 1]
-    assert_near(history["learning_rate"][n:], 0.03 * (1 - done / first.best_update_), 1e-15)
+    assert_near(history["learning_rate"][n:], 0.03 * (1 - done / more), 1e-15)
     scores = history["validation_score"]
     assert scores[history["update"].index(both.best_update_)] == max(scores) > max(first.history_["validation_score"])
     assert_same_bits(copied_parameters(small_rnnrnade(**options, anneal=True).fit(X)), copied_parameters(both))
+
+
+def test_behind_columns_apart_updates_are_smaller_and_a_second_phase_follows(monkeypatch):
+    noise = np.random.default_rng(0).normal(size=(600, 2))
+    x = np.where(np.arange(600)[:, None] % 24 < 12, [0.0, 1.0] * noise, noise)
+    trainers, fit = [], training.Trainer.fit
+    monkeypatch.setattr(training.Trainer, "fit", lambda self, *args: trainers.append(self) or fit(self, *args))
+    model = RNNRNADE(1, 2, n_recurrent=2, max_epochs=3, batch_size=10, window=20, refit=False, random_state=0)
+    apart = {"anneal": True, "batch_size": 3, "patience": 20, "averaging": 0.98}
+    usual = {"anneal": False, "batch_size": 10, "patience": 10, "averaging": 0.95}
+    for anneal, expected in (("auto", [usual, apart]), (True, [usual | {"anneal": True}] * 2)):
+        trainers.clear()
+        model.set_params(anneal=anneal).fit(x)
+        found = [{name: getattr(trainer.options, name) for name in usual} for trainer in trainers]
+        assert sorted(found, key=str) == expected
 
 
 def test_annealing_that_gains_nothing_leaves_the_best(monkeypatch):
