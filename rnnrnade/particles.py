@@ -150,7 +150,7 @@ class Gaps:
 class Walk:
     """What a `Filter` asks of a network: n particles side by side, each in a state, before their next frames.
 
-    These calls are all of it.  Here the density of a frame given the state is exact.
+    These calls, and of the network itself `outputs`, are all of it.  Here the density of a frame is exact.
 
     Attributes
     ----------

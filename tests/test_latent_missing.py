@@ -381,6 +381,16 @@ def test_a_thousand_particles_where_something_is_missing_else_those_of_the_estim
 
 
 @some
+def test_conditionals_of_many_particles_are_taken_in_pieces(case, monkeypatch):
+    model, X = gappy(case)
+    scores, filled = model.score_samples(X), listed(model.impute(X, 2, n_particles=20))
+    monkeypatch.setattr("rnnrnade.latent_model.SLICE", 7 * X[0].shape[-1] * model._density.model.layout.P)
+    assert_same_bits(model.score_samples(X), scores)
+    for found, expected in zip(listed(model.impute(X, 2, n_particles=20)), filled, strict=True):
+        assert_same_bits(found, expected)
+
+
+@some
 def test_both_types_take_the_same_numbers(case):
     single, X = gappy(case)
     double, _, _ = model_of(case, np.float32, n_particles=5, dtype="float64", **OPTIONS)
