@@ -19,6 +19,7 @@ from .opponents import OPPONENTS, OURS, REFERENCE, STRONGEST, Unavailable
 from .worker import Worker, WorkerError
 from .workloads import (
     KIN,
+    LATENT,
     MAIN,
     OPERATIONS,
     SWEEP,
@@ -40,7 +41,7 @@ LARGEST_Z = 5.0  # mean log-density of samples, in its standard errors
 def arguments():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--workloads", default=",".join(MAIN), help='names, "kin" for the other models, "sweep" for D from 16 to 1024'
+        "--workloads", default=",".join(MAIN), help='names; "kin", "latent": other models; "sweep": D from 16 to 1024'
     )
     parser.add_argument("--operations", help=f"default: {', '.join(OPERATIONS)}")
     parser.add_argument("--dtype", default="float32,float64")
@@ -58,7 +59,9 @@ def arguments():
         options.dtype, options.opponents = "float32", ",".join(STRONGEST)
         options.rounds, options.seconds = min(options.rounds, 5), min(options.seconds, 480.0)
     options.workloads = [
-        name for part in options.workloads.split(",") for name in {"sweep": SWEEP, "kin": KIN}.get(part, [part])
+        name
+        for part in options.workloads.split(",")
+        for name in {"sweep": SWEEP, "kin": KIN, "latent": LATENT}.get(part, [part])
     ]
     for name, known in (("workloads", WORKLOADS), ("operations", OPERATIONS), ("dtype", TOLERANCES)):
         given = getattr(options, name)
@@ -214,8 +217,8 @@ def race(workload, dtype, options, workers, reference, peak, deadline):
         except (Unavailable, WorkerError) as error:
             skipped[name] = str(error)
     for operation in options.operations:
-        if operation == "sample-one" and not workload.R:
-            continue  # one row of a static model is no use of it
+        if not workload.offers(operation):
+            continue
         if time.monotonic() > deadline:
             yield {"workload": workload.name, "operation": operation, "dtype": dtype, "skipped": "no time left"}
             continue

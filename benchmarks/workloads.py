@@ -5,9 +5,14 @@ are sequences of one frame).  The recurrent state drives all raw outputs and the
 sigma = exp(z_sigma) for every opponent.  The conditioner is "nade", "made" (static, `layers` of H units each, with
 masks) or "shared" (one mixture over the whole frame, no hidden units); the head is a mixture of Gaussians, or
 "bernoulli".
+
+"vrnn" and "srnn" are models with a latent vector of J numbers: nets of `layers` layers of E units, a GRU, and frames
+whose dimensions are independent given the context.  The SRNN's encoder reads the future, and its mean is added to the
+prior's.  Their gradient is that of the bound for noise that all have.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -15,6 +20,8 @@ OPERATIONS = ("forward", "gradient", "sample", "sample-one", "step")  # "step" l
 
 # (log-density, gradient): largest relative error against the same model in float64.
 TOLERANCES = {"float64": (1e-11, 1e-9), "float32": (2e-4, 2e-3)}
+
+LATENT_FLOOR = 1e-3  # the smallest scale of a latent number
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,18 @@ class Workload:
     conditioner: str = "nade"
     head: str = "gaussian"
     layers: int = 1
+    J: int = 0
+    E: int = 0
+
+    @property
+    def latent(self):
+        return self.conditioner in ("vrnn", "srnn")
+
+    def offers(self, operation):
+        """Whether it is timed."""
+        if self.latent:
+            return operation == "gradient"
+        return operation != "sample-one" or self.R > 0  # one row of a static model is no use of it
 
     @property
     def M(self):
@@ -51,6 +70,9 @@ class Workload:
             return sum(int(mask.sum()) for mask in masks(self).values())
         if self.conditioner == "shared":
             return R * (K + 2 * D * K) + R * (D + R)
+        if self.latent:
+            shapes = latent_shapes(self).items()  # alpha of one component is one
+            return sum(prod(shape) for name, shape in shapes if name[0].isupper() and name != "W_alpha")
         return D * (self.P * (H + R) + H) + R * (D + R + H)
 
     def rows(self, operation):
@@ -85,10 +107,19 @@ WORKLOADS = {
         Workload("NADE", D=784, H=500, K=1, R=0, T=1, N=1000, head="bernoulli"),
         Workload("RNN-NADE", D=88, H=150, K=1, R=200, T=100, N=32, frames=5, head="bernoulli"),
         Workload("RNN-GMM", D=49, H=0, K=20, R=200, T=100, N=32, frames=5, conditioner="shared"),
+        *(
+            Workload(name.upper() + end, H=0, K=1, N=16, conditioner=name, **sizes)
+            for end, sizes in (
+                ("", {"D": 88, "R": 150, "J": 32, "E": 100, "T": 60, "head": "bernoulli"}),
+                ("-large", {"D": 200, "R": 400, "J": 64, "E": 200, "T": 40, "layers": 2}),
+            )
+            for name in ("vrnn", "srnn")
+        ),
     )
 }
 MAIN = ("S", "M", "L", "XL", "P")
 KIN = ("MADE", "NADE", "RNN-NADE", "RNN-GMM")  # the other members of the family
+LATENT = tuple(name for name, w in WORKLOADS.items() if w.latent)
 SWEEP = tuple(name for name in WORKLOADS if name.startswith("D"))
 
 
@@ -101,6 +132,47 @@ def masks(workload):
     return found | {"V": degree <= dimension[:, None]}
 
 
+def latent_shapes(w):
+    """The users' names and shapes of the parameters of a VRNN or SRNN."""
+    D, E, J, R = w.D, w.E, w.J, w.R
+    reads = {  # net: its first matrices and how many numbers each reads
+        "vrnn": {
+            "f_x": {"F_x": D},
+            "f_y": {"F_y": J},
+            "p_h": {"P_r": R},
+            "q_h": {"Q_x": E, "Q_r": R},
+            "c_k": {"C_y": E, "C_r": R},
+        },
+        "srnn": {
+            "f_x": {"F_x": D},
+            "p_h": {"P_r": R, "P_y": J},
+            "q_h": {"Q_a": R, "Q_y": J},
+            "c_k": {"C_y": J, "C_r": R},
+        },
+    }[w.conditioner]
+    later = {"f_x": "F_x", "f_y": "F_y", "p_h": "P_h", "q_h": "Q_h", "c_k": "C_k"}
+    found = {}
+    for bias, first in reads.items():
+        found |= {name: (E, n) for name, n in first.items()} | {bias: (E,)}
+        for k in range(2, w.layers + 1):
+            found |= {f"{later[bias]}_{k}": (E, E), f"{bias}_{k}": (E,)}
+    for which in "pq":
+        found |= {f"M_{which}": (J, E), f"m_{which}": (J,), f"S_{which}": (J, E), f"s_{which}": (J,)}
+    inputs = 2 * E if w.conditioner == "vrnn" else E
+    found |= {"W_in": (3 * R, inputs), "W_rec": (3 * R, R), "b_r": (3 * R,), "r0": (R,)}
+    if w.conditioner == "srnn":
+        found |= {"A_in": (3 * R, R + E), "A_rec": (3 * R, R), "b_a": (3 * R,), "a_end": (R,), "y0": (J,)}
+    outputs = {"b": "W_b"} if w.head == "bernoulli" else {"b_alpha": "W_alpha", "b_mu": "W_mu", "b_sigma": "W_sigma"}
+    for b, W in outputs.items():
+        found |= {W: (D, E), b: (D,)} if w.head == "bernoulli" else {W: (D, 1, E), b: (D, 1)}
+    return found
+
+
+def random_noise(w, dtype, seed=2):
+    """(N, T, J): the standard normal numbers that the latent vectors are drawn with."""
+    return np.random.default_rng(seed).standard_normal((w.N, w.T, w.J)).astype(dtype)
+
+
 def random_parameters(workload, dtype, seed=0):
     """Parameters under the users' names and in the users' shapes."""
     D, H, K, R = workload.D, workload.H, workload.K, workload.R
@@ -110,6 +182,9 @@ def random_parameters(workload, dtype, seed=0):
         return (scale * generator.standard_normal(shape)).astype(dtype)
 
     p = {}
+    if workload.latent:
+        shapes = latent_shapes(workload).items()
+        return {name: normal(*s, scale=s[-1] ** -0.5 if len(s) > 1 and s[-1] > 1 else 0.1) for name, s in shapes}
     if workload.conditioner == "made":
         for name, mask in masks(workload).items():
             p[name] = normal(*mask.shape, scale=mask.shape[1] ** -0.5) * mask

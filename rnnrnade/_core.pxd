@@ -60,6 +60,9 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const float*, Py_ssize_t, Py_ssize_t, const float*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_far)(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                            const float*, Py_ssize_t, Py_ssize_t, const float*,
+                            Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*product_one)(float*, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t) noexcept nogil
@@ -81,6 +84,9 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*product)(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                         const double*, Py_ssize_t, Py_ssize_t, const double*,
                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*product_far)(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                            const double*, Py_ssize_t, Py_ssize_t, const double*,
+                            Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*product_one)(double*, const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*pack)(double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack)(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t) noexcept nogil
@@ -116,6 +122,16 @@ cdef inline void product(const kernel_row* row, real* C, Py_ssize_t c_m,
         row.f32.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
     else:
         row.f64.product(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
+
+
+cdef inline void product_far(const kernel_row* row, real* C, Py_ssize_t c_m,
+                             const real* A, Py_ssize_t a_o, Py_ssize_t a_m, Py_ssize_t a_i,
+                             const real* B, Py_ssize_t b_o, Py_ssize_t b_i, const real* bias,
+                             Py_ssize_t M, Py_ssize_t L, Py_ssize_t n_outer, Py_ssize_t n) noexcept nogil:
+    if real is float:
+        row.f32.product_far(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
+    else:
+        row.f64.product_far(C, c_m, A, a_o, a_m, a_i, B, b_o, b_i, bias, M, L, n_outer, n)
 
 
 cdef inline void product_one(const kernel_row* row, real* c, const real* A, Py_ssize_t a_m, const real* x,

@@ -448,6 +448,10 @@ cdef const real* numbers_of(const real[:, ::1] x) noexcept:
     return &x[0, 0] if x is not None and x.shape[0] and x.shape[1] else <const real*>NULL
 
 
+cdef enum:
+    MANY = 64                       # rows for which weights are laid in strips
+
+
 def latent_forward(Network network not None, const real[::1] theta not None, LatentFrames frames not None,
                    double[::1] log_density, double[::1] divergence, double[::1] ratio,
                    double[:, ::1] dims=None, real[:, :, ::1] normals=None, real[:, ::1] latent=None,
@@ -467,6 +471,7 @@ def latent_forward(Network network not None, const real[::1] theta not None, Lat
     cdef Py_ssize_t M = frames.steps.M, N = frames.steps.N, Y = net.latents.Y, Yp = net.latents.Yp, W, i, j, top
     cdef Rows at
     cdef real* block
+    cdef const real* around
     cdef const real* noise_
     cdef const real* given_
     cdef bint infers = divergence is not None, scores = log_density is not None
@@ -504,8 +509,11 @@ def latent_forward(Network network not None, const real[::1] theta not None, Lat
     at = latent_rows(&net, &frames.steps, False, W)
     block = <real*>space.take(at.size * sizeof(real))
     noise_, given_ = numbers_of(noise), numbers_of(given)
+    around = &theta[0]
+    if M >= MANY:
+        net.strips, around = True, in_strips(&net, space, &at, &frames.steps, &theta[0], n_threads)
     latent_forward_rows(&net, space, &at, &frames.steps, block, &last[0, 0] if last is not None and net.Zp else <real*>NULL,
-                        &theta[0], &x[0, 0], noise_, given_, numbers_of(initial), infers, scores, W, n_threads)
+                        around, &x[0, 0], noise_, given_, numbers_of(initial), infers, scores, W, n_threads)
     if infers:
         divergences(&net, &at, block, &divergence[0], <double*>NULL, &ratio[0], noise_, given_, M)
     top = (net.latents.n_dense - 1) * net.latents.Ep
@@ -545,6 +553,7 @@ def latent_gradient(Network network not None, real[::1] grad not None, double[::
     cdef real* block
     cdef real* of_numbers
     cdef double* of_each = NULL
+    cdef const real* around
     cdef const real* noise_
     if given is not None:
         raise ValueError("given must be None: the gradient goes through the draw.")
@@ -569,7 +578,8 @@ def latent_gradient(Network network not None, real[::1] grad not None, double[::
     size = at.size
     by = turn_weights(block, &size, &net, &theta[0])
     noise_ = numbers_of(noise)
-    latent_forward_rows(&net, space, &at, &frames.steps, block, <real*>NULL, &theta[0], &x[0, 0], noise_,
+    net.strips, around = True, in_strips(&net, space, &at, &frames.steps, &theta[0], n_threads)
+    latent_forward_rows(&net, space, &at, &frames.steps, block, <real*>NULL, around, &x[0, 0], noise_,
                         <const real*>NULL, numbers_of(initial), True, True, W, n_threads)
     of_numbers = <real*>space.take((Y + 1) * sizeof(real))
     if free_nats > 0 and Y:

@@ -37,9 +37,11 @@ DRAWS = 16  # of a bound
 
 def _without_hidden_units(head, arrays):
     """The parameters, without numbers, that a frame without hidden units has."""
-    D, *K = next(arrays[b] for _, b, _ in head.outputs.values() if b in arrays).shape
-    names = [V for V, _, _ in head.outputs.values() if V is not None]
-    return {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D)} | {V: np.zeros((D, 0, *K)) for V in names}
+    bias = next(arrays[b] for _, b, _ in head.outputs.values() if b in arrays)
+    D, *K = bias.shape
+    found = {"W": np.zeros((0, D)), "c": np.zeros(0), "rho": np.ones(D)}
+    found |= {V: np.zeros((D, 0, *K)) for V, _, _ in head.outputs.values() if V is not None}
+    return {name: array.astype(bias.dtype) for name, array in found.items()}
 
 
 class LatentVariables(MissingValues, Estimator):

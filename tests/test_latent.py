@@ -415,6 +415,14 @@ def test_frames_that_differ_in_their_past_have_other_noise():
     assert np.abs((everything[1:] * everything[:-1]).mean(axis=0)).max() < 4 / np.sqrt(2000)
 
 
+@dtypes
+def test_the_type_is_that_of_the_arrays_where_hidden_units_are_left_out(dtype):
+    parameters, _, _ = LatentCase("vrnn", D=3, J=2, E=4, R=3, lengths=(2,)).make(dtype)
+    given = {name: p for name, p in parameters.items() if name not in ("W", "c", "rho", "V_alpha", "V_mu", "V_sigma")}
+    assert len(given) < len(parameters)
+    assert VRNN.from_parameters(given, cell="tanh").dtype == np.dtype(dtype).name
+
+
 @pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
 def test_both_types_take_the_same_noise(case):
     one, X, _ = model_of(case, np.float32, n_particles=5)

@@ -14,6 +14,7 @@ from jax import lax
 
 from ..workloads import masks
 from . import BETA1, BETA2, EPSILON, LEARNING_RATE, Unavailable
+from .jax_latent import bound_of
 from .packing import pack, unpack
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -214,14 +215,18 @@ LOG_DENSITIES = {
 
 class Jax:
     def __init__(self, workload, parameters, dtype, variant):
-        function = LOG_DENSITIES[workload.conditioner, variant]
         self.workload = workload
         self.p = {name: jnp.asarray(array) for name, array in pack(workload, parameters, dtype).items()}
         self.moments = None
         self.key = jax.random.key(0, impl="rbg")  # the fastest generator on a CPU
 
-        def log_density(x, p):
-            return function(x, p, workload)
+        if workload.latent:
+            log_density = bound_of(workload, dtype)
+        else:
+            function = LOG_DENSITIES[workload.conditioner, variant]
+
+            def log_density(x, p):
+                return function(x, p, workload)
 
         self._forward = jax.jit(log_density)
         self._gradient = jax.jit(jax.value_and_grad(lambda p, x: log_density(x, p).sum()))
@@ -260,7 +265,7 @@ class Jax:
 
 
 def prepare(workload, parameters, dtype, threads, variant):
-    if (workload.conditioner, variant) not in LOG_DENSITIES:
+    if variant != "scan" and (workload.conditioner, variant) not in LOG_DENSITIES:
         raise Unavailable("all dimensions at once, as in jax-scan")
     if hasattr(os, "sched_setaffinity"):  # XLA starts a thread for each processor that the process may use
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..workloads import masks
 from . import BETA1, BETA2, EPSILON, LEARNING_RATE
+from .numpy_latent import NumpyLatent
 from .packing import pack, unpack
 
 LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
@@ -295,7 +296,7 @@ class Shared(NumpyLoop):
         x[:] = mu + np.exp(z_sigma) * normal.T
 
 
-CONDITIONERS = {"nade": NumpyLoop, "made": Made, "shared": Shared}
+CONDITIONERS = {"nade": NumpyLoop, "made": Made, "shared": Shared, "vrnn": NumpyLatent, "srnn": NumpyLatent}
 
 
 def prepare(workload, parameters, dtype, threads, variant):

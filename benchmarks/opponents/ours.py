@@ -4,6 +4,7 @@ import numpy as np
 
 import rnnrnade
 
+from ..workloads import LATENT_FLOOR, random_noise
 from . import LEARNING_RATE
 
 ESTIMATORS = {  # of rows, of sequences
@@ -12,6 +13,7 @@ ESTIMATORS = {  # of rows, of sequences
     ("made", "bernoulli"): ("MADE", "RNNMADE"),
     ("shared", "gaussian"): (None, "RNNGMM"),
 }
+LATENT = {"vrnn": {"cell": "gru"}, "srnn": {"cell": "gru", "residual": True}}
 
 
 class Ours:
@@ -58,5 +60,26 @@ class Ours:
         return self.model.fit(self.rows(x)).history_["loss"][-1]
 
 
+class OursLatent:
+    def __init__(self, workload, parameters, dtype, threads):
+        self.model = getattr(rnnrnade, workload.conditioner.upper()).from_parameters(
+            parameters,
+            conditional=workload.head,
+            min_latent_scale=LATENT_FLOOR,
+            n_jobs=threads,
+            **LATENT[workload.conditioner],
+        )
+        self.names = list(parameters)
+        self.noise = random_noise(workload, dtype).reshape(workload.M, workload.J)
+
+    def gradient(self, x):
+        return self.model.lower_bound_and_gradient(x, self.noise)
+
+    def named(self, gradient):
+        return {name: gradient[name] for name in self.names}  # not those of hidden units, of which there are none
+
+
 def prepare(workload, parameters, dtype, threads, variant):
+    if workload.latent:
+        return OursLatent(workload, parameters, dtype, threads)
     return Ours(workload, parameters, threads)

@@ -1,12 +1,14 @@
 """PyTorch with torch.compile.
 
 Variants: "loop" compiles the whole log-density with its loop over dimensions unrolled, which takes minutes for many
-of them and is left out there; "step" compiles the body of the loop, the density inside, once for all dimensions."""
+of them and is left out there; "step" compiles the body of the loop, the density inside, once for all dimensions; of
+a latent model, whose loops are over time, the bodies of these."""
 
 import torch
 
 from . import Unavailable
 from .torch_eager import HEADS, Torch, log_density_of, start
+from .torch_latent import bound_of
 
 LONGEST_LOOP = 64
 
@@ -51,18 +53,22 @@ class TorchCompiled(Torch):
 def prepare(workload, parameters, dtype, threads, variant):
     torch.set_num_threads(threads)
     in_steps = workload.conditioner == "nade"
-    if variant == "step" and not in_steps:
+    if variant == "step" and not (in_steps or workload.latent):
         raise Unavailable("all dimensions at once, as in torch-compiled")
     if variant == "loop" and in_steps and workload.D > LONGEST_LOOP:
         raise Unavailable(f"the unrolled loop over {workload.D} dimensions takes too long to compile")
+    if variant == "loop" and workload.latent:
+        raise Unavailable(f"the unrolled loop over {workload.T} times takes too long to compile")
     try:
         torch.compile(lambda x: torch.sigmoid(x) + 1)(torch.ones(3))
     except Exception as error:  # whatever a missing or broken compiler makes torch raise
         first = str(error).strip().splitlines()[:1]
         raise Unavailable(f"torch.compile does not work here: {type(error).__name__}: {''.join(first)}") from error
     torch._dynamo.reset()
-    if variant == "loop":
-        log_density = torch.compile(log_density_of(workload, variant), dynamic=False)
+    if variant == "step" and workload.latent:
+        log_density = bound_of(workload, dtype, lambda function: torch.compile(function, dynamic=False))
+    elif variant == "loop":
+        log_density = torch.compile(log_density_of(workload, dtype, variant), dynamic=False)
     else:
         log_density = by_steps(torch.compile(step_of(workload.head), dynamic=False), workload.head)
     return TorchCompiled(workload, parameters, dtype, log_density, variant)

@@ -12,8 +12,9 @@ import torch
 from torch.nn.functional import softplus
 
 from ..workloads import masks
-from . import BETA1, BETA2, EPSILON, LEARNING_RATE
+from . import BETA1, BETA2, EPSILON, LEARNING_RATE, Unavailable
 from .packing import pack, unpack
+from .torch_latent import bound_of
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 BLOCK = 16
@@ -216,11 +217,13 @@ def draw_shared(p, w, variant):
 DRAWS = {"nade": draw_nade, "made": draw_made, "shared": draw_shared}
 
 
-def log_density_of(workload, variant):
-    """The function of (x, p) that gives (N,) log-densities."""
+def log_density_of(workload, dtype, variant):
+    """The function of (x, p) that gives (N,) log-densities, or, of a latent model, the total bound."""
     if workload.conditioner == "made":
         own = {name: torch.from_numpy(mask.T.astype("f4")) for name, mask in masks(workload).items()}
         return lambda x, p: log_density_made(x, p, {name: mask.to(x.dtype) for name, mask in own.items()})
+    if workload.latent:
+        return bound_of(workload, dtype)
     if workload.conditioner == "shared":
         return lambda x, p: log_density_shared(x, p, workload.K)
     function = {"loop": log_density_loop, "blocks": log_density_blocks}[variant]
@@ -286,5 +289,7 @@ class Torch:
 
 
 def prepare(workload, parameters, dtype, threads, variant):
+    if workload.latent and variant == "blocks":
+        raise Unavailable("all dimensions at once, as in torch")
     torch.set_num_threads(threads)
-    return Torch(workload, parameters, dtype, log_density_of(workload, variant), variant)
+    return Torch(workload, parameters, dtype, log_density_of(workload, dtype, variant), variant)

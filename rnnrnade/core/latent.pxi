@@ -10,6 +10,10 @@
 #
 # Dense layers are rectified.  A net of n_dense layers has rows of n_dense Ep numbers, the first layer in front; what it
 # hands on is the last.  A normal has rows of 3 Yp: mean, scale, and the slope of the scale by its raw output.
+#
+# A matrix (n_in, width), inputs as rows, is read in strips of W outputs.  From one line of a strip to the next lies a
+# whole row, often another page of memory: where many rows read it, a copy has each strip's lines one behind the other,
+# (n_in, W), at the same place of a block as large as all parameters.
 
 cdef struct Steps:
     # What is read at which time: rows starts[t] ... starts[t + 1] - 1 of M, N of them at t = 0, then ever fewer.
@@ -47,6 +51,7 @@ cdef Rows latent_rows(const Net* net, const Steps* steps, bint backward, Py_ssiz
     cdef Py_ssize_t padded_M = pieces(M, W) * W
     cdef bint smooth = net.R and not lat.reads
     cdef Rows at
+    memset(&at, 0, sizeof(Rows))
     at.e = begins(&size, M * Hs)
     at.hp = begins(&size, M * Hs)
     at.hq = begins(&size, M * Hs)
@@ -83,9 +88,24 @@ cdef Rows latent_rows(const Net* net, const Steps* steps, bint backward, Py_ssiz
 
 cdef inline void dense(const Net* net, real* out, Py_ssize_t of_out, const real* x, Py_ssize_t of_x, const real* W,
                        Py_ssize_t n_in, Py_ssize_t width, Py_ssize_t n) noexcept nogil:
-    """out += x W for n rows.  W: (n_in, width), inputs as rows."""
-    if n_in:
+    """out += x W for n rows.  W: (n_in, width), inputs as rows, in strips where net.strips."""
+    dense_at(net, out, of_out, x, of_x, W, n_in, width, n, 0)
+
+
+cdef void dense_at(const Net* net, real* out, Py_ssize_t of_out, const real* x, Py_ssize_t of_x, const real* W,
+                   Py_ssize_t n_in, Py_ssize_t width, Py_ssize_t n, Py_ssize_t t) noexcept nogil:
+    """The same at time t: a matrix that the cache does not hold is read from its end at every other time, where the
+    cache has what was read last."""
+    cdef Py_ssize_t strip, j, lanes = width_of(net.row, W), n_strips = pieces(width, lanes)
+    if n_in == 0 or n == 0:
+        return
+    if not net.strips:
         product(net.row, out, of_out, x, 0, of_x, 1, W, 0, width, <const real*>NULL, n, width, 1, n_in)
+        return
+    for strip in range(n_strips):
+        j = (n_strips - 1 - strip if t % 2 else strip) * lanes
+        product_far(net.row, out + j, of_out, x, 0, of_x, 1, W + j * n_in, 0, min(lanes, width - j),
+                    <const real*>NULL, n, min(lanes, width - j), 1, n_in)
 
 
 cdef inline void fill(real* rows, Py_ssize_t stride, const real* values, Py_ssize_t n, Py_ssize_t width) noexcept nogil:
@@ -241,6 +261,7 @@ cdef void recur(const Net* net, const Rows* at, const Steps* steps, real* block,
     cdef real *below = after + LOCKSTEP * Sl
     cdef real *recurrent = below + LOCKSTEP * Sl
     cdef real *gates
+    cdef real *state_before
     cdef real *swap
     cdef const Layer* layer
     if last == NULL:
@@ -255,9 +276,15 @@ cdef void recur(const Net* net, const Rows* at, const Steps* steps, real* block,
             dense(net, gates, net.Al, below, Sl, theta + layer.W_in, layer.I, net.Gp, n)
             memcpy(layer_rows(net, steps, block + at.below, l - 1, Sl) + m * Sl, below, n * Sl * sizeof(real))
         elif lat.reads:
-            dense(net, gates, net.Al, block + at.g + m * lat.Hs + (lat.n_dense - 1) * lat.Ep, lat.Hs,
-                  theta + layer.W_in + lat.E * net.Gp, lat.E, net.Gp, n)
-        state_step(net, layer, after, gates, recurrent, layer_rows(net, steps, block + at.r, l, Sl) + m * Sl, theta, n)
+            dense_at(net, gates, net.Al, block + at.g + m * lat.Hs + (lat.n_dense - 1) * lat.Ep, lat.Hs,
+                     theta + layer.W_in + lat.E * net.Gp, lat.E, net.Gp, n, t)
+        state_before = layer_rows(net, steps, block + at.r, l, Sl) + m * Sl
+        if net.separate_recurrent:
+            clear(recurrent, net.Gp, n, net.Gp)
+            dense_at(net, recurrent, net.Gp, state_before, Sl, theta + layer.W_rec, net.R, net.Gp, n, t)
+        else:
+            dense_at(net, gates, net.Al, state_before, Sl, theta + layer.W_rec, net.R, net.Gp, n, t)
+        cell_forward(net.row, net.cell, after, gates, recurrent, state_before, n, net.R)
         memcpy(layer_rows(net, steps, block + at.r, l, Sl) + next_row * Sl, after, n_next * Sl * sizeof(real))
         for i in range(n_next, n):
             memcpy(last + (group.first + i) * net.Zp + layer.state, after + i * Sl, Sl * sizeof(real))
@@ -385,9 +412,9 @@ cdef void group_smooth(const Net* net, const Rows* at, const Steps* steps, real*
         sums = block + at.a_gates + m * lat.Ga
         if net.separate_recurrent:
             clear(recurrent, net.Gp, n, net.Gp)
-            dense(net, recurrent, net.Gp, after, Sl, theta + lat.A_rec, net.R, net.Gp, n)
+            dense_at(net, recurrent, net.Gp, after, Sl, theta + lat.A_rec, net.R, net.Gp, n, t)
         else:
-            dense(net, sums, lat.Ga, after, Sl, theta + lat.A_rec, net.R, net.Gp, n)
+            dense_at(net, sums, lat.Ga, after, Sl, theta + lat.A_rec, net.R, net.Gp, n, t)
         cell_forward(net.row, net.cell, block + at.a + m * Sl, sums, recurrent, after, n, net.R)
 
 
@@ -509,30 +536,38 @@ cdef struct Turned:
     Py_ssize_t features, latent, prior_net, encoder, context   # layers above the first
 
 
-cdef Py_ssize_t turn(real* block, Py_ssize_t* size, const real* W, Py_ssize_t n_in, Py_ssize_t n_out,
+cdef Py_ssize_t turn(real* block, Py_ssize_t* size, const Net* net, const real* W, Py_ssize_t n_in, Py_ssize_t n_out,
                      Py_ssize_t width) noexcept nogil:
-    """W (n_in, width) with its outputs as rows, (n_out, n_in padded); where it begins.  Without block only its size."""
-    cdef Py_ssize_t i, j, p = padded(n_in), found = begins(size, n_out * p)
+    """W (n_in, width) with its outputs as rows, (n_out, n_in padded), in strips; where it begins.  Without block only
+    its size."""
+    cdef Py_ssize_t p = padded(n_in), found = begins(size, n_out * p)
     if block != NULL:
-        memset(block + found, 0, n_out * p * sizeof(real))
-        for i in range(n_in):
-            for j in range(n_out):
-                block[found + j * p + i] = W[i * width + j]
+        turn_to(net, block + found, W, n_in, n_out, width)
     return found
+
+
+cdef void turn_to(const Net* net, real* out, const real* W, Py_ssize_t n_in, Py_ssize_t n_out,
+                  Py_ssize_t width) noexcept nogil:
+    cdef Py_ssize_t strip, i, l, first, n, p = padded(n_in), lanes = width_of(net.row, W)
+    for strip in range(pieces(p, lanes)):
+        first = strip * lanes
+        n = min(lanes, p - first)
+        if n == lanes:
+            pack(net.row, out, W + first * width, width, min(lanes, n_in - first), n_out)
+        else:
+            for i in range(n_out):
+                for l in range(n):
+                    out[i * n + l] = W[(first + l) * width + i] if first + l < n_in else 0
+        out += n_out * n
 
 
 cdef Py_ssize_t turn_stack(real* block, Py_ssize_t* size, const Net* net, const Stack* stack,
                            const real* theta) noexcept nogil:
     cdef const Latents* lat = net.latents
-    cdef Py_ssize_t l, i, j, found = begins(size, (lat.n_dense - 1) * lat.E * lat.Ep)
-    cdef real *out
+    cdef Py_ssize_t l, found = begins(size, (lat.n_dense - 1) * lat.E * lat.Ep)
     if block != NULL:
-        memset(block + found, 0, (lat.n_dense - 1) * lat.E * lat.Ep * sizeof(real))
         for l in range(1, lat.n_dense):
-            out = block + found + (l - 1) * lat.E * lat.Ep
-            for i in range(lat.E):
-                for j in range(lat.E):
-                    out[j * lat.Ep + i] = theta[stack.W[l] + i * lat.Ep + j]
+            turn_to(net, block + found + (l - 1) * lat.E * lat.Ep, theta + stack.W[l], lat.E, lat.E, lat.Ep)
     return found
 
 
@@ -543,31 +578,31 @@ cdef Turned turn_weights(real* block, Py_ssize_t* size, const Net* net, const re
     cdef Py_ssize_t of_a = GR if lat.smooth else R, width_a = Gp if lat.smooth else net.Rp
     cdef Turned at
     cdef bint srnn = not lat.reads
-    at.F_y = turn(block, size, theta + lat.F_y, Y if lat.reads else 0, E, Ep)
-    at.P = turn(block, size, theta + (lat.P_y if srnn else lat.P_r), (Y if srnn else R) if lat.prior else 0, E, Ep)
-    at.Q = turn(block, size, theta + (lat.Q_y if srnn else lat.Q_r), Y if srnn else R, E, Ep)
-    at.N_p = turn(block, size, theta + lat.N_p, E if lat.prior else 0, 2 * lat.Yp, 2 * lat.Yp)
-    at.N_q = turn(block, size, theta + lat.N_q, E, 2 * lat.Yp, 2 * lat.Yp)
-    at.C_y = turn(block, size, theta + lat.C_y, Y if srnn else E, E, Ep)
-    at.C_r = turn(block, size, theta + lat.C_r, R, E, Ep)
-    at.P_r = turn(block, size, theta + lat.P_r, R if srnn else 0, E, Ep)
-    at.Q_e = turn(block, size, theta + (lat.Q_a if srnn else lat.Q_x), R if srnn else E, E, Ep)
-    at.A_r = turn(block, size, theta + lat.A_in, R if srnn else 0, of_a, width_a)
-    at.A_e = turn(block, size, theta + lat.A_in + R * width_a, E if srnn else 0, of_a, width_a)
-    at.A_rec = turn(block, size, theta + lat.A_rec, R if lat.smooth else 0, GR, Gp)
+    at.F_y = turn(block, size, net, theta + lat.F_y, Y if lat.reads else 0, E, Ep)
+    at.P = turn(block, size, net, theta + (lat.P_y if srnn else lat.P_r), (Y if srnn else R) if lat.prior else 0, E, Ep)
+    at.Q = turn(block, size, net, theta + (lat.Q_y if srnn else lat.Q_r), Y if srnn else R, E, Ep)
+    at.N_p = turn(block, size, net, theta + lat.N_p, E if lat.prior else 0, 2 * lat.Yp, 2 * lat.Yp)
+    at.N_q = turn(block, size, net, theta + lat.N_q, E, 2 * lat.Yp, 2 * lat.Yp)
+    at.C_y = turn(block, size, net, theta + lat.C_y, Y if srnn else E, E, Ep)
+    at.C_r = turn(block, size, net, theta + lat.C_r, R, E, Ep)
+    at.P_r = turn(block, size, net, theta + lat.P_r, R if srnn else 0, E, Ep)
+    at.Q_e = turn(block, size, net, theta + (lat.Q_a if srnn else lat.Q_x), R if srnn else E, E, Ep)
+    at.A_r = turn(block, size, net, theta + lat.A_in, R if srnn else 0, of_a, width_a)
+    at.A_e = turn(block, size, net, theta + lat.A_in + R * width_a, E if srnn else 0, of_a, width_a)
+    at.A_rec = turn(block, size, net, theta + lat.A_rec, R if lat.smooth else 0, GR, Gp)
     at.features = turn_stack(block, size, net, &lat.features, theta)
     at.latent = turn_stack(block, size, net, &lat.latent, theta)
     at.prior_net = turn_stack(block, size, net, &lat.prior_net, theta)
     at.encoder = turn_stack(block, size, net, &lat.encoder, theta)
     at.context = turn_stack(block, size, net, &lat.context, theta)
-    at.W_e = turn(block, size, theta + net.layers[0].W_in, E if net.L else 0, GR, Gp)
-    at.W_y = turn(block, size, theta + net.layers[0].W_in + E * Gp, E if net.L and lat.reads else 0, GR, Gp)
+    at.W_e = turn(block, size, net, theta + net.layers[0].W_in, E if net.L else 0, GR, Gp)
+    at.W_y = turn(block, size, net, theta + net.layers[0].W_in + E * Gp, E if net.L and lat.reads else 0, GR, Gp)
     at.W_rec = at.W_in = size[0]
     for l in range(net.L):
-        turn(block, size, theta + net.layers[l].W_rec, R, GR, Gp)
+        turn(block, size, net, theta + net.layers[l].W_rec, R, GR, Gp)
     at.W_in = size[0]
     for l in range(1, net.L):
-        turn(block, size, theta + net.layers[l].W_in, R, GR, Gp)
+        turn(block, size, net, theta + net.layers[l].W_in, R, GR, Gp)
     return at
 
 
@@ -621,13 +656,14 @@ cdef void recur_back(const Net* net, const Rows* at, const Turned* by, const Ste
             for i in range(n_next):
                 memcpy(space + i * Gp, gates + i * Al, Gp * sizeof(real))
                 recurrent_part(net, space + i * Gp, gates + i * Al)
-        dense(net, dr + m * Sl, Sl, through, of_through, block + turned_layer(net, by.W_rec, l), GR, net.Rp, n_next)
+        dense_at(net, dr + m * Sl, Sl, through, of_through, block + turned_layer(net, by.W_rec, l), GR, net.Rp, n_next,
+                 t)
         if l:
             dense(net, layer_rows(net, steps, block + at.dr, l - 1, Sl) + next_row * Sl, Sl, gates, Al,
                   block + turned_layer(net, by.W_in, l - 1), GR, net.Rp, n_next)
         elif lat.reads:                                         # the latent's half of W_in
-            dense(net, block + at.dg + m * lat.Hs + (lat.n_dense - 1) * lat.Ep, lat.Hs, gates, Al, block + by.W_y, GR,
-                  lat.Ep, n_next)
+            dense_at(net, block + at.dg + m * lat.Hs + (lat.n_dense - 1) * lat.Ep, lat.Hs, gates, Al, block + by.W_y,
+                     GR, lat.Ep, n_next, t)
 
 
 cdef void infer_back(const Net* net, const Rows* at, const Turned* by, const Steps* steps, real* block,
@@ -758,7 +794,7 @@ cdef void group_smooth_back(const Net* net, const Rows* at, const Turned* by, co
             for i in range(n):
                 memcpy(space + i * Gp, gates + i * Ga, Gp * sizeof(real))
                 recurrent_part(net, space + i * Gp, gates + i * Ga)
-        dense(net, block + at.da + next_row * Sl, Sl, through, of_through, block + by.A_rec, GR, net.Rp, n_next)
+        dense_at(net, block + at.da + next_row * Sl, Sl, through, of_through, block + by.A_rec, GR, net.Rp, n_next, t)
         dense(net, block + at.da_end + (group.first + n_next) * Sl, Sl, through + n_next * of_through, of_through,
               block + by.A_rec, GR, net.Rp, n - n_next)
         t += 1
@@ -803,13 +839,14 @@ cdef void features_backward(const Net* net, const Rows* at, const Turned* by, co
 
 cdef struct Weights:
     # W (n_in, width) of out = x W + b; b: its place, or -1.  x, d: where inputs and derivatives begin in the block, and
-    # from one row to the next.  x < 0: the frames.
+    # from one row to the next.  x < 0: the frames.  Each of its pieces has some of its strips.
     Py_ssize_t W, b, n_in, width, x, of_x, d, of_d
-    Py_ssize_t first                # of its pieces
+    Py_ssize_t first, pieces
 
 
 cdef enum:
     MOST_WEIGHTS = 64 + 2 * 100 + 6 * DEPTH
+    INPUTS = 64 * 1024              # numbers that a piece of the gradient reads at a time
 
 
 cdef void put_weights(Weights* all_, Py_ssize_t* n, Py_ssize_t W, Py_ssize_t b, Py_ssize_t n_in, Py_ssize_t width,
@@ -889,38 +926,89 @@ cdef Py_ssize_t list_recurrent(const Net* net, const Rows* at, const Steps* step
     return n
 
 
-cdef Py_ssize_t cut_weights(Weights* all_, Py_ssize_t n, Py_ssize_t W) noexcept nogil:
-    """The pieces of all.  Each has its bias as its first."""
+cdef Py_ssize_t cut_weights(Weights* all_, Py_ssize_t n, Py_ssize_t W, int n_threads) noexcept nogil:
+    """The pieces of all."""
     cdef Py_ssize_t i, total = 0
     for i in range(n):
-        all_[i].first = total
-        total += 1 + pieces(all_[i].n_in, equal_pieces(all_[i].n_in, OUTPUTS)) * pieces(all_[i].width, W)
+        all_[i].first, all_[i].pieces = total, min(<Py_ssize_t>n_threads, pieces(all_[i].width, W))
+        total += all_[i].pieces
     return total
 
 
+cdef inline Py_ssize_t rows_side_by_side(Py_ssize_t n_in, Py_ssize_t W) noexcept nogil:
+    """Rows, whole panels, that a piece takes at a time, so that what is read of them stays in the second cache."""
+    return max(<Py_ssize_t>1, min(4 * ROWS, INPUTS // max(<Py_ssize_t>1, n_in)) // W) * W
+
+
+cdef Py_ssize_t gradient_space(const Weights* all_, Py_ssize_t n, Py_ssize_t W) noexcept nogil:
+    cdef Py_ssize_t i, most = 0
+    for i in range(n):
+        most = max(most, rows_side_by_side(all_[i].n_in, W) * (all_[i].n_in + W))
+    return most
+
+
 cdef void gradient_of_dense(const Net* net, const Weights* all_, Py_ssize_t n, real* grad, const real* block, const real* x,
-                           Py_ssize_t piece, Py_ssize_t M) noexcept nogil:
-    """dW += x' d, or db += d, over all rows, for one piece."""
-    cdef Py_ssize_t k = 0, i, j, m, size, strips, W = width_of(net.row, block), row = 0
+                           real* space, Py_ssize_t piece, Py_ssize_t M) noexcept nogil:
+    """dW += x' d and db += d over all rows, for some strips.  space: gradient_space."""
+    cdef Py_ssize_t k = 0, i, j, strip, begin, end, here, whole, lanes, rows, row = 0, W = width_of(net.row, block)
     cdef const Weights* one
     cdef const real* read
+    cdef const real* d
+    cdef real unit = 1
+    cdef real* d_strip                                          # (rows, lanes)
     while k + 1 < n and all_[k + 1].first <= piece:
         k += 1
     one = all_ + k
-    piece -= one.first + 1
-    if piece < 0:
+    piece -= one.first
+    begin, end = pieces(one.width, W) * piece // one.pieces, pieces(one.width, W) * (piece + 1) // one.pieces
+    rows, read = rows_side_by_side(one.n_in, W), x if one.x < 0 else block + one.x
+    d_strip = space + rows * one.n_in                           # behind x as panels, (n_in, W) each
+    while row < M:
+        here = min(rows, M - row)
+        whole = here // W
+        d = block + one.d + row * one.of_d
         if one.b >= 0:
-            for row in range(M):
-                add(grad + one.b, block + one.d + row * one.of_d, one.width)
-        return
-    strips, size = pieces(one.width, W), equal_pieces(one.n_in, OUTPUTS)
-    m, j = piece // strips * size, piece % strips * W
-    read = (x if one.x < 0 else block + one.x) + m
-    while row < M:                                              # some rows at a time, so that they stay in the cache
-        product(net.row, grad + one.W + m * one.width + j, one.width, read + row * one.of_x, 0, 1, one.of_x,
-                block + one.d + row * one.of_d + j, 0, one.of_d, <const real*>NULL, min(size, one.n_in - m),
-                min(W, one.width - j), 1, min(<Py_ssize_t>(4 * ROWS), M - row))
-        row += 4 * ROWS
+            product(net.row, grad + one.b + begin * W, one.width, &unit, 0, 0, 0, d + begin * W, 0, one.of_d,
+                    <const real*>NULL, 1, min(end * W, one.width) - begin * W, 1, here)
+        for i in range(pieces(here, W) if one.n_in else 0):
+            pack(net.row, space + i * W * one.n_in, read + (row + i * W) * one.of_x, one.of_x, min(W, here - i * W),
+                 one.n_in)
+        for strip in range(begin, end if one.n_in else begin):
+            j = strip * W
+            lanes = min(W, one.width - j)
+            for i in range(here):
+                memcpy(d_strip + i * lanes, d + i * one.of_d + j, lanes * sizeof(real))
+            product(net.row, grad + one.W + j, one.width, space, W * one.n_in, W, 1, d_strip, W * lanes, lanes,
+                    <const real*>NULL, one.n_in, lanes, whole, W)
+            product(net.row, grad + one.W + j, one.width, space + whole * W * one.n_in, 0, W, 1,
+                    d_strip + whole * W * lanes, 0, lanes, <const real*>NULL, one.n_in, lanes, 1, here - whole * W)
+        row += here
+
+
+cdef const real* in_strips(const Net* net, Workspace memory, const Rows* at, const Steps* steps, const real* theta,
+                           int n_threads) except NULL:
+    """A copy of the parameters around the latent vector whose matrices lie in strips."""
+    cdef Py_ssize_t i, n
+    cdef real* copy = <real*>memory.take(net.size * sizeof(real))
+    cdef Weights* all_ = <Weights*>memory.take(MOST_WEIGHTS * sizeof(Weights))
+    n = list_weights(net, at, steps, all_)
+    n += list_recurrent(net, at, steps, all_ + n)
+    memcpy(copy, theta, net.size * sizeof(real))
+    with nogil, parallel(num_threads=n_threads):
+        for i in prange(n, schedule="dynamic", chunksize=1):
+            matrix_in_strips(net, copy, theta, all_ + i)
+    return copy
+
+
+cdef void matrix_in_strips(const Net* net, real* copy, const real* theta, const Weights* one) noexcept nogil:
+    cdef Py_ssize_t strip, i, j, lanes, W = width_of(net.row, theta)
+    cdef real* out = copy + one.W
+    for strip in range(pieces(one.width, W) if one.n_in else 0):
+        j = strip * W
+        lanes = min(W, one.width - j)
+        for i in range(one.n_in):
+            memcpy(out, theta + one.W + i * one.width + j, lanes * sizeof(real))
+            out += lanes
 
 
 cdef int latent_backward(const Net* net, Workspace memory, const Rows* at, const Turned* by, const Steps* steps,
@@ -929,21 +1017,25 @@ cdef int latent_backward(const Net* net, Workspace memory, const Rows* at, const
     """From dk^t, in the last layer of its rows, to the gradient of all parameters but those of the frames."""
     cdef const Latents* lat = net.latents
     cdef Py_ssize_t i, l, g, s, n, n_groups, n_pieces, M = steps.M, N = steps.N
-    cdef Py_ssize_t of_thread = pieces(LOCKSTEP * net.Gp, 64) * 64, n_rows = pieces(M, ROWS)
+    cdef Py_ssize_t of_thread, n_rows = pieces(M, ROWS), W = width_of(net.row, theta)
     cdef Watch* watch = &memory.watch
     cdef float_mode mode = 0
     cdef bint alone = net.R and not lat.reads, encodes = alone and lat.Y
-    cdef real* space = <real*>memory.take(n_threads * of_thread * sizeof(real))
+    cdef real* space
     cdef Group* groups = <Group*>memory.take((N + n_threads) * sizeof(Group))
     cdef Weights* all_ = <Weights*>memory.take(MOST_WEIGHTS * sizeof(Weights))
-    cdef real* gates
+    cdef Weights* recurrent = all_                              # those of W_rec taken separately
+    cdef Py_ssize_t n_recurrent
     n_groups = make_groups(groups, N, n_threads)
     memset(block + at.dr, 0, net.L * M * net.Sl * sizeof(real))
     memset(block + at.dy0, 0, N * lat.Yp * sizeof(real))
     if alone:
         memset(block + at.da_end, 0, N * net.Sl * sizeof(real))
     n = list_weights(net, at, steps, all_)
-    n_pieces = cut_weights(all_, n, width_of(net.row, theta))
+    n_recurrent, recurrent = list_recurrent(net, at, steps, all_ + n), all_ + n
+    of_thread = pieces(max(LOCKSTEP * net.Gp, gradient_space(all_, n + n_recurrent, W)), 64) * 64
+    space = <real*>memory.take(n_threads * of_thread * sizeof(real))
+    n_pieces = cut_weights(all_, n, W, n_threads)
     with nogil, parallel(num_threads=n_threads):
         mode = subnormals_as_zero()
         for i in prange(n_rows, schedule="static"):
@@ -968,11 +1060,10 @@ cdef int latent_backward(const Net* net, Workspace memory, const Rows* at, const
                 features_backward(net, at, by, steps, block, i * ROWS, min(<Py_ssize_t>ROWS, M - i * ROWS))
         for i in prange(n_pieces, schedule="dynamic", chunksize=1):
             if not interrupted(watch):
-                gradient_of_dense(net, all_, n, grad, block, x, i, M)
+                gradient_of_dense(net, all_, n, grad, block, x, space + threadid() * of_thread, i, M)
         set_float_mode(mode)
     if net.separate_recurrent:
-        n = list_recurrent(net, at, steps, all_)
-        n_pieces = cut_weights(all_, n, width_of(net.row, theta))
+        n_pieces = cut_weights(recurrent, n_recurrent, W, n_threads)
         with nogil, parallel(num_threads=n_threads):
             mode = subnormals_as_zero()
             for i in prange(net.L * M, schedule="static"):
@@ -982,7 +1073,7 @@ cdef int latent_backward(const Net* net, Workspace memory, const Rows* at, const
                     recurrent_part(net, block + at.a_gates + i * lat.Ga, block + at.a_gates + i * lat.Ga)
             for i in prange(n_pieces, schedule="dynamic", chunksize=1):
                 if not interrupted(watch):
-                    gradient_of_dense(net, all_, n, grad, block, x, i, M)
+                    gradient_of_dense(net, recurrent, n_recurrent, grad, block, x, space + threadid() * of_thread, i, M)
             set_float_mode(mode)
     for s in range(N):                                          # the learned beginnings and ends
         if steps.fresh == NULL or steps.fresh[s]:

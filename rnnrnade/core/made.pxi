@@ -14,6 +14,8 @@
 
 cdef enum:
     BESIDE = 6                      # rows that read a common front at once
+    TOGETHER = 48                   # raw outputs of one product with the last layer, about
+    SIDE_BY_SIDE = 6                # panels whose rows a product of the gradient reads: the first cache holds them
     BACKWARD = 24                   # units of a layer whose derivatives are worked out at once
 
 cdef Py_ssize_t LAYERS = 640 * 1024 # bytes of the panels that one thread takes through the layers side by side
@@ -31,6 +33,11 @@ cdef inline Py_ssize_t all_units(const Net* net) noexcept nogil:
     return n
 
 
+cdef inline Py_ssize_t dims_together(const Net* net) noexcept nogil:
+    """Dimensions, whole blocks, whose raw outputs are worked out at once."""
+    return net.in_block * max(<Py_ssize_t>1, TOGETHER // (net.in_block * net.P))
+
+
 cdef inline Py_ssize_t units_below(const Net* net, Py_ssize_t layer) noexcept nogil:
     """Units of all layers below one."""
     cdef Py_ssize_t l, n = 0
@@ -45,17 +52,15 @@ cdef void read_fronts(const Net* net, real* out, const real* A, Py_ssize_t width
                       const real* read, Py_ssize_t n, Py_ssize_t rows, Py_ssize_t L) noexcept nogil:
     """out += A read, over the first reads[i] numbers for row i, in L lanes.  `rows` rows of A have each of the n ascending
     `reads` in common.  out: (n, rows, W).  A: (n, rows, width).  read: (., W)."""
-    cdef Py_ssize_t i = 0, j, W = width_of(net.row, A), front = reads[0]
-    if front > 0:
-        product(net.row, out, W, A, 0, width, 1, read, 0, W, <const real*>NULL, n * rows, L, 1, front)
-    while i < n:
-        j = i + 1
-        while j < n and reads[j] == reads[i]:
-            j += 1
-        if reads[i] > front:
+    cdef Py_ssize_t i, end = 0, front = 0, W = width_of(net.row, A)
+    cdef Py_ssize_t beside = max(<Py_ssize_t>1, BESIDE // max(<Py_ssize_t>1, rows))
+    for i in range(n):
+        if i == end:
+            end, front = min(n, end + beside), 0
+        if reads[i] > front:                                  # what this row and those beside it read, and none before
             product(net.row, out + i * rows * W, W, A + i * rows * width + front, 0, width, 1, read + front * W, 0, W,
-                    <const real*>NULL, (j - i) * rows, L, 1, reads[i] - front)
-        i = j
+                    <const real*>NULL, (end - i) * rows, L, 1, reads[i] - front)
+            front = reads[i]
 
 
 cdef void units_forward(const Net* net, real* h, const real* theta, const real* read, const real* context_p,
@@ -90,12 +95,12 @@ cdef void made_panels_forward(const Net* net, double* frames, double* dims, real
     """Log-densities of frames first ... end - 1, a few units at a time, so that their weights serve all of the panels
     from the cache.  dims (M, D) and parameters (M, D, P) where they are not NULL."""
     cdef Py_ssize_t D = net.D, C = net.C, P = net.P, W = width_of(net.row, theta), n = pieces(end - first, W)
-    cdef Py_ssize_t units = all_units(net), p, d, i, l, at, valid, below, block
+    cdef Py_ssize_t units = all_units(net), p, d, e, i, l, at, valid, below, block, together = dims_together(net)
     cdef real *x_p = space                                    # (n, D, W)
     cdef real *context_p = x_p + n * D * W                    # (n, C, W)
     cdef real *h = context_p + n * C * W                      # (n, units, W)
-    cdef real *z = h + n * units * W                          # (block, P, W)
-    cdef real *scratch = z + net.in_block * P * W             # (P, W)
+    cdef real *z = h + n * units * W                          # (together, P, W)
+    cdef real *scratch = z + together * P * W                 # (P, W)
     cdef real *log_density = scratch + P * W                  # (block, W)
     for p in range(n):
         at = first + p * W
@@ -117,17 +122,19 @@ cdef void made_panels_forward(const Net* net, double* frames, double* dims, real
                               context_p + p * C * W, l, i, min(<Py_ssize_t>BESIDE, net.dense[l].H - i),
                               lanes_for(min(W, end - first - p * W), W))
     below = units - net.dense[net.n_dense - 1].H
-    for block in range(pieces(D, net.in_block)):
-        d = block * net.in_block
+    for block in range(pieces(D, together)):
+        d = block * together
         if interrupted(watch):
             return
         for p in range(n):
             at = first + p * W
             valid = min(W, end - at)
             outputs_forward(net, z, theta, h + (p * units + below) * W, x_p + p * D * W, context_p + p * C * W, d,
-                            min(net.in_block, D - d), lanes_for(valid, W))
-            block_log_density(net, frames, dims, parameters, log_density, scratch, z, theta, x_p + p * D * W, d, at,
-                              valid)
+                            min(together, D - d), lanes_for(valid, W))
+            for i in range(pieces(min(together, D - d), net.in_block)):
+                e = i * net.in_block
+                block_log_density(net, frames, dims, parameters, log_density, scratch, z + e * P * W, theta,
+                                  x_p + p * D * W, d + e, at, valid)
 
 
 cdef int made_forward(const Net* net, Workspace memory, double* frames, double* dims, real* parameters,
@@ -140,7 +147,7 @@ cdef int made_forward(const Net* net, Workspace memory, double* frames, double* 
     cdef Watch* watch = &memory.watch
     cdef float_mode mode = 0
     at_once = pieces(pieces(halves, n_groups), 2)             # as many half panels in each group
-    of_thread = pieces(at_once * of_panel + ((net.in_block + 1) * net.P + net.in_block) * W, 64) * 64
+    of_thread = pieces(at_once * of_panel + ((dims_together(net) + 1) * net.P + net.in_block) * W, 64) * 64
     buffers = <real*>memory.take(n_threads * of_thread * sizeof(real))
     with nogil, parallel(num_threads=n_threads):
         mode = subnormals_as_zero()
@@ -166,22 +173,22 @@ cdef struct MadePanel:
     Py_ssize_t da                 # (units, W)
     Py_ssize_t dcontext           # (Cp, W)
     Py_ssize_t sums               # (blocks, W)             log-densities of blocks of dimensions, doubles
-    Py_ssize_t rows               # (W, widths)             x, then each layer, with the frames as rows
-    Py_ssize_t size, widths
+    Py_ssize_t rows               # (strips, W, W)          x, then each layer, with the frames as rows, in strips of W
+    Py_ssize_t size, strips
 
 
-cdef inline Py_ssize_t row_of(const Net* net, Py_ssize_t layer) noexcept nogil:
-    """Where the numbers that a layer reads begin in a row; behind the last stands what the outputs read."""
-    cdef Py_ssize_t l, at = 0
+cdef inline Py_ssize_t strips_below(const Net* net, Py_ssize_t layer, Py_ssize_t W) noexcept nogil:
+    """Strips before those of the numbers that a layer reads; behind the last stand those that the outputs read."""
+    cdef Py_ssize_t l, n = 0
     for l in range(layer):
-        at += net.dense[l].width
-    return at
+        n += pieces(net.dense[l].width, W)
+    return n
 
 
 cdef MadePanel made_panel_layout(const Net* net, Py_ssize_t W) noexcept nogil:
     cdef MadePanel at
     cdef Py_ssize_t units = all_units(net)
-    at.widths = row_of(net, net.n_dense) + net.Hp
+    at.strips = strips_below(net, net.n_dense, W) + pieces(net.Hp, W)
     at.x = 0
     at.context = at.x + net.D * W
     at.weight = at.context + net.C * W
@@ -192,35 +199,35 @@ cdef MadePanel made_panel_layout(const Net* net, Py_ssize_t W) noexcept nogil:
     at.dcontext = at.da + units * W
     at.sums = padded(at.dcontext + net.Cp * W)
     at.rows = at.sums + 2 * pieces(net.D, net.in_block) * W  # a double takes the place of two floats at most
-    at.size = padded(at.rows + at.widths * W)
+    at.size = padded(at.rows + at.strips * W * W)
     return at
 
 
 cdef void made_panel_start(const Net* net, const MadePanel* at, real* panel, const real* x, const real* context,
                            const real* weight, Py_ssize_t first, Py_ssize_t valid) noexcept nogil:
     """x, context, weights of a panel's frames, x as rows, and zeros where derivatives are summed and in padding."""
-    cdef Py_ssize_t l, W = width_of(net.row, panel)
+    cdef Py_ssize_t l, j, W = width_of(net.row, panel)
     pack(net.row, panel + at.x, x + first * net.D, net.D, valid, net.D)
     if net.C:
         pack(net.row, panel + at.context, context + first * net.Cs, net.Cs, valid, net.C)
     pack(net.row, panel + at.weight, weight + first, 1, valid, 1)
     memset(panel + at.da, 0, (at.sums - at.da) * sizeof(real))
-    memset(panel + at.rows, 0, at.widths * W * sizeof(real))
-    for l in range(valid):
-        memcpy(panel + at.rows + l * at.widths, x + (first + l) * net.D, net.D * sizeof(real))
+    memset(panel + at.rows, 0, at.strips * W * W * sizeof(real))
+    for j in range(pieces(net.D, W)):
+        for l in range(valid):
+            memcpy(panel + at.rows + (j * W + l) * W, x + (first + l) * net.D + j * W,
+                   min(W, net.D - j * W) * sizeof(real))
 
 
 cdef void dimensions_backward(const Net* net, const MadePanel* at, real* panel, real* space, const real* theta,
                               Py_ssize_t d) noexcept nogil:
-    """(5') to (7) of a block of dimensions from d on, and dz; the sum of its log-densities as block_log_density adds."""
+    """(6), (7) and dz of a block of dimensions from d on; the sum of its log-densities as block_log_density adds."""
     cdef Py_ssize_t e, l, W = width_of(net.row, theta), P = net.P, J = net.J, n = min(net.in_block, net.D - d)
     cdef real* dz = panel + at.dz + d * P * W
     cdef real* scratch = space                                # (P, W)
     cdef real* log_density = space + P * W                    # (W)
     cdef double* sums = <double*>(panel + at.sums) + d // net.in_block * W
     cdef outputs of_d
-    outputs_forward(net, dz, theta, panel + at.h + (all_units(net) - net.dense[net.n_dense - 1].H) * W, panel + at.x,
-                    panel + at.context, d, n, W)
     memset(sums, 0, W * sizeof(double))
     for e in range(n):
         of_d = outputs_at(net, d + e)
@@ -256,7 +263,7 @@ cdef void units_backward(const Net* net, const MadePanel* at, real* panel, real*
 cdef void made_panels_backward(const Net* net, const MadePanel* at, real* panels, real* space, const real* theta,
                                Py_ssize_t first, Py_ssize_t end, Watch* watch) noexcept nogil:
     """Phase A of some panels: forward, then dz, da, dr, a few rows at a time for all of them."""
-    cdef Py_ssize_t p, l, i, below, block, W = width_of(net.row, theta)
+    cdef Py_ssize_t p, l, i, n, below, block, W = width_of(net.row, theta), together = dims_together(net)
     cdef real* panel
     for l in range(net.n_dense):
         below = units_below(net, l)
@@ -271,14 +278,21 @@ cdef void made_panels_backward(const Net* net, const MadePanel* at, real* panels
                               panel + at.context, l, i, min(<Py_ssize_t>BESIDE, net.dense[l].H - i), W)
         for p in range(first, end):
             panel = panels + p * at.size
-            unpack(net.row, panel + at.rows + row_of(net, l + 1), at.widths, W, panel + at.h + below * W,
-                   net.dense[l].H)
-    for block in range(pieces(net.D, net.in_block)):
-        i = block * net.in_block
+            for i in range(pieces(net.dense[l].H, W)):
+                unpack(net.row, panel + at.rows + (strips_below(net, l + 1, W) + i) * W * W, W, W,
+                       panel + at.h + (below + i * W) * W, min(W, net.dense[l].H - i * W))
+    below = all_units(net) - net.dense[net.n_dense - 1].H
+    for block in range(pieces(net.D, together)):
+        i = block * together
+        n = min(together, net.D - i)
         if interrupted(watch):
             return
         for p in range(first, end):
-            dimensions_backward(net, at, panels + p * at.size, space, theta, i)
+            panel = panels + p * at.size
+            outputs_forward(net, panel + at.dz + i * net.P * W, theta, panel + at.h + below * W, panel + at.x,
+                            panel + at.context, i, n, W)                                        # (5')
+            for l in range(pieces(n, net.in_block)):
+                dimensions_backward(net, at, panel, space, theta, i + l * net.in_block)
     for l in range(net.n_dense - 1, -1, -1):
         for block in range(pieces(net.dense[l].H, BACKWARD)):
             i = block * BACKWARD
@@ -309,7 +323,7 @@ cdef struct Reading:
     # Rows of weights, (n, rows, width), where `rows` rows have each of n ascending `reads` in common.
     Py_ssize_t weights, n, rows, width
     Py_ssize_t derivative           # where (n, rows, W) begins in a panel: of what the rows give
-    Py_ssize_t read                 # where what they read begins in a row of `rows`
+    Py_ssize_t read                 # where the strips of what they read begin in `rows`
     const int64_t* reads
 
 
@@ -318,12 +332,13 @@ cdef Reading reading_of(const Net* net, const MadePanel* at, Py_ssize_t k, Py_ss
     cdef Reading found
     if k < net.n_dense:
         found.weights, found.n, found.rows, found.width = net.dense[k].W, net.dense[k].H, 1, net.dense[k].width
-        found.derivative, found.read = at.da + units_below(net, k) * W, row_of(net, k)
+        found.derivative, found.read = at.da + units_below(net, k) * W, strips_below(net, k, W) * W * W
         found.reads = net.dense[k].reads
         return found
     found.n, found.rows, found.derivative = net.D, net.J, at.driven
     if k == net.n_dense:
-        found.weights, found.width, found.read, found.reads = net.V, net.Hp, row_of(net, k), read_by_outputs(net)
+        found.weights, found.width, found.reads = net.V, net.Hp, read_by_outputs(net)
+        found.read = strips_below(net, k, W) * W * W
     else:
         found.weights, found.width, found.read, found.reads = net.A, net.Dp, 0, net.counts
     return found
@@ -338,15 +353,16 @@ cdef inline Py_ssize_t pieces_of(const Reading* of, Py_ssize_t W) noexcept nogil
 
 
 cdef void gradient_of_weights(const Net* net, const Reading* of, real* grad, const real* panels, Py_ssize_t of_panel,
-                              Py_ssize_t rows_begin, Py_ssize_t widths, Py_ssize_t piece,
-                              Py_ssize_t n_panels) noexcept nogil:
+                              Py_ssize_t rows_begin, Py_ssize_t piece, Py_ssize_t n_panels) noexcept nogil:
     """dW += da h' over the frames of a group, for some rows and one strip of what they read, where any reads it."""
     cdef Py_ssize_t W = width_of(net.row, grad), strips = pieces(of.width, W), size = rows_at_once(of)
-    cdef Py_ssize_t i = piece // strips * size, j = piece % strips * W, n = min(size, of.n - i)
-    if j < of.reads[i + n - 1]:
+    cdef Py_ssize_t i = piece // strips * size, j = piece % strips * W, n = min(size, of.n - i), p = 0
+    while p < n_panels and j < of.reads[i + n - 1]:
         product(net.row, grad + of.weights + i * of.rows * of.width + j, of.width,
-                panels + of.derivative + i * of.rows * W, of_panel, W, 1, panels + rows_begin + of.read + j, of_panel,
-                widths, <const real*>NULL, n * of.rows, min(W, of.width - j), n_panels, W)
+                panels + p * of_panel + of.derivative + i * of.rows * W, of_panel, W, 1,
+                panels + p * of_panel + rows_begin + of.read + j * W, of_panel, W, <const real*>NULL, n * of.rows,
+                min(W, of.width - j), min(<Py_ssize_t>SIDE_BY_SIDE, n_panels - p), W)
+        p += SIDE_BY_SIDE
 
 
 cdef void made_group_gradient(const Net* net, const MadePanel* at, real* grad, double* frames, real* dcontext,
@@ -410,7 +426,7 @@ cdef void piece_of_weights(const Net* net, const MadePanel* at, real* grad, cons
         piece -= pieces_of(&of, W)
         k += 1
         of = reading_of(net, at, k, W)
-    gradient_of_weights(net, &of, grad, panels, at.size, at.rows, at.widths, piece, n_panels)
+    gradient_of_weights(net, &of, grad, panels, at.size, at.rows, piece, n_panels)
 
 
 cdef void add_panels(real* total, const real* part, Py_ssize_t of_panel, Py_ssize_t n,

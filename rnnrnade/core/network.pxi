@@ -66,6 +66,7 @@ cdef struct Net:
     Py_ssize_t R, Rp, G, Gp
     Py_ssize_t L, Sl, Al, Sp, Ap  # layers; of rows of states and of gates the numbers of a layer, and of all
     const Latents* latents        # NULL: none
+    bint strips                   # the matrices around them lie in strips (latent.pxi)
     Py_ssize_t Zp                 # a row of what goes on in time: states and, where it is read again, the latent
     Layer* layers                 # (L), the bottom one first
     int head, activation, cell, conditioner

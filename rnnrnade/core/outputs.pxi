@@ -12,7 +12,7 @@ cdef void outputs_of_context(const Net* net, real* z, const real* theta, const r
     """z_d = b_d + U_d r for n dimensions from d on, in the first L lanes: what the context adds to (5).
     z: (n, P, W)."""
     cdef Py_ssize_t e, W = width_of(net.row, theta), P = net.P, F = net.F, Q = net.Q
-    if Q == P:
+    if Q == P or net.C == 0 and F == P:
         product(net.row, z, W, theta + net.U + d * P * net.Cp, 0, net.Cp, 1, context_p, 0, W, theta + net.b + d * P,
                 n * P, L, 1, net.C)
         return

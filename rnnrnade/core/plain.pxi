@@ -401,6 +401,7 @@ cdef kernel_row plain_row = kernel_row(b"plain", &plain_f32, &plain_f64)
 
 plain_f32.width = plain_f64.width = WIDTH
 plain_f32.product, plain_f64.product = &plain_product[float], &plain_product[double]
+plain_f32.product_far, plain_f64.product_far = plain_f32.product, plain_f64.product
 plain_f32.product_one, plain_f64.product_one = &plain_product_one[float], &plain_product_one[double]
 plain_f32.pack, plain_f64.pack = &plain_pack[float], &plain_pack[double]
 plain_f32.unpack, plain_f64.unpack = &plain_unpack[float], &plain_unpack[double]

@@ -49,6 +49,11 @@ struct TYPED(kernels) {
                     const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
                     const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
                     const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
+    /* The same, for a B that is read in order and that no cache near by holds. */
+    void (*product_far)(real *C, ptrdiff_t c_m,
+                        const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
+                        const real *B, ptrdiff_t b_o, ptrdiff_t b_i,
+                        const real *bias, ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n);
 
     /* The same for one frame:  c[m] += sum_{i < n} A[m, i] x[i]   for m < M.  Rows of A are read up to a multiple of
        PAD; the outputs lie in the lanes. */

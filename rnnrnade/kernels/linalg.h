@@ -21,9 +21,18 @@ struct product_args {
     ptrdiff_t c_m, a_o, a_m, a_i, b_o, b_i, n_outer, n;
 };
 
+/* B as it is read AHEAD steps later, for a `product_far`: the next strip lies on another page, where the processor does
+   not look by itself.  Where the third cache is waited for this is worth a fifth; elsewhere it costs a few hundredths,
+   and a product of few rows has no time for it. */
+enum { AHEAD = 16, ROWS_AHEAD = 4 };
+
+INLINE void fetch_lines(const real *next, const int bytes) {
+    for (int l = 0; l < bytes; l += LINE) __builtin_prefetch((const char *)next + l, 0, 2);
+}
+
 /* rows and vectors are constants where this is inlined.  The rows of A are reached from two base pointers, so that each
    address is base + {0, 1, 2} * a_m and fits the addressing modes. */
-INLINE void product_tile(const int rows, const int vectors, struct product_args p) {
+INLINE void product_tile(const int rows, const int vectors, const int far, struct product_args p) {
     vec sum[ROWS][WIDE];
     for (int m = 0; m < rows; m++)
         for (int v = 0; v < vectors; v++) sum[m][v] = p.bias ? splat(p.bias[m]) : load(p.C + m * p.c_m + v * LANES);
@@ -33,6 +42,7 @@ INLINE void product_tile(const int rows, const int vectors, struct product_args 
         for (ptrdiff_t i = 0; i < p.n; i++) {
             vec b[WIDE];
             for (int v = 0; v < vectors; v++) b[v] = load(B + v * LANES);
+            if (far && vectors == VECTORS && rows >= ROWS_AHEAD) fetch_lines(B + AHEAD * p.b_i, VECTORS * VECTOR_BYTES);
             B += p.b_i;
             if (vectors == 1 && i % 16 == 0) fetch_ahead(A_o + rows * p.a_m, i, rows * 16 * (int)sizeof(real));
             UNROLL(6)
@@ -48,16 +58,16 @@ INLINE void product_tile(const int rows, const int vectors, struct product_args 
 }
 
 /* A strip of lanes: M outputs in tiles as equal as can be. */
-INLINE void product_strip(const int vectors, struct product_args p, ptrdiff_t M) {
+INLINE void product_strip(const int vectors, const int far, struct product_args p, ptrdiff_t M) {
     for (ptrdiff_t tiles = (M + ROWS - 1) / ROWS; tiles > 0; tiles--) {
         ptrdiff_t rows = (M + tiles - 1) / tiles;
         switch (rows) { /* so that the number is a constant in each */
-        case 1: product_tile(1, vectors, p); break;
-        case 2: product_tile(2, vectors, p); break;
-        case 3: product_tile(3, vectors, p); break;
-        case 4: product_tile(4, vectors, p); break;
-        case 5: product_tile(5, vectors, p); break;
-        case 6: product_tile(6, vectors, p); break;
+        case 1: product_tile(1, vectors, far, p); break;
+        case 2: product_tile(2, vectors, far, p); break;
+        case 3: product_tile(3, vectors, far, p); break;
+        case 4: product_tile(4, vectors, far, p); break;
+        case 5: product_tile(5, vectors, far, p); break;
+        case 6: product_tile(6, vectors, far, p); break;
         }
         p.C += rows * p.c_m;
         p.A += rows * p.a_m;
@@ -66,24 +76,35 @@ INLINE void product_strip(const int vectors, struct product_args p, ptrdiff_t M)
     }
 }
 
-static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
-                    const real *B, ptrdiff_t b_o, ptrdiff_t b_i, const real *bias,
-                    ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n) {
-    struct product_args p = {C, A, B, bias, c_m, a_o, a_m, a_i, b_o, b_i, n_outer, n};
+INLINE void product_as(const int far, struct product_args p, ptrdiff_t M, ptrdiff_t L) {
+    real *C = p.C;
+    const real *B = p.B;
     for (ptrdiff_t l = 0; l < L;) {
         p.C = C + l;
         p.B = B + l;
         if (M == 1 && L - l >= WIDE * LANES) {
-            product_tile(1, WIDE, p);
+            product_tile(1, WIDE, far, p);
             l += WIDE * LANES;
         } else if (L - l >= WIDTH) {
-            product_strip(VECTORS, p, M);
+            product_strip(VECTORS, far, p, M);
             l += WIDTH;
         } else {
-            product_strip(1, p, M);
+            product_strip(1, far, p, M);
             l += LANES;
         }
     }
+}
+
+static void product(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
+                    const real *B, ptrdiff_t b_o, ptrdiff_t b_i, const real *bias,
+                    ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n) {
+    product_as(0, (struct product_args){C, A, B, bias, c_m, a_o, a_m, a_i, b_o, b_i, n_outer, n}, M, L);
+}
+
+static void product_far(real *C, ptrdiff_t c_m, const real *A, ptrdiff_t a_o, ptrdiff_t a_m, ptrdiff_t a_i,
+                        const real *B, ptrdiff_t b_o, ptrdiff_t b_i, const real *bias,
+                        ptrdiff_t M, ptrdiff_t L, ptrdiff_t n_outer, ptrdiff_t n) {
+    product_as(1, (struct product_args){C, A, B, bias, c_m, a_o, a_m, a_i, b_o, b_i, n_outer, n}, M, L);
 }
 
 /* One frame: LANES outputs lie in the lanes, and their rows of A are read PIECE numbers at a time, a piece of each row

@@ -45,6 +45,7 @@ const struct kernels_f64 TABLE = {
 #endif
     .width = WIDTH,
     .product = product,
+    .product_far = product_far,
     .product_one = product_one,
     .pack = pack,
     .unpack = unpack,
