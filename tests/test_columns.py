@@ -379,7 +379,11 @@ def test_the_choice_scores_the_scored_columns_given_the_others(freedom):
     generator = np.random.default_rng(0)
     if np.isfinite(freedom):
         X[:, 2:] += 0.5 * generator.standard_t(3, (400, 2))
-    for candidate in choose(X, offsets, weight, held, True, Auto(), 2):
+    else:  # noise that comes and goes
+        X[:, 2:] += generator.standard_normal((400, 2)) * np.exp(2 * np.sin(np.arange(400) / 15))[:, None]
+    chosen = choose(X, offsets, weight, held, True, Auto(), 2)
+    assert len(chosen) == 1 + np.isinf(freedom)
+    for candidate in chosen:
         link = clone(candidate.transform)
         first = getattr(link, "links", [link])[0]
         assert first.given == 2
@@ -461,6 +465,13 @@ def test_given_columns_may_hold_any_numbers_but_must_be_known():
         model.score_samples(np.where(np.arange(480).reshape(120, 4) == 12, 0.5, X))
     constant = RNADE(**SMALL, columns=GIVEN).fit(X * [1, 0, 1, 1] + [0, 7, 0, 0])
     assert np.isfinite(constant.score(X * [1, 0, 1, 1] + [0, 7, 0, 0]))
+
+
+def test_explain_blames_no_given_column_even_where_all_others_are_likely():
+    X = data()[:, [0, 3]] * [1e-3, 1]  # without a transform log-densities of so small numbers are positive
+    model = RNADE(**SMALL, columns={1: "given"}, transform=None, min_scale=1e-4).set_params(max_epochs=60).fit(X)
+    assert (model.score_dims(X)[:, 0] > 0).mean() > 0.9
+    assert {row["dimension"] for row in model.explain(X, 120)} == {"x0"}
 
 
 # ---- the calendar ------------------------------------------------------------------------------------------------
