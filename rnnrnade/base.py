@@ -24,7 +24,7 @@ from .auto import Auto, Candidate, choose
 from .calls import fitting, reading
 from .checkpoints import CHECKPOINT, Checkpoint, digest
 from .checks import as_generator, check_counts, mean_of, names_of_features, plain
-from .columns import check_columns, check_inputs, given_columns
+from .columns import check_columns, given_columns
 from .density import Density, Ensemble, Record
 from .front import Front
 from .heads import HEADS
@@ -183,8 +183,12 @@ class Estimator(DensityMixin, BaseEstimator):
         return as_transform(self._option("transform"))
 
     def _given(self, D):
-        """The numbers of the given columns of D."""
+        """The numbers of the columns of D that the options call given."""
         return given_columns(self._option("columns"), getattr(self, "feature_names_in_", None), D)
+
+    def _fitted_given(self, D):
+        """The same of what was fitted, whatever options were set since."""
+        return self._density.members[0].front.given_in(D)
 
     def _order(self, D):
         """The option `order` as indices, the given columns first; None where there is neither, or where `fit` draws
@@ -228,17 +232,19 @@ class Estimator(DensityMixin, BaseEstimator):
 
     # ---- data ---------------------------------------------------------------------------------------------------
 
-    def _check(self, X, lengths=None, *, reset=False, gaps=False):
-        """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so."""
-        kind = {"reset": reset, "gaps": gaps and self.missing is not None} | self._values()
+    def _check(self, X, lengths=None, *, reset=None, gaps=False):
+        """Checked data; with `gaps` NaN may stand for missing values, where the option `missing` says so.  reset: of a
+        fit, whether X sets its columns."""
+        values = self._values(self._fitted_given if reset is None else self._given)
+        kind = {"reset": bool(reset), "gaps": gaps and self.missing is not None} | values
         data = check_sequences(self, X, lengths, **kind) if self._recurrent else check_vectors(self, X, **kind)
         if not self._gives_tables():
             return data
         return replace(data, labels=replace(data.labels, features=names_of_features(self, data.n_features)))
 
-    def _values(self):
+    def _values(self, given):
         """What numbers X may hold, for the border."""
-        return {"binary": self._head.binary, "given": self._given if self._option("columns") else None}
+        return {"binary": self._head.binary, "given": given}
 
     def set_output(self, *, transform=None):
         """Choose whether results for frames, sequences and draws are arrays or DataFrames.
@@ -423,7 +429,7 @@ class Estimator(DensityMixin, BaseEstimator):
             before = ()  # the interrupted fit was the first
         n_threads, data, weight, layout = self._prepare(X, y, lengths, sample_weight, reset=not before)
         check = check_sequences if self._recurrent else check_vectors
-        held_out = check_validation(self, validation_data, check=check, **self._values())
+        held_out = check_validation(self, validation_data, check=check, **self._values(self._given))
         generator = as_generator(self.random_state)
         if len(before) != self._option("n_orders") or any(density.model.layout != layout for density in before):
             before = ()
@@ -618,6 +624,12 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def _refuse_another_network(self, members, layout):
         """ValueError for options that ask for another network than the one that was fitted."""
+        given = [names.tolist() for names in (self._fitted_given(layout.X), self._given(layout.X))]
+        if given[0] != given[1]:
+            raise ValueError(
+                f"partial_fit continues with the network that was fitted, but the given columns were {given[0]}, are "
+                f"{given[1]}. Set `columns` back, or start again with fit."
+            )
         now = self._network_options(layout, self.dtype, self._option("n_orders"))
         for density in members:
             model = density.model
@@ -867,8 +879,6 @@ class Estimator(DensityMixin, BaseEstimator):
                 of_member = of_member | {"layout": self._layout(D).choices}
             densities.append(cls._kind.from_file(of_member, own, D))
             layout = densities[k].model.layout
-            if layout.given != len(self._given(D)):
-                raise ValueError("its given columns are not those of its network")
             kind = bool(layout.R), layout.conditioner, densities[k].head.binary
             if kind != (cls._recurrent, self._frame, self._head.binary):
                 raise ValueError(f"its network is none of {cls.__name__}")

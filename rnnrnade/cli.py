@@ -209,7 +209,12 @@ OF_TRAINING = (
     ("--clip-norm", "clip_norm", float, "gradients with a larger norm are scaled down to it"),
     ("--averaging", "averaging", float, "decay of the moving average of the parameters; 0 for none"),
     ("--input-noise", "input_noise", float, "standard deviation of noise added to the recurrence's inputs in training"),
-    ("--input-dropout", "input_dropout", float, "fraction of what the recurrence reads set to zero in training; made: of x"),
+    (
+        "--input-dropout",
+        "input_dropout",
+        float,
+        "fraction of what the recurrence reads set to zero in training; made: of x",
+    ),
     ("--context-dropout", "context_dropout", float, "fraction of the recurrent state hidden from a frame in training"),
     ("--unit-dropout", "unit_dropout", float, "made, rnnmade: fraction of the hidden units dropped in training"),
     ("--kl-start", "kl_start", float, "vrnn, srnn, vae: initial weight of the divergence from the prior"),
@@ -635,7 +640,7 @@ def _numbered(columns, data):
 def _inputs(args, estimator, n_frames):
     """{"inputs": the given columns of the frames to be drawn} where the model has such; else nothing."""
     all_names = _feature_names(estimator)
-    given = [all_names[d] for d in estimator._given(len(all_names))] if getattr(estimator, "columns", None) else []
+    given = [all_names[d] for d in estimator._fitted_given(len(all_names))]
     if given and not args.inputs:
         raise Refusal(f"the columns {quoted(given)} of {args.model} are given: --inputs FILE has them, a row a frame.")
     if not args.inputs:

@@ -269,7 +269,7 @@ class Conditionals:
         """
         self._refuse_binary("calibration")
         data, values = self._of_parts("cdf", X, lengths, lambda part: part.family.cdf(part.e))
-        scored = np.delete(np.arange(data.n_features), self._given(data.n_features))
+        scored = np.delete(np.arange(data.n_features), self._fitted_given(data.n_features))
         names = names_of_features(self, data.n_features)
         return calibration(values[:, scored], [names[d] for d in scored], n_bins)
 
@@ -290,7 +290,7 @@ class Conditionals:
         for part in density.parts(data, self._n_threads()):
             with np.errstate(over="ignore", invalid="ignore"):
                 out[part.rows] = value(part)
-        given = self._given(data.n_features)
+        given = self._fitted_given(data.n_features)
         out[:, given] = 0.0
         values = np.where(np.isinf(out), 0.0, out) if infinite else out
         check_finite(call, values, lambda row, d, *_: data.place(row, d))

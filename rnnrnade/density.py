@@ -213,7 +213,9 @@ class Fitted:
             raise ValueError("the columns of its history have several lengths")
         best = [None if at is None else int(at) for at in (state["best_epoch"], state["best_update"])]
         record = Record(history, *best)
-        return cls(Front(order, transform, theta.dtype, layout.given), cls._network(layout, np.array(theta), state), record)
+        return cls(
+            Front(order, transform, theta.dtype, layout.given), cls._network(layout, np.array(theta), state), record
+        )
 
     @classmethod
     def untrained(cls, front, layout, generator, freedom=np.inf):
@@ -457,7 +459,9 @@ class Ensemble:
         read it."""
         front, D = self.members[0].front, self.members[0].model.layout.D
         columns = front.given_in(front.given + D)
-        inputs = np.broadcast_to(np.empty((1, n_frames, 0)) if inputs is None else inputs, (n_samples, n_frames, len(columns)))
+        inputs = np.broadcast_to(
+            np.empty((1, n_frames, 0)) if inputs is None else inputs, (n_samples, n_frames, len(columns))
+        )
         x = allocated("draws", (n_samples, n_frames, front.given + D))
         cursors = [Cursor(member, n_samples, given, n_threads) for member in self.members]
         for t in range(n_frames):

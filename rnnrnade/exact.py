@@ -237,7 +237,11 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
         D = self.n_features_in_
         checked = names_of_features(self, D), n_samples, n_frames if self._recurrent else None
-        how = {"given": given, "inputs": check_inputs(inputs, self._given(D), *checked), "n_threads": self._n_threads()}
+        how = {
+            "given": given,
+            "inputs": check_inputs(inputs, self._fitted_given(D), *checked),
+            "n_threads": self._n_threads(),
+        }
         if leading is None and fixed is None:
             return self._density.draw(n_samples, n_frames, generator, **how)
         if leading is not None and fixed is not None:
@@ -286,7 +290,10 @@ class Futures:
             )
         each = ((i, data.subset([i]), of_i) for i, of_i in enumerate(inputs))
         return data.each(
-            [data.future(i, self._draw(n_samples, horizon, generator, x, fixed=fixed, inputs=of_i)) for i, x, of_i in each]
+            [
+                data.future(i, self._draw(n_samples, horizon, generator, x, fixed=fixed, inputs=of_i))
+                for i, x, of_i in each
+            ]
         )
 
     def _one_sequence(self, given):
@@ -301,7 +308,9 @@ class SequenceEstimator(Futures, ExactDensity):
     """Calls of estimators of sequences."""
 
     @reading
-    def sample(self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None, fixed=None, inputs=None):
+    def sample(
+        self, n_samples=1, n_frames=100, random_state=None, given=None, *, leading=None, fixed=None, inputs=None
+    ):
         """Draw sequences from the model, exactly.
 
         Parameters

@@ -131,7 +131,7 @@ class Front:
     # ---- packed frames, all at once -----------------------------------------------------------------------------
 
     def encode(self, x, offsets):
-        """(rows of e (M, given + D) of packed frames of X, its log-Jacobian: log abs(de_d / dx_d), (M, D), or (D,) where
+        """(e, rows (M, given + D), of packed frames of X, its log-Jacobian: log abs(de_d / dx_d), (M, D), or (D,) where
         it is the same for all frames; None without a transform); OutOfRange where a frame is too large for the type."""
         return self.encode_ordered(self.ordered(x), offsets)
 

@@ -169,12 +169,14 @@ class Model(Network):
         return out
 
     def score_frame(self, x, state):
-        """Log-density of one row x (X,) of frames, and of its dimensions (D,), after a state (Sp,), which becomes the one after
-        the frame.  The same bits as `log_density`."""
+        """Log-density of one row x (X,) of frames, and of its dimensions (D,), after a state (Sp,), which becomes the
+        one after the frame.  The same bits as `log_density`."""
         dims = np.empty(self.layout.D)
         return _core.score_frame(self.network, dims, self.theta, x, state), dims
 
-    def gradient(self, x, offsets, weight, *, initial=None, inputs=None, mask=None, factors=None, out=None, n_threads=1):
+    def gradient(
+        self, x, offsets, weight, *, initial=None, inputs=None, mask=None, factors=None, out=None, n_threads=1
+    ):
         """Gradient of sum_i weight_i log p(x_i | past) by the flat parameters, and log p of each frame.
 
         Parameters

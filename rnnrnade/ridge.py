@@ -13,8 +13,8 @@ leave too little in the frames they were fitted to; a net that trains on that le
 For P fitted to the channels, few numbers each, the same h_t is taken.
 
 *Given.*  What is known with a frame, u, predicts it beside the past, with a ridge of its own (`GIVEN_RIDGE`): it is
-profiled out.  With the smoother S = u (u'u + ridge)^-1 u' the Gram matrix is x'(I - S) x, and the leverage that of S and
-of x - S x together, so that all else stays as it is without.
+profiled out.  With the smoother S = u (u'u + ridge)^-1 u' the Gram matrix is x'(I - S) x, and the leverage that of S
+and of x - S x together, so that all else stays as it is without.
 
 *A path.*  One eigen-decomposition of the Gram matrix serves every ridge and every P; one ridge alone takes a Cholesky
 factor.
@@ -51,7 +51,7 @@ class Predictors:
     def __init__(self, z, w, rows, lags, given=0, *, path=False):
         u, self.z, self.rows, self.lags, self.weight = z[rows, :given], z[:, given:], rows, lags, w[rows]
         self.total = self.weight.sum()
-        z, D = self.z, self.z.shape[1]
+        z = self.z
         self.target_mean = self.weight @ z[rows] / self.total
         self.past_mean = (
             np.concatenate([self.weight @ z[rows - lag] for lag in lags]) / self.total if lags else z[0, :0]

@@ -222,7 +222,9 @@ class Linear(BaseEstimator):
             raise ValueError(f"apart of Linear must hold column numbers. Got {self.apart!r:.60} instead.")
         _check_apart(self.apart, D)
         if not (isinstance(self.given, Integral) and not isinstance(self.given, bool) and 0 <= self.given < D):
-            raise ValueError(f"given of Linear must be an int in the range [0, {D - 1}]. Got {self.given!r:.60} instead.")
+            raise ValueError(
+                f"given of Linear must be an int in the range [0, {D - 1}]. Got {self.given!r:.60} instead."
+            )
 
     # ---- what it is ---------------------------------------------------------------------------------------------
 

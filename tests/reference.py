@@ -28,9 +28,9 @@ dimensions are counted from 0:
     (3') h^1 = s(c + W x (+ W_c r^{t-1})),   h^l = s(c_l + W_l h^{l-1})     W: input j < degree; W_l: degrees <= own
     (5') z^q_d = V^q_d' h^L + b^q_d + W^q_d r^{t-1} (+ V_x^q_d' x)          V_d: degrees <= d; V_x: inputs j < d
 
-Where `given` = U numbers are known with each frame, x (T, U + D) has them in front: u^t. They are not scored. What stands
-for r^{t-1} above is then (r^{t-1}, u^t), of which W_c (or the W_alpha of shared components) may read u^t alone, and the
-recurrence reads (u^t, x^t).
+Where `given` = U numbers are known with each frame, x (T, U + D) has them in front: u^t. They are not scored. What
+stands for r^{t-1} above is then (r^{t-1}, u^t), of which W_c (or the W_alpha of shared components) may read u^t alone,
+and the recurrence reads (u^t, x^t).
 
 Parameters are a mapping with the names and shapes that users see. A static model has no recurrent parameters,
 a model without hidden units (H = 0) arrays of size 0 or none. Everything here runs on complex parameters too:

@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from rnnrnade import Auto, RNNRNADE
+from rnnrnade import RNNRNADE, Auto
 
 from .common import Row, Table, nats, of_units, parser, run_tables, write
 from .mocap import cut
@@ -36,7 +36,17 @@ from .recordings import (
 )
 
 FIRST_HOUR = 3672  # of the year, from 0: the row name of the first frame less one
-SKIPPED = {427: 52, 820: 1, 1156: 2, 2316: 4, 3484: 1, 3500: 1, 3610: 2, 3824: 24, 4088: 24}  # frames before which hours are missing: how many
+SKIPPED = {
+    427: 52,
+    820: 1,
+    1156: 2,
+    2316: 4,
+    3484: 1,
+    3500: 1,
+    3610: 2,
+    3824: 24,
+    4088: 24,
+}  # frames before which hours are missing: how many
 HARMONICS = 4
 ORIGINS, ORIGINS_QUICK = 40, 3
 
