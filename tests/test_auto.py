@@ -357,13 +357,24 @@ def test_where_nothing_can_be_held_out_the_net_stays_as_it_starts(n, D):
 @pytest.mark.parametrize("first, second, strength", [(2, 0, 0.5), (2, 2, 0.9), (0, 0, None), (0, 2, 0.9)])
 def test_each_level_must_gain_more_than_a_standard_error(first, second, strength, monkeypatch):
     asked, gains = [], iter([(first, 1), (second, 1)])
-    monkeypatch.setattr(auto, "gain", lambda *given: asked.append(given) or next(gains))
+    monkeypatch.setattr(auto, "gain", lambda *given: asked.append(given) or next(gains, (0, 1)))
     T = 300
     found = choose(drifting(T), np.array([0, T]), np.ones(T), np.arange(T) >= 270, True, Auto())
     (level,) = {one.transform.links[1].level for one in found if one.role == "moving"}
     assert (level and level[1]) == strength
-    (new, without, _), (_, before, _) = asked
+    (new, without, _), (_, before, _) = asked[:2]
     assert_same_bits(before, new if first else without)
+
+
+@pytest.mark.parametrize("second, third, floor", [(1, 1, 0.5), (3, 1, 0.2), (3, 3, 0.05), (1, 3, 0.05)])
+def test_a_lower_floor_must_gain_more_than_two_standard_errors(second, third, floor, monkeypatch):
+    asked, gains = [], iter([(0, 1), (0, 1), (second, 1), (third, 1)])
+    monkeypatch.setattr(auto, "gain", lambda *given: asked.append(given) or next(gains))
+    T = 300
+    found = choose(drifting(T), np.array([0, T]), np.ones(T), np.arange(T) >= 270, True, Auto())
+    assert {one.transform.links[1].scale[2] for one in found if one.role == "moving"} == {floor}
+    (new, before, _), (_, so_far, _) = asked[2:]
+    assert_same_bits(so_far, new if second > 2 else before)
 
 
 def test_a_choice_is_not_left_to_two_frames():

@@ -59,7 +59,7 @@ PARTS = {
     "residuals in sample": ({}, {(Linear, "fit_left_out"): fit_in_sample}),
     "no level, scale, correlation": ({}, only(lambda one: one.role != "moving")),
     "no level": ({}, {(auto, "LEVELS"): ()}),
-    "no scale": ({}, {(auto, "SCALES"): ()}),
+    "no scale": ({}, {(auto, "SCALES"): ((),)}),
     "no correlation": ({}, {(auto, "CORRELATIONS"): ()}),
     "nothing within the frame": ({}, only(lambda one: within(one) is None)),
     "no columns apart": ({}, only(lambda one: one.role != "apart")),
