@@ -29,6 +29,7 @@ EXPERIMENTS = (
     "options",
     "families",
     "recordings",
+    "given",
     "parts",
     "binary",
     "pianoroll",
@@ -46,7 +47,7 @@ on a machine that did other work too and at times stood still: no measure of spe
 """
 
 
-WITHOUT_CHOICE = ("stability", "options", "families", "parts")  # their rows are compared, none is chosen
+WITHOUT_CHOICE = ("stability", "options", "families", "given", "parts")  # their rows are compared, none is chosen
 
 
 def markdown(header, lines, rule="---:"):
@@ -175,7 +176,7 @@ def section(experiment, found):
 
 def comparison(results):
     """Defaults against the best peer of every set, from the tables of the experiments."""
-    once = [found for experiment, found in results.items() if experiment != "latent"]  # whose sets are those of others
+    once = [found for experiment, found in results.items() if experiment not in ("latent", "given")]  # whose sets are others'
     lines = compared([table for found in once for table in found["tables"]])
     if not lines:
         return None
