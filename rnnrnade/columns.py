@@ -69,14 +69,19 @@ def _number(column, names, D, argument):
     return int(column)
 
 
+def is_table(values):
+    """Whether a list holds rows, and not numbers."""
+    return isinstance(values, list | tuple) and any(isinstance(row, list | tuple) for row in values)
+
+
 def check_inputs(inputs, given, names, n_samples, n_frames):
     """Check `inputs`, the given columns of frames to be drawn.
 
     Parameters
     ----------
     inputs : array-like, or DataFrame
-        (n_frames, given) or (n_samples, n_frames, given), of vectors (given,) or (n_samples, given); of a DataFrame the
-        columns by their names.
+        (n_frames, given) or (n_samples, n_frames, given), for one given column also (n_frames,); of vectors (given,) or
+        (n_samples, given); of a DataFrame the columns by their names.
     given : ndarray of int
     names : list of str
         Of all columns of X.
@@ -110,6 +115,8 @@ def check_inputs(inputs, given, names, n_samples, n_frames):
             raise ValueError(f"inputs has no column {missing[0]!r}: the columns {what} are given.")
         inputs = np.stack([np.asarray(inputs[column]) for column in _by_name(inputs, wanted)], axis=-1)
     values = as_numbers("inputs", inputs)
+    if values.shape == (n_frames,) and len(given) == 1:
+        values = values[:, None]
     if values.shape not in (shape, (1, *shape), (n_samples, *shape)):
         raise ValueError(f"inputs must be {shapes}, the columns {what}. Got the shape {values.shape}.")
     if not np.isfinite(values).all():
@@ -148,6 +155,8 @@ def check_fixed(fixed, order, names, n_samples, n_frames, *, binary=False):
     if not hasattr(fixed, "items"):
         raise ValueError(f"fixed must be a mapping of columns to their values. Got {fixed!r:.60} instead.")
     values = {_number(column, names, len(names), "fixed"): value for column, value in fixed.items()}
+    if given := [names[d] for d in values if d not in order]:
+        raise ValueError(f"fixed: the column {given[0]!r} is given: pass its values as inputs.")
     leading = order[: len(values)].tolist()
     if set(values) != set(leading):
         first = ", ".join(repr(names[d]) for d in values)

@@ -11,7 +11,7 @@ from .base import Estimator
 from .calls import fitting, reading
 from .checkpoints import Checkpoint
 from .checks import mean_of, names_of_features, naming
-from .columns import check_fixed, check_inputs
+from .columns import check_fixed, check_inputs, is_table
 from .conditionals import Conditionals
 from .conditioners import CONDITIONERS
 from .density import Density
@@ -282,7 +282,8 @@ class Futures:
         """
         generator, horizon, n_samples = self._draws(random_state, horizon=horizon, n_samples=n_samples)
         data = self._check(X, lengths)
-        inputs = inputs if isinstance(inputs, list) else [inputs] * data.n_sequences
+        several = isinstance(inputs, list) and any(hasattr(one, "shape") or is_table(one) for one in inputs)
+        inputs = inputs if several else [inputs] * data.n_sequences
         if len(inputs) != data.n_sequences:
             raise ValueError(
                 f"inputs must be one table, or a list of {data.n_sequences}, one for each sequence of X. Got "

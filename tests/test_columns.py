@@ -308,6 +308,20 @@ def test_fixed_columns_are_held_in_every_frame(model, columns):
         assert kstest(pit.ravel(), "uniform").pvalue > 1e-3
 
 
+def test_one_given_column_may_come_as_a_row_of_numbers():
+    pandas = pytest.importorskip("pandas")
+    X = data()[:, :2]
+    model = RNNRNADE(**SMALL, n_recurrent=3, columns={1: "given"}).fit(X)
+    expected = model.forecast(X, 4, 2, random_state=0, inputs=X[:4, 1:])
+    for inputs in (X[:4, 1], X[:4, 1].tolist(), X[:4, 1:].tolist(), pandas.Series(X[:4, 1])):
+        assert_same_bits(model.forecast(X, 4, 2, random_state=0, inputs=inputs), expected)
+    both = model.forecast([X, X[:50]], 4, 2, random_state=0, inputs=[X[:4, 1:], X[:4, 1:].tolist()])
+    assert_same_bits(both[0], expected)
+    assert_same_bits(model.forecast([X, X[:50]], 4, 2, random_state=0, inputs=X[:4, 1].tolist())[1], both[1])
+    with pytest.raises(ValueError, match="the column 'x1' is given: pass its values as inputs"):
+        model.forecast(X, 4, 2, inputs=X[:4, 1:], fixed={1: 0.0})
+
+
 @pytest.mark.parametrize(
     ("fixed", "message"),
     [

@@ -176,7 +176,7 @@ def section(experiment, found):
 
 def comparison(results):
     """Defaults against the best peer of every set, from the tables of the experiments."""
-    once = [found for experiment, found in results.items() if experiment not in ("latent", "given")]  # whose sets are others'
+    once = [found for name, found in results.items() if name not in ("latent", "given")]  # the sets of others
     lines = compared([table for found in once for table in found["tables"]])
     if not lines:
         return None
