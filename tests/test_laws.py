@@ -421,7 +421,8 @@ def test_threads_share_the_draws_of_few_sequences(case, n, dtype, row, all_threa
     expected = None
     for n_jobs in N_JOBS:
         model, _ = case.model(dtype, n_jobs=n_jobs)
-        found = model.sample(n, 2, random_state=1) if case.R else model.sample(n, random_state=1)
+        known = {"inputs": np.ones((2, case.given) if case.R else case.given)} if case.given else {}
+        found = model.sample(n, 2, random_state=1, **known) if case.R else model.sample(n, random_state=1, **known)
         assert _core.last_team_size() == team_of(n_jobs)
         expected = found if expected is None else expected
         assert_same_bits(found, expected, f"n_jobs={n_jobs}")
