@@ -576,6 +576,7 @@ cdef Turned turn_weights(real* block, Py_ssize_t* size, const Net* net, const re
     cdef const Latents* lat = net.latents
     cdef Py_ssize_t l, E = lat.E, Ep = lat.Ep, Y = lat.Y, R = net.R, Gp = net.Gp, GR = net.G * net.R
     cdef Py_ssize_t of_a = GR if lat.smooth else R, width_a = Gp if lat.smooth else net.Rp
+    cdef Py_ssize_t W_in = net.layers[0].W_in if net.L else 0
     cdef Turned at
     cdef bint srnn = not lat.reads
     at.F_y = turn(block, size, net, theta + lat.F_y, Y if lat.reads else 0, E, Ep)
@@ -595,8 +596,8 @@ cdef Turned turn_weights(real* block, Py_ssize_t* size, const Net* net, const re
     at.prior_net = turn_stack(block, size, net, &lat.prior_net, theta)
     at.encoder = turn_stack(block, size, net, &lat.encoder, theta)
     at.context = turn_stack(block, size, net, &lat.context, theta)
-    at.W_e = turn(block, size, net, theta + net.layers[0].W_in, E if net.L else 0, GR, Gp)
-    at.W_y = turn(block, size, net, theta + net.layers[0].W_in + E * Gp, E if net.L and lat.reads else 0, GR, Gp)
+    at.W_e = turn(block, size, net, theta + W_in, E if net.L else 0, GR, Gp)
+    at.W_y = turn(block, size, net, theta + W_in + E * Gp, E if net.L and lat.reads else 0, GR, Gp)
     at.W_rec = at.W_in = size[0]
     for l in range(net.L):
         turn(block, size, net, theta + net.layers[l].W_rec, R, GR, Gp)
