@@ -583,6 +583,36 @@ def ids(values):
     return [str(value) for value in values]
 
 
+LATENT_CLASSES = {"vae": "VAE", "vrnn": "VRNN", "srnn": "SRNN"}
+TINY_LATENT = {"n_latent": 2, "n_units": 6, "batch_size": 8, "random_state": 0, "n_jobs": 1}
+SEQUENTIAL_LATENT = TINY_LATENT | {"n_recurrent": 5, "transform": "standardize"}
+
+
+def latent_model_of(case, of=FLOAT64, **options):
+    """(estimator, X, noise of all frames (M, J)) of a latent case"""
+    import rnnrnade
+
+    parameters, sequences, noise = case.make(of)
+    named = {"n_jobs": 1, "conditional": case.head, "activation": case.activation, "min_scale": case.min_scale}
+    if case.kind != "vae":
+        named |= {"cell": case.cell}
+    if case.kind == "srnn" or case.prior == "recurrent":
+        named |= {"residual": case.residual} if case.kind != "vae" else {}
+    if case.J == 0:  # what reads or makes a latent vector is not there
+        kept = ("F_x", "f_x", "F_y", "f_y", "C_", "c_k", "W", "V", "b", "c", "rho", "r0", "c0")
+        parameters = {name: p for name, p in parameters.items() if name.startswith(kept) and name != "b_a"}
+        if case.kind == "srnn":
+            parameters.pop("F_y", None)
+    model = getattr(rnnrnade, LATENT_CLASSES[case.kind]).from_parameters(parameters, **(named | options))
+    X = sequences[0] if case.kind == "vae" else sequences
+    return model, X, np.concatenate(noise)
+
+
+def latent_data_of(name, X):
+    """X as a latent estimator takes it: the rows of one array for a VAE."""
+    return np.concatenate(X) if name == "VAE" else X
+
+
 # ---- small estimators and their data -----------------------------------------------------------------------
 
 ESTIMATORS = ("RNADE", "NADE", "RNNRNADE", "RNNNADE", "RNNGMM", "RNNGauss", "MADE", "RNNMADE")

@@ -12,6 +12,9 @@ from helpers import (
     DTYPES,
     FLOAT64,
     LATENT_CASES,
+    LATENT_CLASSES,
+    SEQUENTIAL_LATENT,
+    TINY_LATENT,
     TOLERANCE,
     Case,
     LatentCase,
@@ -22,6 +25,8 @@ from helpers import (
     copied_parameters,
     dot,
     ids,
+    latent_data_of,
+    latent_model_of,
     listed,
     random_direction,
     team_of,
@@ -49,7 +54,6 @@ from rnnrnade.latent_density import LatentDensity, Noise, hash_after
 from rnnrnade.latent_model import LatentModel, Steps, repeated
 from rnnrnade.layout import Layout
 
-CLASSES = {"vae": VAE, "vrnn": VRNN, "srnn": SRNN}
 every = pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
 LARGE = [
@@ -57,24 +61,6 @@ LARGE = [
     LatentCase("vrnn", D=37, J=17, E=50, R=67, lengths=(33, 70, 1, 130), cell="gru", min_scale=1e-3),
     LatentCase("srnn", D=37, J=17, E=50, R=67, lengths=(33, 70, 1, 130), cell="lstm", n_dense=2, min_scale=1e-3),
 ]
-
-
-def model_of(case, of=FLOAT64, **options):
-    """(estimator, X, noise of all frames (M, J))"""
-    parameters, sequences, noise = case.make(of)
-    named = {"n_jobs": 1, "conditional": case.head, "activation": case.activation, "min_scale": case.min_scale}
-    if case.kind != "vae":
-        named |= {"cell": case.cell}
-    if case.kind == "srnn" or case.prior == "recurrent":
-        named |= {"residual": case.residual} if case.kind != "vae" else {}
-    if case.J == 0:  # what reads or makes a latent vector is not there
-        kept = ("F_x", "f_x", "F_y", "f_y", "C_", "c_k", "W", "V", "b", "c", "rho", "r0", "c0")
-        parameters = {name: p for name, p in parameters.items() if name.startswith(kept) and name != "b_a"}
-        if case.kind == "srnn":
-            parameters.pop("F_y", None)
-    model = CLASSES[case.kind].from_parameters(parameters, **(named | options))
-    X = sequences[0] if case.kind == "vae" else sequences
-    return model, X, np.concatenate(noise)
 
 
 def expected(case, dtype, function, **more):
@@ -99,7 +85,7 @@ def terms(model, X, noise, **wanted):
 @dtypes
 @every
 def test_terms_equal_the_definition(case, dtype, row):
-    model, X, noise = model_of(case, dtype)
+    model, X, noise = latent_model_of(case, dtype)
     found = terms(model, X, noise, normals=True, latent=True, context=True, last=True)
     bounds = expected(case, dtype, latent_bound)
     tolerance = TOLERANCE["score"][dtype]
@@ -120,7 +106,7 @@ def test_terms_equal_the_definition(case, dtype, row):
 @every
 def test_given_latents_alone_give_the_same_bits(case, dtype):
     """Without what only the encoder, or the frame's density, needs."""
-    model, X, noise = model_of(case, dtype)
+    model, X, noise = latent_model_of(case, dtype)
     given = {"given": terms(model, X, noise, latent=True).latent}
     whole = terms(model, X, None, **given, dims=True, parameters=True, context=True, last=True)
     alone = terms(model, X, None, **given, alone=True, dims=True, parameters=True, context=True, last=True)
@@ -136,7 +122,7 @@ def test_given_latents_alone_give_the_same_bits(case, dtype):
 @dtypes
 @every
 def test_gradient_of_the_bound_equals_the_definition(case, dtype, row):
-    model, X, noise = model_of(case, dtype)
+    model, X, noise = latent_model_of(case, dtype)
     value, gradient = model.lower_bound_and_gradient(X, noise)
     parts = expected(case, dtype, latent_gradient)
     total = {name: sum(part[name] for part in parts) for name in gradient}
@@ -146,7 +132,7 @@ def test_gradient_of_the_bound_equals_the_definition(case, dtype, row):
 
 @every
 def test_gradient_with_a_weight_of_the_divergence(case):
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     data, network = model._check(X), model._density.model
     gradient, _, _ = network.gradient(data.frames, data.offsets, np.ones(len(noise)), noise=noise, kl_weight=0.3)
     parts = expected(case, FLOAT64, latent_gradient, beta=0.3)
@@ -156,7 +142,7 @@ def test_gradient_with_a_weight_of_the_divergence(case):
 
 @every
 def test_gradient_of_the_importance_weighted_bound_equals_the_definition(case):
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     noise = np.stack([noise, 0.5 - noise, noise[::-1]])
     value, gradient = model.lower_bound_and_gradient(X, noise, objective="importance")
     parameters, sequences, _ = case.make()
@@ -176,7 +162,7 @@ def test_gradient_of_the_importance_weighted_bound_equals_the_definition(case):
 
 @pytest.mark.parametrize("case", LARGE, ids=ids(LARGE))
 def test_gradient_in_a_random_direction_at_real_sizes(case):
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     parameters, sequences, each = case.make()
     value, gradient = model.lower_bound_and_gradient(X, noise)
     parameters = {name: parameters[name] for name in gradient}
@@ -192,7 +178,7 @@ def test_gradient_in_a_random_direction_at_real_sizes(case):
 
 def test_free_nats_do_not_press_what_says_little():
     case = LatentCase("vrnn", D=3, J=4, E=9, R=5, lengths=(6, 4))
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     data, network = model._check(X), model._density.model
     ones = np.ones(len(noise))
     with_all, _, kl = network.gradient(data.frames, data.offsets, ones, noise=noise)
@@ -214,7 +200,7 @@ def test_gradient_after_given_states_equals_the_definition(case):
     """What comes after a state: its gradient goes to all but the learned beginning.  Sequences have weights."""
     if case.kind == "vae":
         pytest.skip("nothing goes on")
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     data, network = model._check(X), model._density.model
     parameters, sequences, each = case.make()
     N = len(X)
@@ -257,7 +243,7 @@ def full(sums, parameters):
 
 @every
 def test_what_an_earlier_call_left_in_memory_does_not_matter(case):
-    model, X, noise = model_of(case)
+    model, X, noise = latent_model_of(case)
     data, network = model._check(X), model._density.model
     call = data.frames, data.offsets, np.ones(len(noise))
     _core.free_workspace()
@@ -294,7 +280,7 @@ small = pytest.mark.parametrize("case", SMALL, ids=ids(SMALL))
 
 def bits_of(case):
     """A model of a case with several particles, and enough data for groups of sequences."""
-    model, X, _ = model_of(case, np.float32, n_particles=5)
+    model, X, _ = latent_model_of(case, np.float32, n_particles=5)
     rng = np.random.default_rng(0)
     if case.kind == "vae":
         return model, np.tile(X, (3, 1))
@@ -322,7 +308,7 @@ def test_all_numbers_of_threads_give_the_same_bits(case, all_threads):
 
 @pytest.mark.parametrize("case", LARGE[1:], ids=ids(LARGE[1:]))
 def test_threads_that_work_for_long_side_by_side_give_the_same_bits(case, all_threads):
-    model, X, _ = model_of(case, np.float32)
+    model, X, _ = latent_model_of(case, np.float32)
     X = [x[i:] for i in range(4) for x in X if len(x) > i]
     noise = np.random.default_rng(1).normal(size=(sum(map(len, X)), case.J))
     value, gradient = model.lower_bound_and_gradient(X, noise)
@@ -425,8 +411,8 @@ def test_the_type_is_that_of_the_arrays_where_hidden_units_are_left_out(dtype):
 
 @pytest.mark.parametrize("case", LATENT_CASES, ids=ids(LATENT_CASES))
 def test_both_types_take_the_same_noise(case):
-    one, X, _ = model_of(case, np.float32, n_particles=5)
-    other, _, _ = model_of(case, np.float32, n_particles=5, dtype="float64")
+    one, X, _ = latent_model_of(case, np.float32, n_particles=5)
+    other, _, _ = latent_model_of(case, np.float32, n_particles=5, dtype="float64")
     for call in ("score_samples", "lower_bound"):
         single, double = getattr(one, call)(X), getattr(other, call)(X)
         assert not np.array_equal(single, double)
@@ -435,7 +421,7 @@ def test_both_types_take_the_same_noise(case):
 
 @every
 def test_codes_and_reconstructions_equal_the_definition(case):
-    model, X, _ = model_of(case)
+    model, X, _ = latent_model_of(case)
     parameters, sequences, noise = case.make()
     bounds = [latent_bound(parameters, x, 0.0 * eps, **case.choices) for x, eps in zip(sequences, noise, strict=True)]
     codes, means = (listed(call(X)) for call in (model.encode, model.reconstruct))
@@ -452,7 +438,7 @@ IN_PIECES = [LATENT_CASES[i] for i in (13, 18, 22)]
 
 @pytest.mark.parametrize("case", IN_PIECES, ids=ids(IN_PIECES))
 def test_sequences_in_pieces_score_the_same_bits(case, monkeypatch):
-    model, X, noise = model_of(case, np.float32, n_particles=4)
+    model, X, noise = latent_model_of(case, np.float32, n_particles=4)
     whole, scores = terms(model, X, noise, last=True), model.score_samples(X)
     monkeypatch.setattr("rnnrnade.latent_density.HELD", 1)
     model._density.model._most = 2  # it has been asked for
@@ -466,7 +452,7 @@ def test_sequences_in_pieces_score_the_same_bits(case, monkeypatch):
 def test_states_in_the_middle_continue_a_sequence(case):
     if case.kind == "vae":
         pytest.skip("nothing goes on")
-    model, X, _ = model_of(case)
+    model, X, _ = latent_model_of(case)
     network, data = model._density.model, model._check(X)
     rows = np.sort(np.concatenate([data.offsets[:-1], data.offsets[:-1] + data.lengths // 2]))
     rows = np.unique(rows)
@@ -496,7 +482,7 @@ def numbers_of(model, x, K):
 @pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J and c.kind != "vae"], ids=str)
 def test_estimates_equal_the_definition(case):
     K = 6
-    model, X, _ = model_of(case, n_particles=K)
+    model, X, _ = latent_model_of(case, n_particles=K)
     parameters, _, _ = case.make()
     for x, found in zip(X, model.score_frames(X), strict=True):
         noise, positions = numbers_of(model, x, K)
@@ -509,7 +495,7 @@ def test_estimates_equal_the_definition(case):
 
 @pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J and c.kind == "vae"], ids=str)
 def test_estimates_of_rows_equal_the_definition(case):
-    model, X, _ = model_of(case, n_particles=6)
+    model, X, _ = latent_model_of(case, n_particles=6)
     parameters, _, _ = case.make()
     for x, found in zip(X, model.score_samples(X), strict=True):
         noise, _ = numbers_of(model, [x], 6)
@@ -519,7 +505,7 @@ def test_estimates_of_rows_equal_the_definition(case):
 
 @pytest.mark.parametrize("case", [c for c in LATENT_CASES if c.J == 0], ids=str)
 def test_without_latents_all_scores_are_the_exact_density(case):
-    model, X, _ = model_of(case)
+    model, X, _ = latent_model_of(case)
     exact = [b.reconstruction.sum() for b in expected(case, FLOAT64, latent_bound)]
     total, error = model.log_likelihood(X)
     assert not error.any()
@@ -551,7 +537,7 @@ def test_estimates_come_near_the_likelihood_of_kalmans_filter():
 
 @every
 def test_files_hold_all(case, tmp_path):
-    model, X, _ = model_of(case, np.float32, n_particles=3, noise_seed=2**62 + 1)
+    model, X, _ = latent_model_of(case, np.float32, n_particles=3, noise_seed=2**62 + 1)
     model.save(tmp_path / "model")
     loaded = rnnrnade.load(tmp_path / "model")
     assert loaded.noise_seed_ == 2**62 + 1
@@ -590,7 +576,7 @@ def draws_of(model, case, generator, n, T):
 
 @drawn
 def test_draws_equal_the_definition(case):
-    model, X, _ = model_of(case, n_particles=1)
+    model, X, _ = latent_model_of(case, n_particles=1)
     parameters, _, _ = case.make()
     n, T = 3, 1 if case.kind == "vae" else 4
     options = {} if case.kind == "vae" else {"n_frames": T}
@@ -614,7 +600,7 @@ def test_draws_equal_the_definition(case):
 @pytest.mark.parametrize("kind", ["vrnn", "srnn"])
 def test_draws_go_on_from_particles_by_their_weights(kind):
     case = LatentCase(kind, D=2, J=2, E=6, R=4, lengths=(5,))
-    model, (x,), _ = model_of(case)
+    model, (x,), _ = latent_model_of(case)
     parameters, _, _ = case.make()
     K = 5
     particles = model._density.particles_after(model._check(x), K)
@@ -642,7 +628,7 @@ BINARY = [
 
 @pytest.mark.parametrize("case", BINARY, ids=str)
 def test_samples_come_from_the_scored_model(case):
-    model, _, _ = model_of(case, n_particles=512)
+    model, _, _ = latent_model_of(case, n_particles=512)
     parameters, _, _ = case.make()
     outcomes = [np.array(bits, float)[:, None] for bits in np.ndindex(2, 2, 2)]
     draws = model.sample(4000, 3, random_state=0)[:, :, 0]
@@ -683,7 +669,7 @@ def test_samples_of_rows_and_of_what_follows():
 def affine(kind, J):
     """(a model behind a transform and an order, the net alone, X, e of X, log |d e / d x| of each frame)"""
     case = LatentCase(kind, D=3, J=J, E=7, R=4 * (kind != "vae"), lengths=(6, 1, 3), K=2, H=3)
-    bare, _, _ = model_of(case)
+    bare, _, _ = latent_model_of(case)
     parameters = bare.parameters_
     X, order = [5.0 + 2.0 * x for x in walks(3)], [2, 0, 1]
     offsets = np.cumsum([0, *map(len, X)])
@@ -692,7 +678,7 @@ def affine(kind, J):
         X, offsets = np.concatenate(X), np.arange(offsets[-1] + 1)
     transform = Linear(lags=0 if kind == "vae" else 1, covariance="full").fit(ordered, offsets)
     e, jacobian = transform.encode(ordered, offsets)
-    moved = CLASSES[kind].from_parameters(
+    moved = getattr(rnnrnade, LATENT_CLASSES[kind]).from_parameters(
         parameters, transform=transform, order=order, **{n: v for n, v in FIXED.items() if n in bare.get_params()},
     )  # fmt: skip
     Z = e if kind == "vae" else np.split(e, offsets[1:-1])
@@ -707,7 +693,7 @@ def encoded(model, x):
 
 
 @pytest.mark.parametrize("J", [0, 2])
-@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("kind", LATENT_CLASSES)
 def test_transform_and_order_stand_outside_the_nets(kind, J):
     moved, bare, X, Z, jacobian = affine(kind, J)
     order = [2, 0, 1]
@@ -765,7 +751,7 @@ def test_log_likelihood_is_unbiased_and_says_its_error():
 
 def test_error_of_what_is_almost_or_wholly_impossible(monkeypatch):
     case = LatentCase("vrnn", D=1, J=1, E=5, R=3, lengths=(2,))
-    model, X, _ = model_of(case)
+    model, X, _ = latent_model_of(case)
     for totals, error in ((-1e40, 1.0), (-np.inf, 0.0)):  # the first repeat outweighs all others; nothing has a weight
 
         def frames(self, data, n_threads, n_particles, repeat, totals=totals):
@@ -780,7 +766,7 @@ def test_error_of_what_is_almost_or_wholly_impossible(monkeypatch):
 @pytest.mark.parametrize("encoder", ["filter", "smooth"])
 def test_a_frame_without_density_leaves_the_others_alone(encoder):
     case = LatentCase("srnn", D=1, J=1, E=5, R=3, lengths=(6, 4), encoder=encoder)
-    model, X, _ = model_of(case, n_particles=4)
+    model, X, _ = latent_model_of(case, n_particles=4)
     before = model.score_frames(X)
     parameters = copied_parameters(model)
     X[0][2] = 1e200
@@ -815,8 +801,12 @@ def test_idle_latents_leave_the_density_as_it_is(kind):
     exact, X = case.model(FLOAT64)
     parameters, _ = case.make()
     parameters, choices = idle_latents(np.random.default_rng(1), parameters, kind, 2, **case.choices)
-    named = {name: value for name, value in choices.items() if name in CLASSES[kind]._parameter_constraints}
-    model = CLASSES[kind].from_parameters(parameters, n_particles=7, **named)
+    named = {
+        name: value
+        for name, value in choices.items()
+        if name in getattr(rnnrnade, LATENT_CLASSES[kind])._parameter_constraints
+    }
+    model = getattr(rnnrnade, LATENT_CLASSES[kind]).from_parameters(parameters, n_particles=7, **named)
     total, error = model.log_likelihood(X)
     assert_near(total, exact.score_samples(X), 1e-11, "importance")
     assert_near(model.lower_bound(X), exact.score_samples(X), 1e-11, "bound")
@@ -826,15 +816,12 @@ def test_idle_latents_leave_the_density_as_it_is(kind):
 
 # ---- training ---------------------------------------------------------------------------------------------------
 
-TINY = {"n_latent": 2, "n_units": 6, "batch_size": 8, "random_state": 0, "n_jobs": 1}
-SEQUENTIAL = TINY | {"n_recurrent": 5, "transform": "standardize"}
-
 
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 def test_training_raises_the_bound(name):
     X = walks(40)
     X = np.concatenate(X) if name == "VAE" else X
-    options = TINY | {"transform": "standardize"} if name == "VAE" else SEQUENTIAL
+    options = TINY_LATENT | {"transform": "standardize"} if name == "VAE" else SEQUENTIAL_LATENT
     few, many = (getattr(rnnrnade, name)(**options, max_epochs=n, patience=100, kl_warmup=20).fit(X) for n in (1, 40))
     assert many.lower_bound(X).mean() > few.lower_bound(X).mean() + 0.05
     assert many.score(X) >= many.lower_bound(X).sum() / sum(map(len, X if name != "VAE" else X[:, None])) - 0.05
@@ -842,16 +829,18 @@ def test_training_raises_the_bound(name):
 
 def test_no_validation_counts_before_the_divergence_weighs_in_full(validated_after_each_epoch):
     X = walks(30)
-    model = VRNN(**SEQUENTIAL, max_epochs=30, kl_warmup=40, patience=1000).fit(X)
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=30, kl_warmup=40, patience=1000).fit(X)
     score, update = np.array(model.history_["validation_score"]), np.array(model.history_["update"])
     assert np.array_equal(np.isnan(score), update < 40)
     assert (update < 40).sum() > 5
     assert model.best_update_ == 0 or model.best_update_ >= 40
     assert len(model.history_["kl"]) == len(update) and np.all(np.array(model.history_["kl"]) > 0)
-    short = VRNN(**SEQUENTIAL, max_epochs=10, kl_warmup=10**6, patience=1000).fit(X)  # at most half of all updates
+    short = VRNN(**SEQUENTIAL_LATENT, max_epochs=10, kl_warmup=10**6, patience=1000).fit(
+        X
+    )  # at most half of all updates
     counted = ~np.isnan(short.history_["validation_score"])
     assert counted[-1] and not counted[0]
-    usual = VRNN(**SEQUENTIAL, max_epochs=60, patience=1000).fit(X)  # 20 epochs of 4 updates
+    usual = VRNN(**SEQUENTIAL_LATENT, max_epochs=60, patience=1000).fit(X)  # 20 epochs of 4 updates
     update = np.array(usual.history_["update"])
     assert np.array_equal(np.isnan(usual.history_["validation_score"]), update < 80)
 
@@ -860,7 +849,7 @@ def test_no_validation_counts_before_the_divergence_weighs_in_full(validated_aft
 def test_validation_judges_by_the_bound_that_is_trained(name):
     X = np.concatenate(walks(20)) if name == "VAE" else walks(20)
     held = np.concatenate(walks(6, seed=1)) if name == "VAE" else walks(6, seed=1)
-    options = TINY if name == "VAE" else SEQUENTIAL
+    options = TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT
     options = options | {"transform": None, "n_importance": 3, "kl_warmup": 0, "max_epochs": 30, "averaging": None}
     model = getattr(rnnrnade, name)(**options).fit(X, validation_data=held)
     network, x = model._density.model, np.concatenate(held) if name != "VAE" else held
@@ -902,13 +891,13 @@ FRAMES = [
 @pytest.mark.parametrize("options", FRAMES, ids=str)
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 def test_parameters_of_a_fit_make_the_fitted_model(name, options):
-    kind, own = getattr(rnnrnade, name), TINY if name == "VAE" else SEQUENTIAL
+    kind, own = getattr(rnnrnade, name), TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT
     own = own | {"transform": "standardize", "max_epochs": 2, "n_particles": 3} | options
     own = {option: value for option, value in own.items() if option in kind._parameter_constraints}
     X = walks(10)
     if own.get("conditional") == "bernoulli":
         X, own["transform"] = [(x > 0).astype(float) for x in X], None
-    X = data_of(name, X)
+    X = latent_data_of(name, X)
     model = kind(**own).fit(X)
     kept = ("conditional", "cell", "min_scale", "min_latent_scale", "residual", "n_particles", "n_jobs")
     fixed = {option: value for option, value in model.get_params().items() if option in kept}
@@ -928,10 +917,10 @@ def test_parameters_of_a_fit_make_the_fitted_model(name, options):
 
 def test_each_fit_has_a_seed_of_its_own():
     X = walks(8)
-    seeds = [VRNN(**SEQUENTIAL | {"random_state": seed}, max_epochs=1).fit(X).noise_seed_ for seed in (0, 0, 1)]
+    seeds = [VRNN(**SEQUENTIAL_LATENT | {"random_state": seed}, max_epochs=1).fit(X).noise_seed_ for seed in (0, 0, 1)]
     assert seeds[0] == seeds[1] != seeds[2]
     assert 0 not in seeds
-    model = VRNN(**SEQUENTIAL, max_epochs=1, warm_start=True).fit(X)
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=1, warm_start=True).fit(X)
     seed = model.noise_seed_
     assert model.fit(X).noise_seed_ == seed == model.partial_fit(X).noise_seed_
     for bad in (-1, 2**63, 1.5, "a", None):
@@ -943,14 +932,14 @@ def test_a_collapse_is_said():
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(10, 2)) for _ in range(40)]  # nothing to tell
     with pytest.warns(ConvergenceWarning, match="say almost nothing"):
-        VRNN(**SEQUENTIAL | {"learning_rate": 1e-2}, max_epochs=60, patience=1000, kl_warmup=0).fit(X)
+        VRNN(**SEQUENTIAL_LATENT | {"learning_rate": 1e-2}, max_epochs=60, patience=1000, kl_warmup=0).fit(X)
 
 
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 @pytest.mark.parametrize("n_importance", [1, 3])
 def test_same_seed_same_bits_and_a_resumed_fit_is_the_same(name, n_importance, tmp_path, validated_after_each_epoch):
     X = np.concatenate(walks(20)) if name == "VAE" else walks(20) + [walks(1, seed=9, shortest=30, longest=31)[0]]
-    options = TINY if name == "VAE" else SEQUENTIAL | {"window": 10}
+    options = TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT | {"window": 10}
     options = options | {"transform": "standardize", "n_importance": n_importance, "kl_warmup": 4, "max_epochs": 6}
     kind = getattr(rnnrnade, name)
     model = kind(**options).fit(X)
@@ -981,7 +970,7 @@ def test_same_seed_same_bits_and_a_resumed_fit_is_the_same(name, n_importance, t
 
 def test_partial_fit_goes_on():
     X = walks(20)
-    model = VRNN(**SEQUENTIAL)
+    model = VRNN(**SEQUENTIAL_LATENT)
     for _ in range(5):
         model.partial_fit(X)
     assert model.n_iter_ == 5
@@ -993,13 +982,13 @@ def test_partial_fit_goes_on():
 # ---- hard data, refusals ---------------------------------------------------------------------------------------------
 
 
-def data_of(name, X):
-    return np.concatenate(X) if name == "VAE" else X
-
-
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 def test_hard_data_give_finite_numbers(name):
-    options = (TINY if name == "VAE" else SEQUENTIAL) | {"max_epochs": 2, "transform": "auto", "n_particles": 4}
+    options = (TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT) | {
+        "max_epochs": 2,
+        "transform": "auto",
+        "n_particles": 4,
+    }
     kind, rng = getattr(rnnrnade, name), np.random.default_rng(0)
     constant = [np.column_stack([np.full(12, 3.0), rng.normal(size=12)]) for _ in range(12)]
     outliers = [rng.normal(size=(12, 2)) for _ in range(12)]
@@ -1007,15 +996,17 @@ def test_hard_data_give_finite_numbers(name):
     for X in (constant, outliers, [x[:1] for x in constant], constant[:1]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few frames, of the outlier
-            model = kind(**options).fit(data_of(name, X))
-        for scores in (model.score_samples(data_of(name, X)), model.lower_bound(data_of(name, X))):
+            model = kind(**options).fit(latent_data_of(name, X))
+        for scores in (model.score_samples(latent_data_of(name, X)), model.lower_bound(latent_data_of(name, X))):
             assert np.isfinite(scores).all()
-        assert np.isfinite(np.concatenate([np.ravel(one) for one in listed(model.encode(data_of(name, X)))])).all()
+        assert np.isfinite(
+            np.concatenate([np.ravel(one) for one in listed(model.encode(latent_data_of(name, X)))])
+        ).all()
 
 
 def test_an_absurd_frame_is_minus_infinity_or_an_error_with_its_place():
     X = walks(12)
-    model = VRNN(**SEQUENTIAL, max_epochs=2).fit(X)
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=2).fit(X)
     X[2][1, 0] = 1e30
     try:
         scores = model.score_samples(X)
@@ -1028,7 +1019,7 @@ def test_an_absurd_frame_is_minus_infinity_or_an_error_with_its_place():
 
 def test_what_a_latent_model_cannot_give_is_said():
     X = walks(12)
-    model = SRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    model = SRNN(**SEQUENTIAL_LATENT, max_epochs=1).fit(X)
     noise = np.zeros((sum(map(len, X)), 2))
     with pytest.raises(ValueError, match=r"noise must have the shape"):
         model.lower_bound_and_gradient(X, noise[1:])
@@ -1044,7 +1035,7 @@ def test_what_a_latent_model_cannot_give_is_said():
         _ = model.missing_things
     with pytest.raises(ValueError, match="components"):
         VRNN(conditional="bernoulli", components="frame").fit([(x > 0).astype(float) for x in X])
-    vrnn = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+    vrnn = VRNN(**SEQUENTIAL_LATENT, max_epochs=1).fit(X)
     diverged = copy.deepcopy(vrnn)
     diverged._density.model.theta[:] = np.nan
     with pytest.raises(ValueError, match="frame 0"):
@@ -1071,7 +1062,7 @@ def test_what_a_latent_model_cannot_give_is_said():
 def test_files_of_other_networks_are_refused(tmp_path):
     from helpers import rewritten
 
-    model = VRNN(**SEQUENTIAL, max_epochs=1).fit(walks(12))
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=1).fit(walks(12))
     path = tmp_path / "model"
     for change in (
         lambda _, content: content["options"]["members"][0]["layout"]["latent"].update(kind="srnn"),
@@ -1089,7 +1080,7 @@ def test_files_of_other_networks_are_refused(tmp_path):
 def test_tables_keep_their_labels():
     pandas = pytest.importorskip("pandas")
     X = [pandas.DataFrame(x, columns=list("abc")) for x in walks(12)]
-    model = VRNN(**SEQUENTIAL, max_epochs=1).set_output(transform="pandas").fit(X)
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=1).set_output(transform="pandas").fit(X)
     assert list(model.sample(2, 3).columns) == list("abc")
     assert model.encode(X[0]).shape == (len(X[0]), 2)
     assert list(model.reconstruct(X[0]).columns) == list("abc")
@@ -1099,8 +1090,8 @@ def test_tables_keep_their_labels():
 def test_scales_noise_and_numbers_of_particles_that_cannot_be_are_refused():
     X = walks(12)
     with pytest.raises(ValueError, match="'min_latent_scale' parameter of VRNN must be at most"):
-        VRNN(**SEQUENTIAL, min_latent_scale=1e300).fit(X)
-    model = VRNN(**SEQUENTIAL, max_epochs=1).fit(X)
+        VRNN(**SEQUENTIAL_LATENT, min_latent_scale=1e300).fit(X)
+    model = VRNN(**SEQUENTIAL_LATENT, max_epochs=1).fit(X)
     noise = np.zeros((len(X[0]), 2))
     noise[3, 1] = np.nan
     with pytest.raises(ValueError, match="noise must hold finite numbers"):

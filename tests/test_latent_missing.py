@@ -4,7 +4,22 @@ from itertools import product
 
 import numpy as np
 import pytest
-from helpers import FLOAT64, LATENT_CASES, Case, LatentCase, assert_near, assert_same_bits, ids, listed, walks
+from helpers import (
+    FLOAT64,
+    LATENT_CASES,
+    LATENT_CLASSES,
+    SEQUENTIAL_LATENT,
+    TINY_LATENT,
+    Case,
+    LatentCase,
+    assert_near,
+    assert_same_bits,
+    ids,
+    latent_data_of,
+    latent_model_of,
+    listed,
+    walks,
+)
 from latent_reference import (
     gaussian_with_gaps,
     idle_latents,
@@ -15,7 +30,6 @@ from latent_reference import (
 )
 from reference import logsumexp
 from scipy.stats import kstest, norm
-from test_latent import CLASSES, SEQUENTIAL, TINY, data_of, model_of
 
 import rnnrnade
 from rnnrnade import SRNN, VAE, Linear
@@ -80,7 +94,7 @@ DEFINED = [case for case in LATENT_CASES if case.J and case.conditioner != "shar
 @pytest.mark.parametrize("case", DEFINED, ids=ids(DEFINED))
 def test_particles_equal_the_definition(case):
     K, generator = 7, np.random.default_rng(case.seed)
-    model, X, _ = model_of(case, **OPTIONS)
+    model, X, _ = latent_model_of(case, **OPTIONS)
     X = [scattered(x, generator) for x in (X[:4, None] if case.kind == "vae" else X)]
     X[0][-1, -1] = NAN
     gaps = Gaps(model._density, model._check(shaped(case.kind, X), gaps=True), np.random.default_rng(0), 1)
@@ -250,7 +264,7 @@ BITS = [
 @pytest.mark.parametrize("places", [[(0, 0)], [0], [(0, 1), (1, 0)]], ids=str)
 @pytest.mark.parametrize("case", BITS, ids=ids(BITS))
 def test_estimates_are_unbiased_for_the_sum_over_what_is_missing(case, places):
-    model, (x,), _ = model_of(case, **OPTIONS)
+    model, (x,), _ = latent_model_of(case, **OPTIONS)
     parameters, _, _ = case.make()
     x = with_gaps(x, *places)
     n = int(np.isnan(x).sum())
@@ -273,8 +287,12 @@ def test_what_is_missing_at_the_end_of_a_frame_leaves_the_weights_alone():
     X[1] = with_gaps(X[1], (slice(None), 0))
     for kind in ("vrnn", "srnn"):
         of_latents, choices = idle_latents(np.random.default_rng(1), parameters, kind, 2, **case.choices)
-        named = {name: value for name, value in choices.items() if name in CLASSES[kind]._parameter_constraints}
-        model = CLASSES[kind].from_parameters(of_latents, **OPTIONS, **named)
+        named = {
+            name: value
+            for name, value in choices.items()
+            if name in getattr(rnnrnade, LATENT_CLASSES[kind])._parameter_constraints
+        }
+        model = getattr(rnnrnade, LATENT_CLASSES[kind]).from_parameters(of_latents, **OPTIONS, **named)
         total, error = model.log_likelihood_missing(X, 2000)
         expected, of_expected = exact.log_likelihood_missing(X, 2000)
         assert_near(total[[0, 2]], expected[[0, 2]], 1e-10, "exact")
@@ -306,7 +324,7 @@ def test_without_latents_the_exact_model_gives_the_same(kind):
     if kind == "srnn":
         of_latents["C_y"] = np.zeros((len(of_latents["c_k"]), 0))
     named = {name: choices[name] for name in ("cell", "min_latent_scale") if name in choices}
-    model = CLASSES[kind].from_parameters(of_latents, **OPTIONS | named)
+    model = getattr(rnnrnade, LATENT_CLASSES[kind]).from_parameters(of_latents, **OPTIONS | named)
     generator = np.random.default_rng(0)
     gaps = [scattered(x, generator) for x in (X[:, None] if kind == "vae" else X)]
     gaps[0] = with_gaps(gaps[0], -1)
@@ -333,7 +351,7 @@ some = pytest.mark.parametrize("case", SOME, ids=ids(SOME))
 
 def gappy(case, dtype=np.float32, **options):
     """A model, and data of which the second sequence is complete and the third holds nothing."""
-    model, X, _ = model_of(case, dtype, n_particles=5, **OPTIONS, **options)
+    model, X, _ = latent_model_of(case, dtype, n_particles=5, **OPTIONS, **options)
     generator = np.random.default_rng(1)
     X = [X[i % len(X)][None] for i in range(9)] if case.kind == "vae" else [X[i % len(X)] for i in range(6)]
     X = [x + 0 if i == 1 else scattered(x, generator) for i, x in enumerate(X)]
@@ -393,7 +411,7 @@ def test_conditionals_of_many_particles_are_taken_in_pieces(case, monkeypatch):
 @some
 def test_both_types_take_the_same_numbers(case):
     single, X = gappy(case)
-    double, _, _ = model_of(case, np.float32, n_particles=5, dtype="float64", **OPTIONS)
+    double, _, _ = latent_model_of(case, np.float32, n_particles=5, dtype="float64", **OPTIONS)
     X = X[:, None] if case.kind == "vae" else X
     X = shaped(case.kind, [x for x in X if not np.isnan(x).all(axis=1).any()])  # each type draws whole frames its way
     one, other = single.score_samples(X), double.score_samples(X)
@@ -425,8 +443,8 @@ def test_equal_rows_are_filled_independently():
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 def test_files_and_tables(name, tmp_path):
     pandas = pytest.importorskip("pandas")
-    options = TINY if name == "VAE" else SEQUENTIAL
-    X = data_of(name, walks(12))
+    options = TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT
+    X = latent_data_of(name, walks(12))
     model = getattr(rnnrnade, name)(**options | {"missing": "marginalize", "max_epochs": 1}).fit(X)
     x = with_gaps(X[:6] if name == "VAE" else X[0][:6], (1, 0), 2)
     model.save(tmp_path / "model")
@@ -446,8 +464,8 @@ def test_files_and_tables(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["VAE", "VRNN", "SRNN"])
 def test_gaps_are_refused_where_they_are_not_told_to_be_missing(name):
-    options = TINY if name == "VAE" else SEQUENTIAL
-    X = data_of(name, walks(12))
+    options = TINY_LATENT if name == "VAE" else SEQUENTIAL_LATENT
+    X = latent_data_of(name, walks(12))
     model = getattr(rnnrnade, name)(**options | {"max_epochs": 1}).fit(X)
     gaps = with_gaps(X, (2, 1)) if name == "VAE" else [X[0], with_gaps(X[1], (2, 1))]
     place = "row 2, dimension 1" if name == "VAE" else "sequence 1, frame 2, dimension 1"
@@ -483,7 +501,7 @@ def test_gaps_are_refused_where_they_are_not_told_to_be_missing(name):
 @pytest.mark.parametrize("encoder", ["filter", "smooth"])
 def test_a_frame_without_density_leaves_the_others_alone(encoder):
     case = LatentCase("srnn", D=2, J=1, E=5, R=3, lengths=(6, 4), encoder=encoder)
-    model, X, _ = model_of(case, n_particles=4, **OPTIONS)
+    model, X, _ = latent_model_of(case, n_particles=4, **OPTIONS)
     parameters = {name: np.array(value) for name, value in model.parameters_.items()}
     parameters["W_sigma"] *= 0.0  # else its scale is as large as the frame
     model = SRNN.from_parameters(parameters, cell=case.cell, encoder=encoder, n_particles=4, **OPTIONS)
