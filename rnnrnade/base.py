@@ -214,7 +214,6 @@ class Estimator(DensityMixin, BaseEstimator):
         """A front, not yet fitted, with a transform whose columns are those of X."""
         given = len(self._given(D))
         if transform is not None:
-            transform._check_options(D)
             transform = transforms.placed(transform, np.arange(D) if order is None else np.argsort(order), given)
         return Front(order, transform, self.dtype, given).unfitted()
 
@@ -339,7 +338,6 @@ class Estimator(DensityMixin, BaseEstimator):
         if marks is not None and np.count_nonzero(marks) < FEW_HELD_OUT:
             marks = None  # too few to choose by: folds
         given, D = self._given(frames.shape[1]), frames.shape[1]
-        transform._check_options(D)
         if len(given):
             order = self._given_first(np.arange(D))
             frames, transform = frames[:, order], transforms.placed(transform, np.argsort(order), len(given))

@@ -235,13 +235,11 @@ class ExactDensity(Conditionals, MissingValues, Estimator):
 
     def _draw(self, n_samples, n_frames, generator, given=None, leading=None, fixed=None, inputs=None):
         """(n_samples, n_frames, D), after one checked sequence or from the start."""
-        D = self.n_features_in_
-        checked = names_of_features(self, D), n_samples, n_frames if self._recurrent else None
-        how = {
-            "given": given,
-            "inputs": check_inputs(inputs, self._fitted_given(D), *checked),
-            "n_threads": self._n_threads(),
-        }
+        D, how = self.n_features_in_, {"given": given, "n_threads": self._n_threads()}
+        known = self._fitted_given(D)
+        if len(known) or inputs is not None or fixed is not None:
+            checked = names_of_features(self, D), n_samples, n_frames if self._recurrent else None
+            how["inputs"] = check_inputs(inputs, known, *checked)
         if leading is None and fixed is None:
             return self._density.draw(n_samples, n_frames, generator, **how)
         if leading is not None and fixed is not None:

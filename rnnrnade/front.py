@@ -121,12 +121,16 @@ class Front:
 
     def given_in(self, D):
         """The columns of X, of D, that are given, ascending."""
-        return self.ordered(np.arange(D))[: self.given]
+        return self.ordered(np.arange(D))[: self.given] if self.given else np.arange(0)
 
     def inputs(self, values):
-        """u of rows of e from those of given columns of X, (..., given) in ascending order."""
+        """u of rows of e from those of given columns of X, (..., given) in ascending order; ValueError for numbers that
+        are too large for the type."""
         width = [(0, 0)] * (values.ndim - 1) + [(0, len(self.order) - self.given)]
-        return self.map.standardized(np.pad(values, width))[..., : self.given]
+        u = self.map.standardized(np.pad(values, width))[..., : self.given]
+        if not (np.abs(u) <= np.finfo(self.dtype).max).all():
+            raise ValueError(f"inputs are too large for {self.dtype}: scale them down, or use dtype='float64'.")
+        return u
 
     # ---- packed frames, all at once -----------------------------------------------------------------------------
 

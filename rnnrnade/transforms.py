@@ -700,7 +700,8 @@ class Chain(BaseEstimator):
 def placed(transform, places, given=0):
     """The same transform, not yet fitted, where column d stands at places[d] and the first `given` places are given.
 
-    An `Auto` without columns of its own stays as it is."""
+    An `Auto` without columns of its own stays as it is.  ValueError for options that do not fit the columns."""
+    transform._check_options(len(places))
 
     def moved(link):
         link = clone(link)

@@ -473,6 +473,7 @@ def test_columns_are_named_as_X_names_them():
         (lambda m, X: m.forecast(X, 3, inputs=np.full((3, 2), np.nan)), r", the first at \[0\] in the column 'x1'"),
         (lambda m, X: m.forecast(X, 3, inputs=[X[:3, [1, 3]]] * 2), "one for each sequence of X. Got 2"),
         (lambda m, X: m.sample(2, 3, inputs="a"), "inputs must be numbers"),
+        (lambda m, X: m.sample(2, 3, inputs=np.full((3, 2), 1e300)), "inputs are too large for float32"),
         (lambda m, X: m.score(X[:, :3]), "3 features"),
         (lambda m, X: m.set_params(columns={9: "given"}).fit(X), "columns names 9, but the columns of X are 0 ... 3"),
         (lambda m, X: m.set_params(columns={"hour": "given"}).fit(X), "columns names 'hour', but X has no names"),
